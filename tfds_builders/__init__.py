@@ -1,0 +1,14 @@
+"""TensorFlow Datasets builders. Importing this package registers them.
+
+`import tfds_builders; tfds.load("fer2013/ferplus")` is all that a TFDS user needs.
+
+Every builder, whatever the data set, gives the features `image` (uint8, native size and channels),
+`label` (the seven of `keras_deep_emotion.emotions`), `subject` (text, "" where unknown), `name`
+(text: the native file or row) and `face` (BBox). The split of an example is a pure function of its
+name (see `protocols`).
+"""
+
+from tfds_builders.fer2013.fer2013_dataset_builder import Builder as Fer2013
+from tfds_builders.toon_faces.toon_faces_dataset_builder import Builder as ToonFaces
+
+__all__ = ["Fer2013", "ToonFaces"]
