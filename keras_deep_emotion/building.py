@@ -1,0 +1,57 @@
+"""Builds a data set from what the user holds."""
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+import tfds_builders  # noqa: F401  (registers the builders)
+from keras_deep_emotion.datasets import parse_dataset, require_buildable
+
+
+@contextlib.contextmanager
+def as_folder(source):
+    """Give a source as a folder: TFDS takes no file, so a file is linked into an empty folder.
+
+    Raises:
+        FileNotFoundError: there is no such folder or file.
+    """
+    if source is None or source.is_dir():
+        yield source
+        return
+    if not source.exists():
+        raise FileNotFoundError(f"{source} does not exist; name what you obtained with --source.")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / source.name).symlink_to(source.resolve())
+        yield Path(folder)
+
+
+def build(dataset, source=None, data_dir=None):
+    """Build a data set, in all its configs or in the one that is named.
+
+    Args:
+        dataset: `name` or `name/config`.
+        source: folder, archive or file that the user obtained; None where nothing is needed.
+        data_dir: folder of the TFRecords, None for TFDS's own.
+
+    Yields:
+        The `tfds.core.DatasetBuilder` of each config, built; at once where it was already.
+
+    Raises:
+        ValueError: there is no such data set; or what `source` holds is not right.
+        FileNotFoundError: `source` does not exist or holds none of it, or the data set cannot be
+            built by this version.
+    """
+    name, _ = parse_dataset(dataset)
+    require_buildable(name)
+    configs = (
+        [dataset.partition("/")[2]] if "/" in dataset else tfds.builder_cls(name).builder_configs
+    )
+    with as_folder(source) as folder:
+        for config in configs:
+            builder = tfds.builder(name, config=config, data_dir=data_dir)
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(manual_dir=folder)
+            )
+            yield builder

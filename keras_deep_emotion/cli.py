@@ -1,0 +1,246 @@
+"""Commands: parse, call, print. TensorFlow loads inside commands only: --help is instant."""
+
+import dataclasses
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import click
+
+from keras_deep_emotion import __version__
+from keras_deep_emotion.config import PRECISIONS, RECIPES, TrainConfig
+from keras_deep_emotion.datasets import parse_dataset
+
+OURS = ("keras_deep_emotion", "tfds_builders")
+
+
+def user_message(error):
+    """One sentence for an error that the user can mend; None for a bug, which keeps its traceback.
+
+    Errors of the file system are the user's; so is a ValueError that our own code raised: that is
+    how it refuses input. One from inside a library is a bug.
+    """
+    if isinstance(error, OSError):
+        if error.strerror is None:
+            return str(error)
+        name = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{name}."
+    if isinstance(error, ValueError):
+        innermost = list(traceback.walk_tb(error.__traceback__))[-1][0]
+        if innermost.f_globals.get("__name__", "").split(".")[0] in OURS:
+            return str(error)
+    # TensorFlow's own file-system errors are no OSError: known by name, for it may not be loaded.
+    if type(error).__module__.startswith("tensorflow.python.framework.errors"):
+        text = error.message or ""
+        for sign in ("No space left on device", "Permission denied", "File too large"):
+            if sign in text:
+                return f"{sign}: {text}."
+    return None
+
+
+class Group(click.Group):
+    """The one place where errors become a line on the terminal."""
+
+    def invoke(self, ctx):
+        """Run the command; exit with 1 and a sentence where the user can mend it."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            message = user_message(error)
+            if message is None or ctx.params["debug"]:
+                raise
+            raise click.ClickException(message) from None
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="keras-deep-emotion")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug):
+    r"""Deep-Emotion in Keras: facial expressions, from data set to TensorFlow Serving.
+
+    \b
+    First steps, without any data of your own:
+      python cli.py build-data toon_faces
+      python cli.py fit --dataset toon_faces --epochs 20
+    """
+    # Before TensorFlow loads: it logs about its build at every start.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+
+
+def dataset_name(ctx, param, value):
+    """Check a data set's name while parsing."""
+    try:
+        parse_dataset(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return value
+
+
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="TFDS_DATA_DIR",
+    help="Where built data sets are kept.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
+)
+run_argument = click.argument("run", type=click.Path(path_type=Path))
+
+
+@main.command("build-data")
+@click.argument("dataset", callback=dataset_name)
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    help="The folder, archive or file that you obtained.",
+)
+@data_dir_option
+def build_data(dataset, source, data_dir):
+    """Turn a data set into TFRecords, once, for all later commands.
+
+    DATASET is toon_faces, fer2013, ck_plus, jaffe or ferg; name/variant builds one variant
+    (fer2013/original), the name alone builds all of them.
+    """
+    from keras_deep_emotion.building import build
+
+    for builder in build(dataset, source, data_dir):
+        click.echo(f"{builder.info.full_name}: {builder.data_path}")
+        for split, info in builder.info.splits.items():
+            click.echo(f"  {split:<24}{info.num_examples:>7,} images")
+
+
+def config_option(name, **kwargs):
+    """An option whose default and type are those of TrainConfig's field."""
+    field = {field.name: field for field in dataclasses.fields(TrainConfig)}[name]
+    kwargs.setdefault("type", type(field.default))
+    return click.option(
+        f"--{name.replace('_', '-')}", default=field.default, show_default=True, **kwargs
+    )
+
+
+@main.command()
+@config_option("dataset", callback=dataset_name, help="Data set, or name/variant.")
+@config_option("protocol", help="How it is split: paper, subjects, deduplicated.")
+@config_option("fold", type=int, help="Fold to test on, with --protocol subjects.")
+@config_option("recipe", type=click.Choice(RECIPES), help="Network and training.")
+@config_option("epochs", help="Passes over the training faces.")
+@config_option("batch_size", help="Faces in a step.")
+@config_option("learning_rate", help="Of Adam.")
+@config_option("regularization", help="The paper's lambda: weight of the dense layers' L2 norm.")
+@config_option("dropout", help="Share of features dropped in training.")
+@config_option("precision", type=click.Choice(PRECISIONS), help="auto: the fastest of the device.")
+@config_option("seed", help="Same seed, same run, on a CPU.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="[default: runs/DATASET-...-TIME]")
+@data_dir_option
+def fit(run_dir, data_dir, **settings):
+    """Train the attentional network and judge it on the test split."""
+    config = TrainConfig(**settings)
+    from keras_deep_emotion.evaluation import summary
+    from keras_deep_emotion.runs import new_run_dir
+    from keras_deep_emotion.training import fit as fit_run
+
+    run_dir = run_dir or new_run_dir(config)
+    try:
+        report = fit_run(config, run_dir, data_dir)
+    except KeyboardInterrupt:
+        if (run_dir / "model.keras").exists():
+            raise click.ClickException(
+                f"Stopped. The best epoch so far is kept: python cli.py evaluate {run_dir}"
+            ) from None
+        raise click.ClickException("Stopped before the first epoch ended.") from None
+    click.echo(f"test {summary(report, report['paper_accuracy'])}")
+    click.echo(f"run: {run_dir}")
+
+
+@main.command()
+@run_argument
+@data_dir_option
+def evaluate(run, data_dir):
+    """Judge RUN's model on its test split again: numbers, confusion matrix, predictions."""
+    from keras_deep_emotion.evaluation import summary
+    from keras_deep_emotion.runs import judge
+
+    report = judge(run, data_dir)
+    click.echo(f"{report['dataset']}, protocol {report['protocol']}, split {report['split']}")
+    click.echo(summary(report, report["paper_accuracy"]))
+    click.echo(
+        f"balanced accuracy {report['balanced_accuracy']:.2%}, macro F1 {report['macro_f1']:.3f}"
+    )
+    click.echo(f"{'':<12}{'faces':>7}{'precision':>11}{'recall':>8}")
+    for name, row in report["per_class"].items():
+        precision, recall = (
+            "-" if row[key] is None else f"{row[key]:.1%}" for key in ("precision", "recall")
+        )
+        click.echo(f"{name:<12}{row['faces']:>7,}{precision:>11}{recall:>8}")
+    for name in ("confusion_matrix.png", "predictions.csv", "report.json"):
+        click.echo(f"wrote {run / name}")
+
+
+@main.command()
+@run_argument
+@click.option("--window", default=8, show_default=True, help="Side of the hidden square, pixels.")
+@click.option("--stride", default=2, show_default=True, help="Step between squares, pixels.")
+@data_dir_option
+def explain(run, window, stride, data_dir):
+    """Draw where RUN's model looks: one test face of each emotion, regions hidden in turn."""
+    from keras_deep_emotion.runs import explain as explain_run
+
+    click.echo(f"wrote {explain_run(run, window, stride, data_dir)}")
+
+
+@main.command()
+@click.option(
+    "--model",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A run's folder or an export's.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line.")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+def predict(model, as_json, images):
+    """Name the emotion of each of IMAGES, JPEG or PNG files of cropped faces."""
+    from keras_deep_emotion.predict import load
+
+    loaded = load(model)
+    failed = 0
+    if not as_json:
+        click.echo(f"{'emotion':<12}{'probability':>11}  file")
+    for prediction in loaded.predict_files(images):
+        if prediction.error:
+            failed += 1
+            click.echo(f"{prediction.file}: {prediction.error}.", err=True)
+            continue
+        best = prediction.probabilities.argmax()
+        if as_json:
+            scores = map(float, prediction.probabilities)
+            answer = {
+                "file": str(prediction.file),
+                "emotion": loaded.labels[best],
+                "probabilities": dict(zip(loaded.labels, scores, strict=True)),
+            }
+            click.echo(json.dumps(answer))
+        else:
+            share = prediction.probabilities[best]
+            click.echo(f"{loaded.labels[best]:<12}{share:>11.1%}  {prediction.file}")
+    if failed:
+        sys.exit(1)
+
+
+@main.command()
+@run_argument
+@click.option("--name", help="Name to clients.  [default: the data set's]")
+@click.option(
+    "--exports",
+    default="exports",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of all exports.",
+)
+def export(run, name, exports):
+    """Write RUN's model as the next version for TensorFlow Serving, verified before it appears."""
+    from keras_deep_emotion.export import export_run
+
+    click.echo(f"exported, opened by the C loader and compared: {export_run(run, name, exports)}")

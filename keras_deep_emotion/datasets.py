@@ -1,0 +1,142 @@
+"""The data sets in one table: how to get them, how they are split, what the paper reached.
+
+Standard library only: the command line reads it before TensorFlow is there.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is known of a data set before it is built.
+
+    Attributes:
+        title: its name in print.
+        obtain: one clause that says where to get it and under what condition.
+        protocols: ways to split it; the first is the default.
+        configs: variants of its labels, the default first; empty where there is one only.
+        folds: how many folds its `subjects` protocol has; 0 without one.
+        paper_accuracy: test accuracy that the paper reports, percent; None where it has none.
+        buildable: whether this version has a builder for it.
+    """
+
+    title: str
+    obtain: str
+    protocols: tuple[str, ...] = ("paper", "subjects")
+    configs: tuple[str, ...] = ()
+    folds: int = 10
+    paper_accuracy: float | None = None
+    buildable: bool = True
+
+
+# Accuracies: the paper, tables I to IV.
+DATASETS = {
+    "toon_faces": Dataset(
+        title="toon_faces",
+        obtain="drawn by code, nothing to request",
+        folds=6,
+    ),
+    "fer2013": Dataset(
+        title="FER-2013",
+        obtain=(
+            "get fer2013.csv or fer2013.tar.gz at https://www.kaggle.com/c/"
+            "challenges-in-representation-learning-facial-expression-recognition-challenge"
+        ),
+        protocols=("paper", "deduplicated"),
+        configs=("ferplus", "original"),
+        folds=0,
+        paper_accuracy=70.02,
+    ),
+    "ck_plus": Dataset(
+        title="CK+",
+        obtain="request it at https://www.jeffcohn.net/Resources/ (signed agreement)",
+        paper_accuracy=98.0,
+        buildable=False,
+    ),
+    "jaffe": Dataset(
+        title="JAFFE",
+        obtain="request it at https://zenodo.org/records/3451524 (non-commercial research)",
+        paper_accuracy=92.8,
+        buildable=False,
+    ),
+    "ferg": Dataset(
+        title="FERG",
+        obtain=(
+            "request it at https://grail.cs.washington.edu/projects/deepexpr/ferg-2d-db.html "
+            "(signed agreement)"
+        ),
+        folds=6,
+        paper_accuracy=99.3,
+        buildable=False,
+    ),
+}
+
+
+def parse_dataset(text: str) -> tuple[str, str | None]:
+    """Split `name` or `name/config` and check both.
+
+    Returns:
+        (name, config): the config is the default one if none is named, None where the data set
+        has no variants.
+
+    Raises:
+        ValueError: there is no such data set, or no such variant of it.
+    """
+    name, _, config = text.partition("/")
+    if name not in DATASETS:
+        raise ValueError(f"There is no data set {name!r}; there are: {', '.join(DATASETS)}.")
+    configs = DATASETS[name].configs
+    if config and config not in configs:
+        known = ", ".join(f"{name}/{one}" for one in configs) or name
+        raise ValueError(f"There is no data set {text!r}; there is: {known}.")
+    return name, config or (configs[0] if configs else None)
+
+
+def require_buildable(name: str) -> Dataset:
+    """The entry of a data set that this version has a builder for.
+
+    Raises:
+        FileNotFoundError: it has none yet; the message says how to get the data meanwhile.
+    """
+    dataset = DATASETS[name]
+    if not dataset.buildable:
+        raise FileNotFoundError(
+            f"{dataset.title} cannot be built by this version yet. To be ready when it can: "
+            f"{dataset.obtain}."
+        )
+    return dataset
+
+
+def role_splits(name: str, protocol: str, fold: int | None) -> dict[str, str]:
+    """TFDS split expression of each role under a protocol.
+
+    Args:
+        name: data set, a key of `DATASETS`.
+        protocol: "paper", "deduplicated" or "subjects".
+        fold: the fold to test on, for `subjects` only; the next one validates, the rest train.
+
+    Returns:
+        {"train": ..., "validation": ..., "test": ...}.
+
+    Raises:
+        ValueError: the data set has no such protocol, or the fold does not fit it.
+    """
+    dataset = DATASETS[name]
+    if protocol not in dataset.protocols:
+        raise ValueError(
+            f"{dataset.title} has no protocol {protocol!r}; it has: {', '.join(dataset.protocols)}."
+        )
+    if protocol != "subjects":
+        if fold is not None:
+            raise ValueError(f"--fold goes with --protocol subjects. Received: {protocol}")
+        ending = "_deduplicated" if protocol == "deduplicated" else ""
+        return {"train": "train", "validation": f"validation{ending}", "test": f"test{ending}"}
+    if fold is None:
+        fold = 0
+    if not 0 <= fold < dataset.folds:
+        raise ValueError(
+            f"{dataset.title} has folds 0 to {dataset.folds - 1}. Received: --fold {fold}"
+        )
+    validation = (fold + 1) % dataset.folds
+    rest = [f"fold_{i}" for i in range(dataset.folds) if i not in (fold, validation)]
+    return {"train": "+".join(rest), "validation": f"fold_{validation}", "test": f"fold_{fold}"}

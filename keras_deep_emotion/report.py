@@ -1,0 +1,86 @@
+"""Pictures of what a run found: the confusion matrix, where the model looks.
+
+Figures are made without pyplot, so that nothing global is touched and no screen is needed.
+"""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+# Colour-blind safe and even in print: dark is much (matplotlib's own `cividis`, `magma`).
+COUNTS = "Blues"
+HEAT = "magma"
+
+
+def save_confusion_matrix(report, path):
+    """Draw a confusion matrix as the paper's figures 8 to 10: rows are the true classes.
+
+    Args:
+        report: what `evaluation.evaluate` returns.
+        path: PNG to write.
+    """
+    confusion = np.array(report["confusion"])
+    classes = report["classes"]
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap=COUNTS, vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(confusion):
+        axes.text(
+            column,
+            row,
+            f"{count:,}\n{shares[row, column]:.0%}",
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="white" if shares[row, column] > 0.5 else "black",
+        )
+    axes.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    low, high = report["accuracy_interval"]
+    axes.set_title(
+        f"{report['dataset']}, {report['split']}: {report['accuracy']:.1%} "
+        f"({low:.1%} to {high:.1%}) of {report['faces']:,}",
+        fontsize=10,
+    )
+    figure.savefig(path, dpi=150)
+
+
+def save_saliency(faces, saliency, decisive, truths, answers, path):
+    """Draw faces with where the model looks, like the paper's figure 12: one row a face.
+
+    Columns: the face; the probability lost when a region is hidden, laid over it; the regions
+    whose hiding changes the answer, the rest darkened.
+
+    Args:
+        faces: (count, height, width, 1) grey levels 0..255.
+        saliency: (count, height, width) probability lost, -1..1.
+        decisive: (count, height, width) bool.
+        truths: (count,) names of the true classes, or None for each unknown.
+        answers: (count,) text, what the model says of each.
+        path: PNG to write.
+    """
+    count = len(faces)
+    figure = Figure(figsize=(6.6, 0.55 + 2.0 * count), layout="constrained")
+    grid = figure.subplots(count, 3, squeeze=False)
+    grid[0, 0].set_title("face", fontsize=10)
+    grid[0, 1].set_title("probability lost\nwhen hidden", fontsize=10)
+    grid[0, 2].set_title("hiding it changes\nthe answer", fontsize=10)
+    # One scale for all, so that a face on which nothing matters looks like one.
+    top = max(float(np.max(saliency)), 0.05)
+    for row in range(count):
+        plain, heat, mask = grid[row]
+        face = np.asarray(faces[row])[..., 0]
+        for axes in grid[row]:
+            axes.imshow(face, cmap="gray", vmin=0, vmax=255)
+            axes.set_xticks([])
+            axes.set_yticks([])
+        shown = heat.imshow(saliency[row], cmap=HEAT, vmin=0, vmax=top, alpha=0.6)
+        dark = np.zeros((*face.shape, 4))
+        dark[..., 3] = np.where(decisive[row], 0.0, 0.75)
+        mask.imshow(dark)
+        label = answers[row] if truths[row] is None else f"{truths[row]}\n→ {answers[row]}"
+        plain.set_ylabel(label, fontsize=9)
+    figure.colorbar(shown, ax=grid[:, 1], location="bottom", shrink=0.9, aspect=12)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,164 @@
+"""The run folder: what `fit` leaves and every later command takes.
+
+`config.json` (settings), `labels.txt`, `model.keras` (best on validation), `history.csv`, `logs/`
+(TensorBoard), `predictions.csv` (test), `report.json` and figures.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_deep_emotion import report as reports
+from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.data import built_dataset, examples
+from keras_deep_emotion.datasets import DATASETS, parse_dataset, role_splits
+from keras_deep_emotion.evaluation import evaluate, predictions_table
+from keras_deep_emotion.saliency import occlusion_saliency, window_starts
+
+
+def new_run_dir(config, parent="runs"):
+    """A fresh path `<parent>/<dataset>-<protocol>-<time>`; nothing is made yet."""
+    name, variant = parse_dataset(config.dataset)
+    parts = [name, variant, config.protocol]
+    if config.fold is not None:
+        parts.append(f"fold{config.fold}")
+    stem = "-".join(part for part in parts if part)
+    return Path(parent) / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def predict_split(model, builder, split, size, batch_size=256):
+    """Predict a split of a built data set.
+
+    Args:
+        model: a Keras model from faces to probabilities.
+        builder: what `built_dataset` returns.
+        split: TFDS split expression.
+        size: side of the faces, pixels.
+        batch_size: faces at once.
+
+    Returns:
+        DataFrame as from `evaluation.predictions_table`.
+    """
+    columns = {"name": [], "subject": [], "label": []}
+    probabilities = []
+    for batch in examples(builder, split, size).batch(batch_size):
+        for key, values in columns.items():
+            values.extend(batch[key].numpy())
+        probabilities.append(model.predict_on_batch(batch["image"]))
+    classes = builder.info.features["label"].names
+    return predictions_table(
+        [name.decode() for name in columns["name"]],
+        [subject.decode() for subject in columns["subject"]],
+        columns["label"],
+        np.concatenate(probabilities) if probabilities else np.zeros((0, len(classes))),
+        classes,
+    )
+
+
+def open_run(run_dir):
+    """Open a run folder.
+
+    Args:
+        run_dir: a folder that `fit` made.
+
+    Returns:
+        (config, model, labels): `TrainConfig`, `keras.Model`, list of names.
+
+    Raises:
+        FileNotFoundError: the folder is no run, or has no model yet.
+    """
+    run_dir = Path(run_dir)
+    for part in ("config.json", "labels.txt", "model.keras"):
+        if not (run_dir / part).is_file():
+            raise FileNotFoundError(
+                f"{run_dir} is not a finished run: it has no {part}. "
+                "Name a folder that `python cli.py fit` made."
+            )
+    config = TrainConfig.from_json(run_dir / "config.json")
+    model = keras.saving.load_model(run_dir / "model.keras", compile=False)
+    return config, model, (run_dir / "labels.txt").read_text().split()
+
+
+def judge(run_dir, data_dir=None):
+    """Judge a run's kept model on its test split; write predictions.csv, report.json, figures.
+
+    Args:
+        run_dir: a folder that `fit` made.
+        data_dir: where the data sets are built, None for TFDS's own place.
+
+    Returns:
+        The report that is written: that of `evaluation.evaluate` with what was tested.
+    """
+    run_dir = Path(run_dir)
+    config, model, _ = open_run(run_dir)
+    name, _ = parse_dataset(config.dataset)
+    split = role_splits(name, config.protocol, config.fold)["test"]
+    builder = built_dataset(config.dataset, config.protocol, data_dir)
+    table = predict_split(model, builder, split, config.image_size)
+    result = {
+        "dataset": builder.info.full_name,
+        "protocol": config.protocol,
+        "split": split,
+        "paper_accuracy": DATASETS[name].paper_accuracy,
+        **evaluate(table),
+    }
+    table.to_csv(run_dir / "predictions.csv", index=False)
+    (run_dir / "report.json").write_text(json.dumps(result, indent=2) + "\n")
+    reports.save_confusion_matrix(result, run_dir / "confusion_matrix.png")
+    return result
+
+
+def explain(run_dir, window=8, stride=2, data_dir=None):
+    """Draw where a run's model looks, on the first test face of each emotion.
+
+    Args:
+        run_dir: a folder that `fit` made.
+        window: side of the hidden square, pixels.
+        stride: step between squares, pixels, at most the window.
+        data_dir: where the data sets are built, None for TFDS's own place.
+
+    Returns:
+        Path of the picture; the maps lie beside it as saliency.npz.
+
+    Raises:
+        ValueError: window or stride does not fit the faces.
+    """
+    run_dir = Path(run_dir)
+    config, model, labels = open_run(run_dir)
+    name, _ = parse_dataset(config.dataset)
+    split = role_splits(name, config.protocol, config.fold)["test"]
+    builder = built_dataset(config.dataset, config.protocol, data_dir)
+    window_starts(config.image_size, window, stride)  # refuse before the data are read
+    first = {}
+    for example in examples(builder, split, config.image_size):
+        first.setdefault(int(example["label"]), example)
+        if len(first) == len(labels):
+            break
+    chosen = [first[label] for label in sorted(first)]
+    images = tf.stack([example["image"] for example in chosen])
+    result = tf.function(occlusion_saliency, autograph=False)(
+        lambda faces: model(faces, training=False), images, window=window, stride=stride
+    )
+    np.savez_compressed(
+        run_dir / "saliency.npz",
+        name=[example["name"].numpy().decode() for example in chosen],
+        label=[int(example["label"]) for example in chosen],
+        class_id=result.class_id,
+        probabilities=result.probabilities,
+        saliency=result.saliency,
+        decisive=result.decisive,
+    )
+    picture = run_dir / "saliency.png"
+    reports.save_saliency(
+        images.numpy(),
+        result.saliency.numpy(),
+        result.decisive.numpy(),
+        [labels[int(example["label"])] for example in chosen],
+        [labels[i] for i in result.class_id.numpy()],
+        picture,
+    )
+    return picture

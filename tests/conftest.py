@@ -1,0 +1,41 @@
+"""What several tests share: one built data set, one tiny trained run, one export per session."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """Folder of the data sets that this session builds."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def toon_faces_dir(data_dir):
+    """`data_dir` with toon_faces built in its paper protocol."""
+    from keras_deep_emotion.building import build
+
+    list(build("toon_faces", data_dir=data_dir))
+    return data_dir
+
+
+@pytest.fixture(scope="session")
+def run_dir(toon_faces_dir, tmp_path_factory):
+    """A run folder of two epochs on toon_faces."""
+    from keras_deep_emotion.config import TrainConfig
+    from keras_deep_emotion.training import fit
+
+    folder = tmp_path_factory.mktemp("runs") / "toon"
+    fit(TrainConfig(dataset="toon_faces", epochs=2, seed=1), folder, toon_faces_dir)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def export_dir(run_dir, tmp_path_factory):
+    """The run, exported as version 1."""
+    from keras_deep_emotion.export import export_run
+
+    return export_run(run_dir, parent=tmp_path_factory.mktemp("exports"))

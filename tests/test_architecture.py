@@ -1,0 +1,91 @@
+"""Imports run one way: the map of the rooms, held to."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LIGHT = set()  # what imports nothing of ours
+# What each module of the package may import of ours.
+ALLOWED = {
+    "__init__": LIGHT,
+    "emotions": LIGHT,
+    "config": LIGHT,
+    "datasets": LIGHT,
+    "evaluation": LIGHT,
+    "saliency": LIGHT,
+    "report": LIGHT,
+    "spatial_transformer": LIGHT,
+    "verify_export": LIGHT,
+    "augmentation": {"spatial_transformer"},
+    "model": {"spatial_transformer"},
+    "building": {"datasets"},
+    "data": {"datasets"},
+    "runs": {"config", "data", "datasets", "evaluation", "report", "saliency"},
+    "training": {"augmentation", "data", "datasets", "model", "runs"},
+    "predict": {"data", "runs"},
+    "export": {"data", "runs", "verify_export"},
+    "cli": {
+        "config",
+        "datasets",
+        "building",
+        "evaluation",
+        "runs",
+        "training",
+        "predict",
+        "export",
+    },
+}
+PORTABLE = ("spatial_transformer", "augmentation", "model")
+STANDARD_LIBRARY_ONLY = ("__init__", "emotions", "config", "datasets")
+
+
+def imports(path):
+    """(full module names imported anywhere, those at the top level)."""
+    tree = ast.parse(path.read_text())
+
+    def names(node):
+        if isinstance(node, ast.Import):
+            return [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            return [f"{node.module}.{alias.name}" for alias in node.names]
+        return []
+
+    anywhere = {name for node in ast.walk(tree) for name in names(node)}
+    return anywhere, {name for node in tree.body for name in names(node)}
+
+
+MODULES = sorted((ROOT / "keras_deep_emotion").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_a_module_imports_only_what_the_map_allows(path):
+    anywhere, _ = imports(path)
+    ours = {name.split(".")[1] for name in anywhere if name.startswith("keras_deep_emotion.")}
+    assert ours - {"__version__"} <= ALLOWED[path.stem]
+
+
+@pytest.mark.parametrize("name", PORTABLE)
+def test_the_network_never_names_tensorflow(name):
+    anywhere, _ = imports(ROOT / "keras_deep_emotion" / f"{name}.py")
+    assert {one.split(".")[0] for one in anywhere} <= {"keras", "keras_deep_emotion", "math"}
+
+
+@pytest.mark.parametrize("name", STANDARD_LIBRARY_ONLY)
+def test_what_the_command_line_needs_first_is_light(name):
+    anywhere, _ = imports(ROOT / "keras_deep_emotion" / f"{name}.py")
+    assert {one.split(".")[0] for one in anywhere} <= {"dataclasses", "json", "pathlib"}
+
+
+def test_the_command_line_loads_nothing_heavy_at_its_top():
+    _, top = imports(ROOT / "keras_deep_emotion" / "cli.py")
+    heavy = {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "tensorflow_datasets"}
+    assert not {name.split(".")[0] for name in top} & heavy
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tfds_builders").rglob("*.py")), ids=str)
+def test_builders_know_nothing_of_the_network(path):
+    anywhere, _ = imports(path)
+    ours = {name for name in anywhere if name.startswith("keras_deep_emotion")}
+    assert {name.split(".")[1] for name in ours} <= {"emotions"}

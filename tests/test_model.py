@@ -1,0 +1,123 @@
+"""Runs on whichever Keras backend is active; test_backends.py runs it on JAX too."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_deep_emotion.augmentation import RandomAffine
+from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.model import build_model
+from keras_deep_emotion.spatial_transformer import IDENTITY
+
+
+@pytest.fixture
+def faces():
+    return np.random.default_rng(0).uniform(0, 255, (5, 48, 48, 1)).astype(np.float32)
+
+
+@pytest.fixture
+def policy():
+    """Lets a test set the dtype policy and puts it back."""
+    before = keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy(before)
+
+
+def test_parameter_count_is_the_papers_sum():
+    localisation = (7 * 7 * 1 + 1) * 8 + (5 * 5 * 8 + 1) * 10
+    localisation += (8 * 8 * 10 + 1) * 32 + (32 + 1) * 6
+    features = (3 * 3 * 1 + 1) * 10 + 3 * (3 * 3 * 10 + 1) * 10
+    head = (9 * 9 * 10 + 1) * 50 + (50 + 1) * 7
+    assert build_model(TrainConfig()).count_params() == localisation + features + head == 66_857
+
+
+def test_probabilities_sum_to_one_and_repeat(faces):
+    model = build_model(TrainConfig(dropout=0.9))
+    first = model.predict(faces, verbose=0)
+    assert first.shape == (5, 7)
+    assert first.dtype == np.float32
+    np.testing.assert_allclose(first.sum(axis=1), 1, atol=1e-6)
+    # Dropout is off: the same image gives the same answer, also from its own batch.
+    np.testing.assert_array_equal(model.predict(faces, verbose=0), first)
+    np.testing.assert_allclose(model.predict(faces[:1], verbose=0), first[:1], atol=1e-6)
+
+
+def test_dropout_is_on_in_training(faces):
+    model = build_model(TrainConfig(dropout=0.5))
+    one, two = (keras.ops.convert_to_numpy(model(faces, training=True)) for _ in range(2))
+    assert not np.array_equal(one, two)
+
+
+def test_starts_by_attending_to_the_whole_face(faces):
+    model = build_model(TrainConfig())
+    parts = keras.Model(model.input, [model.get_layer(n).output for n in ("scaled", "attended")])
+    scaled, attended = parts.predict(faces, verbose=0)
+    np.testing.assert_allclose(scaled, faces / 127.5 - 1, atol=1e-6)
+    np.testing.assert_array_equal(attended, scaled)
+
+
+def test_initial_weights_are_normal_with_the_papers_spread():
+    keras.utils.set_random_seed(0)
+    model = build_model(TrainConfig())
+    kernels = {
+        layer.name: layer.get_weights()[0].ravel()
+        for layer in model.layers
+        if layer.get_weights() and getattr(layer, "units", None) != 6
+    }
+    assert len(kernels) == 9
+    drawn = np.concatenate(list(kernels.values()))
+    assert drawn.std() == pytest.approx(0.05, rel=0.01)
+    assert abs(drawn.mean()) < 0.001
+    starts = {tuple(kernel[:5]) for kernel in kernels.values()}
+    assert len(starts) == 9  # no two layers drew the same numbers
+
+
+def test_penalty_is_lambda_times_the_last_two_layers_squared_norm():
+    model = build_model(TrainConfig(regularization=0.25))
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)][-2:]
+    assert [layer.units for layer in dense] == [50, 7]
+    norm = sum((layer.get_weights()[0] ** 2).sum() for layer in dense)
+    assert float(sum(model.losses)) == pytest.approx(0.25 * norm, rel=1e-5)
+
+
+def test_saved_and_loaded_gives_the_same(faces, tmp_path):
+    model = build_model(TrainConfig())
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    for count in (1, 5):
+        np.testing.assert_array_equal(
+            again.predict_on_batch(faces[:count]), model.predict_on_batch(faces[:count])
+        )
+
+
+@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_is_close_and_gives_float32(faces, policy, name):
+    exact = build_model(TrainConfig())
+    policy(name)
+    mixed = build_model(TrainConfig())
+    mixed.set_weights(exact.get_weights())
+    got = mixed.predict_on_batch(faces)
+    assert got.dtype == np.float32
+    assert mixed.get_layer("theta").output.dtype == "float32"
+    convolutions = [one for one in mixed.layers if isinstance(one, keras.layers.Conv2D)]
+    assert {one.compute_dtype for one in convolutions} == {name.removeprefix("mixed_")}
+    np.testing.assert_allclose(got, exact.predict_on_batch(faces), atol=0.02)
+
+
+def test_four_images_can_be_overfitted_and_the_transformer_learns():
+    keras.utils.set_random_seed(3)
+    faces = np.random.default_rng(1).uniform(0, 255, (4, 48, 48, 1)).astype(np.float32)
+    labels = np.array([0, 3, 5, 6])
+    model = build_model(TrainConfig(dropout=0.0))
+    scores = keras.Model(model.input, model.get_layer("logits").output)
+    image = keras.Input((48, 48, 1))
+    trainer = keras.Model(image, scores(RandomAffine(flip=False, shift=0.0)(image)))
+    trainer.compile(
+        keras.optimizers.Adam(0.003),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    trainer.fit(faces, labels, batch_size=4, epochs=80, verbose=0)
+    assert (model.predict(faces, verbose=0).argmax(axis=1) == labels).all()
+    transforms = keras.Model(model.input, model.get_layer("theta").output)
+    assert np.abs(transforms.predict(faces, verbose=0) - IDENTITY).max() > 1e-3
