@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 import tfds_builders  # noqa: F401  (registers the builders)
-from keras_deep_emotion.datasets import parse_dataset, require_buildable
+from keras_deep_emotion.datasets import parse_build, require_buildable
 
 
 @contextlib.contextmanager
@@ -28,26 +28,23 @@ def as_folder(source):
 
 
 def build(dataset, source=None, data_dir=None):
-    """Build a data set, in all its configs or in the one that is named.
+    """Build a data set, all of it or the part that is named.
 
     Args:
-        dataset: `name` or `name/config`.
+        dataset: `name` or `name/part`, as `datasets.parse_build` takes it.
         source: folder, archive or file that the user obtained; None where nothing is needed.
         data_dir: folder of the TFRecords, None for TFDS's own.
 
     Yields:
-        The `tfds.core.DatasetBuilder` of each config, built; at once where it was already.
+        The `tfds.core.DatasetBuilder` of each part, built; at once where it was already.
 
     Raises:
         ValueError: there is no such data set; or what `source` holds is not right.
         FileNotFoundError: `source` does not exist or holds none of it, or the data set cannot be
             built by this version.
     """
-    name, _ = parse_dataset(dataset)
+    name, configs = parse_build(dataset)
     require_buildable(name)
-    configs = (
-        [dataset.partition("/")[2]] if "/" in dataset else tfds.builder_cls(name).builder_configs
-    )
     with as_folder(source) as folder:
         for config in configs:
             builder = tfds.builder(name, config=config, data_dir=data_dir)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import click
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.config import PRECISIONS, RECIPES, TrainConfig
-from keras_deep_emotion.datasets import parse_dataset
+from keras_deep_emotion.datasets import parse_build, parse_dataset
 
 OURS = ("keras_deep_emotion", "tfds_builders")
 
@@ -72,13 +73,40 @@ def main(debug):
     os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
-def dataset_name(ctx, param, value):
-    """Check a data set's name while parsing."""
-    try:
-        parse_dataset(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    return value
+def load_tensorflow():
+    """Import TensorFlow without its start-up log, which no setting of its own silences.
+
+    Called by commands before anything else of ours: --help does without.
+    """
+    with tempfile.TemporaryFile() as log:
+        kept = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        except BaseException:
+            log.seek(0)
+            os.write(kept, log.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+    import tensorflow_datasets as tfds
+
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+
+
+def checked_by(parse):
+    """A callback that checks an argument while parsing: by the function that will read it."""
+
+    def check(ctx, param, value):
+        try:
+            parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+        return value
+
+    return check
 
 
 data_dir_option = click.option(
@@ -91,7 +119,7 @@ run_argument = click.argument("run", type=click.Path(path_type=Path))
 
 
 @main.command("build-data")
-@click.argument("dataset", callback=dataset_name)
+@click.argument("dataset", callback=checked_by(parse_build))
 @click.option(
     "--source",
     type=click.Path(path_type=Path),
@@ -101,9 +129,10 @@ run_argument = click.argument("run", type=click.Path(path_type=Path))
 def build_data(dataset, source, data_dir):
     """Turn a data set into TFRecords, once, for all later commands.
 
-    DATASET is toon_faces, fer2013, ck_plus, jaffe or ferg; name/variant builds one variant
-    (fer2013/original), the name alone builds all of them.
+    DATASET is toon_faces, fer2013, ck_plus, jaffe or ferg; a part alone is built by its name, such
+    as fer2013/original or toon_faces/subjects.
     """
+    load_tensorflow()
     from keras_deep_emotion.building import build
 
     for builder in build(dataset, source, data_dir):
@@ -122,7 +151,7 @@ def config_option(name, **kwargs):
 
 
 @main.command()
-@config_option("dataset", callback=dataset_name, help="Data set, or name/variant.")
+@config_option("dataset", callback=checked_by(parse_dataset), help="Data set, or name/variant.")
 @config_option("protocol", help="How it is split: paper, subjects, deduplicated.")
 @config_option("fold", type=int, help="Fold to test on, with --protocol subjects.")
 @config_option("recipe", type=click.Choice(RECIPES), help="Network and training.")
@@ -138,6 +167,7 @@ def config_option(name, **kwargs):
 def fit(run_dir, data_dir, **settings):
     """Train the attentional network and judge it on the test split."""
     config = TrainConfig(**settings)
+    load_tensorflow()
     from keras_deep_emotion.evaluation import summary
     from keras_deep_emotion.runs import new_run_dir
     from keras_deep_emotion.training import fit as fit_run
@@ -160,6 +190,7 @@ def fit(run_dir, data_dir, **settings):
 @data_dir_option
 def evaluate(run, data_dir):
     """Judge RUN's model on its test split again: numbers, confusion matrix, predictions."""
+    load_tensorflow()
     from keras_deep_emotion.evaluation import summary
     from keras_deep_emotion.runs import judge
 
@@ -186,6 +217,7 @@ def evaluate(run, data_dir):
 @data_dir_option
 def explain(run, window, stride, data_dir):
     """Draw where RUN's model looks: one test face of each emotion, regions hidden in turn."""
+    load_tensorflow()
     from keras_deep_emotion.runs import explain as explain_run
 
     click.echo(f"wrote {explain_run(run, window, stride, data_dir)}")
@@ -202,6 +234,7 @@ def explain(run, window, stride, data_dir):
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 def predict(model, as_json, images):
     """Name the emotion of each of IMAGES, JPEG or PNG files of cropped faces."""
+    load_tensorflow()
     from keras_deep_emotion.predict import load
 
     loaded = load(model)
@@ -241,6 +274,7 @@ def predict(model, as_json, images):
 )
 def export(run, name, exports):
     """Write RUN's model as the next version for TensorFlow Serving, verified before it appears."""
+    load_tensorflow()
     from keras_deep_emotion.export import export_run
 
     click.echo(f"exported, opened by the C loader and compared: {export_run(run, name, exports)}")

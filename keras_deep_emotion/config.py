@@ -28,7 +28,7 @@ class TrainConfig:
     dropout: float = 0.3  # ours
     image_size: int = 48  # paper, III: faces of 48 x 48, pixels
     theta_reach: float = 0.5  # ours: largest change of a number of the affine transform
-    theta_rate: float = 0.1  # ours: learning rate of the transform, in shares of that of the rest
+    theta_rate: float = 0.03  # ours: learning rate of the transform, in shares of that of the rest
     flip: bool = True  # paper, IV-B names flips and rotations; amounts are ours
     rotation: float = 10.0  # ours: degrees either way
     zoom: float = 0.1  # ours: share of the size either way

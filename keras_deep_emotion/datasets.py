@@ -73,23 +73,47 @@ DATASETS = {
 
 
 def parse_dataset(text: str) -> tuple[str, str | None]:
-    """Split `name` or `name/config` and check both.
+    """Split `name` or `name/variant` and check both.
 
     Returns:
-        (name, config): the config is the default one if none is named, None where the data set
+        (name, variant): the variant is the default one if none is named, None where the data set
         has no variants.
 
     Raises:
         ValueError: there is no such data set, or no such variant of it.
     """
-    name, _, config = text.partition("/")
+    name, variant = _split_name(text, lambda dataset: dataset.configs)
+    configs = DATASETS[name].configs
+    return name, variant or (configs[0] if configs else None)
+
+
+def parse_build(text: str) -> tuple[str, tuple[str, ...]]:
+    """Split what `build-data` takes: `name`, or `name/part` for one of the parts built on its own.
+
+    Returns:
+        (name, parts): names of TFDS configs: the variants of a data set that has some, else its
+        protocols; all of them if none is named.
+
+    Raises:
+        ValueError: there is no such data set, or no such part of it.
+    """
+
+    def parts(dataset):
+        return dataset.configs or dataset.protocols
+
+    name, part = _split_name(text, parts)
+    return name, (part,) if part else parts(DATASETS[name])
+
+
+def _split_name(text, parts):
+    """(name, part or None) of `name[/part]`, `parts` giving those that a data set has."""
+    name, _, part = text.partition("/")
     if name not in DATASETS:
         raise ValueError(f"There is no data set {name!r}; there are: {', '.join(DATASETS)}.")
-    configs = DATASETS[name].configs
-    if config and config not in configs:
-        known = ", ".join(f"{name}/{one}" for one in configs) or name
+    if part and part not in parts(DATASETS[name]):
+        known = ", ".join(f"{name}/{one}" for one in parts(DATASETS[name])) or name
         raise ValueError(f"There is no data set {text!r}; there is: {known}.")
-    return name, config or (configs[0] if configs else None)
+    return name, part or None
 
 
 def require_buildable(name: str) -> Dataset:

@@ -4,6 +4,7 @@ NumPy and pandas only: a predictions.csv can be judged anywhere.
 """
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -60,8 +61,6 @@ def wilson_interval(correct, total, confidence=0.95):
     """
     if not 0 <= correct <= total or total < 1:
         raise ValueError(f"correct must be 0 to total >= 1. Received: {correct} of {total}")
-    from statistics import NormalDist
-
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share = correct / total
     centre = share + z * z / (2 * total)
@@ -130,9 +129,9 @@ def summary(report, paper_accuracy=None):
         report: what `evaluate` returns.
         paper_accuracy: percent, or None.
     """
-    low, high = report["accuracy_interval"]
+    low, high = (100 * bound for bound in report["accuracy_interval"])
     line = (
-        f"accuracy {report['accuracy']:.2%} on {report['faces']:,} faces "
-        f"(95 % interval {low:.2%} to {high:.2%})"
+        f"accuracy {100 * report['accuracy']:.2f} % on {report['faces']:,} faces "
+        f"(95 % interval {low:.2f} to {high:.2f})"
     )
     return line + (f"; the paper: {paper_accuracy:.2f} %" if paper_accuracy else "")

@@ -6,12 +6,14 @@
 
 import json
 import time
+import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+import keras_deep_emotion.spatial_transformer  # noqa: F401  (layers of the models that are opened)
 from keras_deep_emotion import report as reports
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import built_dataset, examples
@@ -70,6 +72,7 @@ def open_run(run_dir):
 
     Raises:
         FileNotFoundError: the folder is no run, or has no model yet.
+        ValueError: its settings or its model are damaged.
     """
     run_dir = Path(run_dir)
     for part in ("config.json", "labels.txt", "model.keras"):
@@ -79,7 +82,10 @@ def open_run(run_dir):
                 "Name a folder that `python cli.py fit` made."
             )
     config = TrainConfig.from_json(run_dir / "config.json")
-    model = keras.saving.load_model(run_dir / "model.keras", compile=False)
+    try:
+        model = keras.saving.load_model(run_dir / "model.keras", compile=False)
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{run_dir / 'model.keras'} is damaged: {error}") from error
     return config, model, (run_dir / "labels.txt").read_text().split()
 
 

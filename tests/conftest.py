@@ -1,6 +1,7 @@
 """What several tests share: one built data set, one tiny trained run, one export per session."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -39,3 +40,15 @@ def export_dir(run_dir, tmp_path_factory):
     from keras_deep_emotion.export import export_run
 
     return export_run(run_dir, parent=tmp_path_factory.mktemp("exports"))
+
+
+@pytest.fixture(scope="session")
+def fer2013_dir(data_dir):
+    """`data_dir` with the real FER-2013 built, in both labellings."""
+    source = os.environ.get("FER2013_DIR")
+    if not source:
+        pytest.skip("FER2013_DIR names no folder with the real fer2013.csv")
+    from keras_deep_emotion.building import build
+
+    list(build("fer2013", Path(source), data_dir))
+    return data_dir

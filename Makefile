@@ -1,0 +1,43 @@
+# Two commands on a fresh machine: `make quickstart` does the main job, `make test` checks it all.
+PYTHON ?= python3
+RUN := runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
+CLI := .venv/bin/python cli.py
+
+.PHONY: quickstart test lint clean
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+# The main job on faces drawn by code: nothing to request, nothing to download.
+quickstart: .venv/installed
+	$(CLI) build-data toon_faces/paper
+	$(CLI) fit --dataset toon_faces --epochs 20 --run-dir $(RUN)
+	$(CLI) evaluate $(RUN)
+	$(CLI) explain $(RUN)
+	$(CLI) export $(RUN)
+	@echo
+	@echo "The run, its numbers and pictures:  $(RUN)"
+	@echo "  confusion matrix:                 $(RUN)/confusion_matrix.png"
+	@echo "  where the model looks:            $(RUN)/saliency.png"
+	@echo "  training curves:                  .venv/bin/tensorboard --logdir runs"
+	@echo "The model for TensorFlow Serving:   exports/toon_faces"
+	@echo "Next: .venv/bin/python cli.py predict --model $(RUN) YOUR_FACE.png"
+	@echo "      .venv/bin/python cli.py build-data fer2013 --source DIR_OR_ARCHIVE"
+	@echo "      .venv/bin/python cli.py fit --dataset fer2013 --epochs 3"
+
+lint: .venv/installed-dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+# PYTEST_ARGS narrows it: make test PYTEST_ARGS='-m "not slow"'
+test: lint
+	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+clean:
+	rm -rf .venv build *.egg-info

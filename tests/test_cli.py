@@ -1,0 +1,215 @@
+"""Each command once for success, once for each likely mistake: the exact sentence, no traceback."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from keras_deep_emotion import __version__
+from keras_deep_emotion.cli import main
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def run_command(monkeypatch):
+    """Runs a command; asserts its exit status and that no traceback is shown."""
+
+    def run(*arguments, status=0):
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        assert result.exit_code == status, result.output
+        assert "Traceback" not in result.output
+        return result.output
+
+    return run
+
+
+def fails(run_command, *arguments, says, status=1):
+    output = run_command(*arguments, status=status)
+    assert says in " ".join(output.split()), output
+
+
+def test_help_answers_at_once():
+    best = 9.0
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "cli.py", "--help"], cwd=ROOT, capture_output=True, text=True
+        )
+        best = min(best, time.perf_counter() - start)
+    assert "build-data" in done.stdout
+    assert best < 0.5
+
+
+def test_version(run_command):
+    assert run_command("--version") == f"keras-deep-emotion, version {__version__}\n"
+
+
+def test_defaults_shown_are_those_of_the_settings(run_command):
+    text = " ".join(run_command("fit", "--help").split())
+    assert "--learning-rate FLOAT Of Adam. [default: 0.005]" in text
+    assert "--epochs INTEGER Passes over the training faces. [default: 500]" in text
+
+
+def test_build_data_that_is_built_already(run_command, toon_faces_dir):
+    # `subjects` is built here, for the first time; `paper` was.
+    output = run_command("build-data", "toon_faces", "--data-dir", toon_faces_dir)
+    assert "toon_faces/paper/1.0.0" in output
+    assert "toon_faces/subjects/1.0.0" in output
+    lines = [line.split() for line in output.splitlines()]
+    assert ["test", "504", "images"] in lines
+    assert ["fold_5", "420", "images"] in lines
+
+
+@pytest.mark.parametrize(
+    ("name", "title"), [("jaffe", "JAFFE"), ("ck_plus", "CK+"), ("ferg", "FERG")]
+)
+def test_data_sets_not_built_yet_say_so_and_where_to_ask(run_command, name, title):
+    for command in (["build-data", name], ["fit", "--dataset", name]):
+        fails(run_command, *command, says=f"Error: {title} cannot be built by this version yet.")
+        fails(run_command, *command, says="request it at https://")
+
+
+def test_build_data_mistakes(run_command, tmp_path):
+    fails(
+        run_command, "build-data", "fer",
+        says="There is no data set 'fer'; there are: toon_faces, fer2013", status=2,
+    )  # fmt: skip
+    fails(
+        run_command, "build-data", "fer2013", "--source", tmp_path / "none",
+        "--data-dir", tmp_path,
+        says=f"Error: {tmp_path}/none does not exist; name what you obtained with --source.",
+    )  # fmt: skip
+
+
+def test_fit_evaluate_explain_export_predict(run_command, toon_faces_dir, tmp_path):
+    run, data = tmp_path / "run", ("--data-dir", toon_faces_dir)
+    output = run_command("fit", "--epochs", 1, "--run-dir", run, *data)
+    assert "test accuracy " in output
+    assert "on 504 faces (95 % interval" in output
+    assert f"run: {run}\n" in output
+
+    output = run_command("evaluate", run, *data)
+    report = json.loads((run / "report.json").read_text())
+    assert f"accuracy {100 * report['accuracy']:.2f} % on 504 faces" in output
+    assert "happiness" in output
+
+    output = run_command("explain", run, "--window", 16, "--stride", 8, *data)
+    assert output == f"wrote {run / 'saliency.png'}\n"
+
+    output = run_command("export", run, "--exports", tmp_path / "exports")
+    version = tmp_path / "exports" / "toon_faces" / "1"
+    assert str(version) in output
+
+    picture = write_picture(tmp_path / "face.png")
+    from_run, from_export = (
+        json.loads(run_command("predict", "--json", "--model", model, picture))
+        for model in (run, version)
+    )
+    assert from_run["file"] == str(picture)
+    assert from_run["emotion"] == from_export["emotion"]
+    assert from_run["probabilities"] == pytest.approx(from_export["probabilities"], abs=1e-6)
+
+
+def write_picture(path):
+    import numpy as np
+    from PIL import Image
+
+    grey = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+    Image.fromarray(grey).save(path)
+    return path
+
+
+def test_predict_prints_a_table_and_fails_for_bad_files(run_command, run_dir, tmp_path):
+    good = write_picture(tmp_path / "face.png")
+    (tmp_path / "bad.png").touch()
+    output = run_command("predict", "--model", run_dir, tmp_path / "bad.png", good, status=1)
+    assert f"{tmp_path}/bad.png: the file is empty.\n" in output
+    row = [line.split() for line in output.splitlines() if line.endswith("face.png")]
+    assert len(row) == 1 and row[0][1].endswith("%") and row[0][2] == str(good)
+
+
+def test_mistakes_with_runs(run_command, run_dir, toon_faces_dir, tmp_path):
+    none = tmp_path / "none"
+    for command in ("evaluate", "explain", "export"):
+        fails(
+            run_command, command, none, says=f"{none} is not a finished run: it has no config.json"
+        )
+    fails(run_command, "predict", "--model", none, "x.png", says=f"{none} is no folder")
+    fails(run_command, "predict", "--model", run_dir, says="Missing argument 'IMAGES...'", status=2)
+    fails(
+        run_command, "fit", "--run-dir", run_dir, "--data-dir", toon_faces_dir,
+        says=f"{run_dir} already holds something; name a new folder.",
+    )  # fmt: skip
+    fails(
+        run_command, "explain", run_dir, "--stride", 9, "--data-dir", toon_faces_dir,
+        says="stride must be between 1 and window=8. Received: 9",
+    )  # fmt: skip
+
+
+def test_mistakes_with_fit(run_command, tmp_path):
+    fails(
+        run_command, "fit", "--dataset", "toon_faces", "--data-dir", tmp_path,
+        says="toon_faces is not built in",
+    )  # fmt: skip
+    fails(run_command, "fit", "--epochs", 0, says="Error: epochs must be 1 or more. Received: 0")
+    fails(run_command, "fit", "--precision", "half", says="'half' is not one of", status=2)
+    fails(
+        run_command, "fit", "--dataset", "fer2013", "--protocol", "subjects",
+        says="FER-2013 has no protocol 'subjects'; it has: paper, deduplicated.",
+    )  # fmt: skip
+
+
+def test_damaged_settings_of_a_run(run_command, run_dir, tmp_path):
+    for name in ("labels.txt", "model.keras"):
+        (tmp_path / name).write_bytes((run_dir / name).read_bytes())
+    (tmp_path / "config.json").write_text("{")
+    fails(run_command, "evaluate", tmp_path, says="does not hold the settings of a run")
+
+
+def test_damaged_model_of_a_run(run_command, run_dir, tmp_path):
+    for name in ("labels.txt", "config.json"):
+        (tmp_path / name).write_bytes((run_dir / name).read_bytes())
+    (tmp_path / "model.keras").write_bytes((run_dir / "model.keras").read_bytes()[:500])
+    fails(run_command, "evaluate", tmp_path, says="model.keras is damaged")
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr("keras_deep_emotion.predict.load", lambda path: int("no number"))
+    result = CliRunner().invoke(main, ["predict", "--model", "x", "y.png"])
+    # Raised inside our test, not by our code's judgement of input.
+    assert isinstance(result.exception, ValueError)
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    result = CliRunner().invoke(main, ["--debug", "evaluate", str(tmp_path)])
+    assert isinstance(result.exception, FileNotFoundError)
+
+
+@pytest.mark.parametrize("command", ["fit", "build-data"])
+def test_a_full_disk_is_one_sentence(command, toon_faces_dir, tmp_path):
+    """A limit on file size stands in for the full disk: the same path, another errno."""
+    arguments = {
+        "fit": ["--run-dir", tmp_path / "run", "--epochs", 1, "--data-dir", toon_faces_dir],
+        "build-data": ["toon_faces", "--data-dir", tmp_path],
+    }[command]
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "from keras_deep_emotion.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, command, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "File too large" in done.stderr.splitlines()[-1]

@@ -1,0 +1,1 @@
+"""Cartoon faces drawn by code: the data set that needs no download."""

@@ -1,0 +1,183 @@
+"""Everything around the expression: background, shoulders, head, hair, beard, glasses."""
+
+import numpy as np
+
+from tfds_builders.toon_faces import shapes
+from tfds_builders.toon_faces.canvas import SIZE, mix, shade, shadow
+
+
+def paint_background(canvas, rng, colour):
+    """Paint a plain wall, a halo, stripes, dots or hills, in shades of one colour."""
+    light = mix(colour, (255, 255, 255), 0.22)
+    kind = rng.choice(("plain", "halo", "stripes", "dots", "hills"))
+    if kind == "halo":
+        x, y = rng.uniform(90, 166), rng.uniform(90, 150)
+        canvas.fill(shapes.ellipse(x, y, 112, 112, 60), light)
+    elif kind == "stripes":
+        slant, step = rng.uniform(-60, 60), rng.uniform(34, 56)
+        for x in np.arange(-80, SIZE + 80, step):
+            right = x + step / 2
+            band = [(x, 0), (right, 0), (right + slant, SIZE), (x + slant, SIZE)]
+            canvas.fill(np.array(band), light)
+    elif kind == "dots":
+        for _ in range(14):
+            x, y, radius = rng.uniform(0, SIZE), rng.uniform(0, SIZE), rng.uniform(6, 20)
+            canvas.fill(shapes.ellipse(x, y, radius, radius), light)
+    elif kind == "hills":
+        for low, tone in ((130, light), (175, shade(colour, 0.86))):
+            ridge = [(x, low + rng.uniform(-26, 26)) for x in range(-40, SIZE + 41, 48)]
+            hill = np.concatenate([shapes.open_curve(ridge), [(SIZE + 40, SIZE), (-40, SIZE)]])
+            canvas.fill(hill, tone)
+
+
+def paint_back_hair(canvas, pose, character, width):
+    """Paint the hair behind the head."""
+    line, low = shade(character.hair, 0.55), shade(character.hair, 0.86)
+    curls = [pose.head(shapes.ellipse(x, y, r, r)) for x, y, r in character.curls_back]
+    for curl in curls:
+        canvas.fill(curl + shapes.normals(curl, closed=True) * width, line)
+    for curl in curls:
+        canvas.fill(curl, low)
+    for curve in character.hair_back:
+        canvas.outlined(pose.head(shapes.closed_curve(curve)), low, line, width)
+
+
+def paint_body(canvas, pose, character, width):
+    """Paint neck, shoulders and collar."""
+    skin_line = shadow(character.skin, 0.64)
+    clothes, trim = character.clothes, character.trim
+    neck, far = character.neck, character.shoulders
+    half = [(neck, 30), (neck, 84), (neck + 8, 104), (neck + 8, 150), (0, 150)]
+    canvas.outlined(pose.body(shapes.mirrored([(0, 30), *half])), character.skin, skin_line, width)
+    below_chin = shapes.closed_curve(
+        [(-neck, 70), (neck, 70), (neck + 2, 96), (0, 112), (-neck - 2, 96)]
+    )
+    canvas.fill(pose.body(below_chin), shadow(character.skin, 0.26))
+
+    edge = {"v": 96, "crew": 98, "shirt": 96, "hood": 94}[character.collar]
+    deep = {"v": 142, "crew": 112, "shirt": 128, "hood": 118}[character.collar]
+    shoulder = [(neck + 2, edge), (neck + 22, edge + 5), (far - 16, edge + 18), (far, edge + 44)]
+    right = shapes.open_curve(shoulder)
+    left = right[::-1] * (-1, 1)
+    if character.collar in ("v", "shirt"):
+        dip = np.array([(0, deep)])
+    else:
+        dip = shapes.open_curve([(-neck - 2, edge), (0, deep), (neck + 2, edge)])[1:-1]
+    bottom = np.array([(far + 6, 190), (-far - 6, 190)])
+    cloth = np.concatenate([right, bottom, left, dip])
+    canvas.outlined(pose.body(cloth), clothes, shade(clothes, 0.45), width)
+    rim = np.concatenate([left[-1:], dip, right[:1]])
+    if character.collar == "shirt":
+        for side in (-1, 1):
+            flap = [(side * (neck - 1), edge - 8), (0, deep), (side * 22, deep + 14),
+                    (side * (neck + 17), edge + 8)]  # fmt: skip
+            canvas.outlined(pose.body(np.array(flap, float)), trim, shade(clothes, 0.45), width)
+    elif character.collar == "hood":
+        for side in (-1, 1):
+            fold = shapes.closed_curve(
+                [(side * (neck - 2), edge - 12), (side * (neck + 26), edge + 2),
+                 (side * (neck + 12), edge + 26), (0, deep + 8), (side * 10, deep - 6)]
+            )  # fmt: skip
+            canvas.outlined(pose.body(fold), shade(clothes, 0.88), shade(clothes, 0.45), width)
+            cord = shapes.open_curve([(side * 12, deep + 4), (side * 14, deep + 34)])
+            canvas.stroke(pose.body(cord), 3.5, trim)
+    else:
+        canvas.stroke(pose.body(rim), 7, trim)
+
+
+def paint_ears(canvas, pose, character, width):
+    """Paint the ears, half hidden by the head, and what hangs from them."""
+    skin, size = character.skin, character.ear
+    edge = np.interp(4, [y for _, y in character.head], [x for x, _ in character.head])
+    for side in (-1, 1):
+        x = side * (edge + 3) - 16 * np.sin(pose.yaw)
+        ear = pose.head(shapes.ellipse(x, 5, 0.68 * size, size))
+        canvas.outlined(ear, shadow(skin, 0.05), shadow(skin, 0.64), width)
+        hollow = pose.head(shapes.ellipse(x, 6, 0.36 * size, 0.6 * size))
+        canvas.fill(hollow, shadow(skin, 0.24))
+        if character.earrings:
+            ring = shapes.ellipse(x + 2 * side, 5 + size + 5, 5, 5, 20)
+            canvas.outlined(
+                pose.head(ring), character.earrings, shade(character.earrings, 0.5), width
+            )
+
+
+def paint_head(canvas, pose, character, width, light, blush):
+    """Paint the head without hair, shaded away from `light` (x, y); returns its outline."""
+    skin = character.skin
+    outline = shapes.closed_curve(shapes.mirrored(character.head))
+    placed = pose.head(outline)
+    canvas.outlined(placed, shadow(skin, 0.18), shadow(skin, 0.64), width)
+    away = np.maximum(0, shapes.normals(placed, closed=True) @ -np.asarray(light))
+    canvas.fill(placed - shapes.normals(placed, closed=True) * (9 * away)[:, None], skin)
+    glow = mix(skin, (255, 255, 255), 0.5)
+    for radius in (30, 22, 14):
+        spot = shapes.ellipse(22 * light[0], -62, radius * 1.3, radius * 0.5)
+        canvas.fill(pose.face(spot), glow, 30)
+    rosy = mix(skin, (232, 70, 70), 0.55)
+    for side in (-1, 1):
+        for radius in (17, 14, 11, 8):
+            cheek = shapes.ellipse(side * 46, 29, radius * 1.05, radius * 0.8)
+            canvas.fill(pose.face(cheek), rosy, int(70 * blush))
+    if character.freckles:
+        for x, y in ((36, 24), (43, 30), (50, 24), (46, 20), (56, 29), (30, 30)):
+            for side in (-1, 1):
+                spot = shapes.ellipse(side * x, y, 1.7, 1.5, 12)
+                canvas.fill(pose.face(spot), shadow(skin, 0.34))
+    if character.wrinkles:
+        for side in (-1, 1):
+            for fold in (
+                [(side * 20, 24), (side * 31, 27), (side * 42, 23)],
+                [(side * 52, 2), (side * 58, 0), (side * 63, -4)],
+                [(side * 52, 8), (side * 58, 9), (side * 63, 8)],
+            ):
+                curve = shapes.open_curve(fold)
+                widths = 1.8 * shapes.taper(len(curve))
+                canvas.stroke(pose.face(curve), widths, shadow(skin, 0.45), 150)
+    return outline
+
+
+def paint_beard(canvas, pose, character, width):
+    """Paint a beard that leaves the mouth free."""
+    if character.beard:
+        beard = pose.head(shapes.closed_curve(character.beard))
+        line = shade(character.hair, 0.55)
+        canvas.outlined(beard, character.hair, line, width)
+        for strand in character.beard_strands:
+            curve = shapes.open_curve(strand)
+            canvas.stroke(pose.head(curve), 2.6 * shapes.taper(len(curve)), line, 150)
+
+
+def paint_front_hair(canvas, pose, character, width):
+    """Paint hair over the forehead that ends above the highest brow."""
+    line = shade(character.hair, 0.55)
+    for curve in character.hair_front:
+        canvas.outlined(pose.face(shapes.closed_curve(curve)), character.hair, line, width)
+    curls = [pose.face(shapes.ellipse(x, y, r, r)) for x, y, r in character.curls_front]
+    for curl in curls:
+        canvas.outlined(curl, character.hair, shade(character.hair, 0.78), width)
+    shine = mix(character.hair, (255, 255, 255), 0.28)
+    for strand in character.strands:
+        curve = shapes.open_curve(strand)
+        canvas.stroke(pose.face(curve), 3.2 * shapes.taper(len(curve)), shine, 200)
+    if character.ribbons:
+        for side in (-1, 1):
+            for dx, dy in ((-4, -8), (4, 8)):
+                knot = shapes.ellipse(side * (85 + dx), -36 + dy, 8, 8, 20)
+                canvas.outlined(pose.head(knot), character.trim, shade(character.trim, 0.5), width)
+
+
+def paint_glasses(canvas, pose, character):
+    """Paint round glasses; their upper rim runs below the brows."""
+    radius = character.eye_width + 6.5
+    for side in (-1, 1):
+        lens = shapes.ellipse(side * (character.eye_x + 1), 3, radius, radius * 0.96, 48)
+        canvas.fill(pose.face(lens), (255, 255, 255), 28)
+        ring = pose.face(np.concatenate([lens, lens[:1]]))
+        canvas.stroke(ring, 2.6, character.glasses)
+        hinge = side * (character.eye_x + 1 + radius)
+        arm = pose.face([(hinge, 0), (side * 64, -1), (side * 69, -1)])
+        canvas.stroke(arm, 2.4, character.glasses)
+    gap = character.eye_x + 1 - radius
+    bridge = shapes.open_curve([(-gap, 0), (0, -3), (gap, 0)])
+    canvas.stroke(pose.face(bridge), 2.6, character.glasses)

@@ -1,0 +1,130 @@
+"""Curves and the pose of a head: geometry only, nothing is painted here.
+
+Points are float arrays of shape (n, 2), x to the right and y down, in pixels of the 256 x 256
+picture. A character's own points lie around (0, 0), the middle of its head.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import ClassVar
+
+import numpy as np
+
+# Catmull-Rom: the cubic between the middle two of four control points passes through both.
+_CATMULL_ROM = 0.5 * np.array(
+    [[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]], dtype=np.float64
+)
+
+
+@functools.cache
+def _basis(steps):
+    t = np.arange(steps) / steps
+    return np.stack([np.ones(steps), t, t**2, t**3], axis=1) @ _CATMULL_ROM  # (steps, 4)
+
+
+def closed_curve(points, steps=8):
+    """Smooth closed curve through (n, 2) points: (n * steps, 2). A point twice is a corner."""
+    points = np.asarray(points, dtype=np.float64)
+    controls = np.stack([np.roll(points, shift, axis=0) for shift in (1, 0, -1, -2)])
+    curve = np.einsum("sc,cnd->nsd", _basis(steps), controls)  # (n, steps, 2)
+    corner = (controls[1] == controls[2]).all(axis=1)
+    return curve[~corner].reshape(-1, 2)  # between the two of a corner there is only a small loop
+
+
+def open_curve(points, steps=8):
+    """Smooth curve from the first to the last of (n, 2) points: ((n - 1) * steps + 1, 2)."""
+    points = np.asarray(points, dtype=np.float64)
+    padded = np.concatenate([points[:1], points, points[-1:]])
+    controls = np.stack([padded[i : len(points) - 1 + i] for i in range(4)])
+    curve = np.einsum("sc,cnd->nsd", _basis(steps), controls).reshape(-1, 2)
+    return np.concatenate([curve, points[-1:]])
+
+
+def ellipse(x, y, width, height, steps=40):
+    """Outline of an ellipse around (x, y) with the given half axes: (steps, 2)."""
+    return _circle(steps) * (width, height) + (x, y)
+
+
+@functools.cache
+def _circle(steps):
+    angle = np.arange(steps) * (2 * math.pi / steps)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def mirrored(half):
+    """Closed outline from its right half, listed from top to bottom: (2n - 2, 2) of (n, 2)."""
+    half = np.asarray(half, dtype=np.float64)
+    return np.concatenate([half, half[-2:0:-1] * (-1, 1)])
+
+
+def normals(points, closed=False):
+    """Unit vectors at right angles to a curve: (n, 2). They point out of a closed outline."""
+    if closed:
+        after = np.roll(points, -1, axis=0)
+        along = after - np.roll(points, 1, axis=0)
+        area = (points[:, 0] * after[:, 1] - points[:, 1] * after[:, 0]).sum()
+        along *= np.sign(area)  # positive where the outline runs clockwise, as y points down
+    else:
+        along = np.gradient(points, axis=0)
+    length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)[:, None]
+    return np.stack([along[:, 1], -along[:, 0]], axis=1) / length
+
+
+def ribbon(points, widths):
+    """Outline of a stroke along (n, 2) points, `widths` wide (a number or (n,)): (2n, 2)."""
+    half = np.broadcast_to(np.asarray(widths, dtype=np.float64) / 2, len(points))[:, None]
+    side = normals(points) * half
+    return np.concatenate([points + side, (points - side)[::-1]])
+
+
+@functools.cache
+def taper(count, power=0.5):
+    """Widths from 0 over 1 in the middle to 0, for a stroke with pointed ends: (count,)."""
+    return np.sin(np.linspace(0, math.pi, count)) ** power
+
+
+@dataclasses.dataclass(frozen=True)
+class Pose:
+    """Where the head is and which way it looks. Angles in radians, lengths in pixels."""
+
+    roll: float = 0.0  # positive: clockwise in the picture
+    yaw: float = 0.0  # positive: towards the right of the picture
+    pitch: float = 0.0  # positive: up
+    scale: float = 1.0
+    x: float = 128.0  # where the middle of the unturned head is in the picture
+    y: float = 128.0
+    jaw: float = 0.0  # how far the chin has dropped
+
+    # The face is a shallow dome: half axes of its rim, and how far it bulges out of the picture.
+    _RIM_X: ClassVar[float] = 84.0
+    _RIM_Y: ClassVar[float] = 104.0
+    _BULGE: ClassVar[float] = 56.0
+    _NECK: ClassVar[tuple[float, float]] = (0.0, 78.0)  # the head rolls about this point
+
+    def body(self, points):
+        """Neck and shoulders: scaled and moved only."""
+        return np.asarray(points, dtype=np.float64) * self.scale + (self.x, self.y)
+
+    def head(self, points):
+        """Outline of the head, ears, back hair: rolled too, and the chin follows jaw and turn."""
+        points = np.array(points, dtype=np.float64)
+        low = np.clip((points[:, 1] - 10) / 75, 0, 1)
+        points[:, 0] += low * 32 * math.sin(self.yaw)
+        points[:, 1] += low * (self.jaw - 14 * math.sin(self.pitch))
+        return self.body(self._rolled(points))
+
+    def face(self, points):
+        """Whatever sits on the front of the head: it also travels over the dome."""
+        points = np.array(points, dtype=np.float64)
+        x, y = points.T
+        depth = 1 - (x / self._RIM_X) ** 2 - (y / self._RIM_Y) ** 2
+        depth = self._BULGE * np.sqrt(np.maximum(depth, 0))
+        points[:, 0] = x * math.cos(self.yaw) + depth * math.sin(self.yaw)
+        points[:, 1] = y * math.cos(self.pitch) - depth * math.sin(self.pitch)
+        return self.body(self._rolled(points))
+
+    def _rolled(self, points):
+        cos, sin = math.cos(self.roll), math.sin(self.roll)
+        turn = np.array([[cos, sin], [-sin, cos]])
+        return (points - self._NECK) @ turn + self._NECK
