@@ -1,0 +1,97 @@
+import io
+import tarfile
+import zipfile
+
+import pytest
+
+from tfds_builders.sources import find_sources
+
+FILES = {"b/two.txt": b"2", "a.csv": b"x,y\n", "b/c/three.bin": bytes(1000)}
+
+
+def make_zip(path, files=FILES):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def make_tar(path, files=FILES):
+    with tarfile.open(path, "w:gz" if path.name.endswith("gz") else "w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "X.TGZ"])
+def test_archives_are_read_in_place(name, tmp_path):
+    (make_zip if name.endswith("zip") else make_tar)(tmp_path / name)
+    folder, archive = find_sources(tmp_path)
+    assert folder.names == (name,)
+    assert archive.names == tuple(sorted(FILES))
+    with archive.open("a.csv") as file:
+        assert file.read() == b"x,y\n"
+    wanted = ["a.csv", "b/c/three.bin"]
+    assert dict(archive.read(wanted)) == {name: FILES[name] for name in wanted}
+    assert [path.name for path in tmp_path.iterdir()] == [name]  # nothing unpacked
+
+
+def test_folders_are_read_with_their_junk_left_out(tmp_path):
+    for name, content in {**FILES, "__MACOSX/a.csv": b"", "b/.DS_Store": b""}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (source,) = find_sources(tmp_path)
+    assert source.names == tuple(sorted(FILES))
+    assert dict(source.read(FILES)) == FILES
+    with source.open("b/two.txt") as file:
+        assert file.read() == b"2"
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_unsafe_names_are_passed_over(make, tmp_path):
+    path = tmp_path / ("x.zip" if make is make_zip else "x.tar.gz")
+    make(path, {"../up.csv": b"", "/root.csv": b"", "a/../../b.csv": b"", "good.csv": b""})
+    assert find_sources(tmp_path)[1].names == ("good.csv",)
+
+
+def test_links_in_an_archive_are_passed_over(tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+            member = tarfile.TarInfo(f"link{kind.decode()}.csv")
+            member.type, member.linkname = kind, "/etc/passwd"
+            archive.addfile(member)
+    assert find_sources(tmp_path)[1].names == ()
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar.gz"])
+@pytest.mark.parametrize("keep", [0, 40, 300])
+def test_cut_archives_are_named(name, keep, tmp_path):
+    import random
+
+    noise = {"noise.bin": random.Random(0).randbytes(3000)}
+    (make_zip if name.endswith("zip") else make_tar)(tmp_path / name, noise)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:keep])
+    with pytest.raises(ValueError, match=f"{name} is damaged or cut short"):
+        for source in find_sources(tmp_path)[1:]:
+            dict(source.read(source.names))
+
+
+def test_a_password_is_asked_for(tmp_path):
+    make_zip(tmp_path / "x.zip")
+    content = bytearray((tmp_path / "x.zip").read_bytes())
+    for start in (b"PK\x03\x04", b"PK\x01\x02"):  # set the flag of encryption in every header
+        place = content.find(start)
+        while place >= 0:
+            content[place + (6 if start[2] == 3 else 8)] |= 1
+            place = content.find(start, place + 1)
+    (tmp_path / "x.zip").write_bytes(content)
+    archive = find_sources(tmp_path)[1]
+    with pytest.raises(ValueError, match="x.zip is encrypted; unpack it with its password"):
+        dict(archive.read(archive.names))
+
+
+def test_a_file_that_claims_too_much_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfds_builders.sources.MOST_BYTES", 999)
+    make_zip(tmp_path / "x.zip")
+    with pytest.raises(ValueError, match="three.bin in the archive has 1,000 bytes"):
+        find_sources(tmp_path)

@@ -1,0 +1,159 @@
+"""What a user holds, read where it lies: a folder, and the .zip and .tar archives in it.
+
+Nothing is unpacked: members are read in place, so none can write anywhere. Members with unsafe
+names (absolute, `..`) and links are passed over.
+"""
+
+import contextlib
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+JUNK = {"__MACOSX", ".DS_Store"}
+# Far above any file of these data sets (fer2013.csv has 0.3 GB), far below a bomb.
+MOST_BYTES = 2 * 2**30
+MOST_FILES = 1_000_000
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError)
+
+
+class Source(NamedTuple):
+    """A folder or an archive and the files in it.
+
+    Attributes:
+        path: the folder or the archive.
+        names: its files, relative to it, with `/`, sorted.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """Open one file for reading, as bytes.
+
+        Raises:
+            ValueError: the archive is damaged, or the file too large to be what it should.
+        """
+        if self.path.is_dir():
+            with (self.path / name).open("rb") as file:
+                yield file
+            return
+        with _readable(self.path), _open_archive(self.path) as archive:
+            member = _members(archive)[name]
+            with archive.open(member) if _is_zip(archive) else archive.extractfile(member) as file:
+                yield file
+
+    def read(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Read many files, each once, in the order in which they are stored.
+
+        Yields:
+            (name, content).
+
+        Raises:
+            ValueError: the archive is damaged.
+        """
+        wanted = set(names)
+        if self.path.is_dir():
+            for name in sorted(wanted):
+                yield name, (self.path / name).read_bytes()
+            return
+        with _readable(self.path), _open_archive(self.path) as archive:
+            for name, member in _members(archive).items():
+                if name in wanted:
+                    opened = archive.open if _is_zip(archive) else archive.extractfile
+                    with opened(member) as file:
+                        yield name, file.read()
+
+
+def find_sources(folder: Path) -> list[Source]:
+    """List a folder and the archives in it, at any depth.
+
+    Args:
+        folder: what the user named.
+
+    Returns:
+        The folder first, then its archives by name.
+
+    Raises:
+        ValueError: an archive is damaged, needs a password, or holds more than it should.
+    """
+    folder = Path(folder)
+    files = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and not JUNK & set(path.parts)
+    )
+    found = [Source(folder, tuple(files))]
+    for name in files:
+        if name.lower().endswith(ARCHIVES):
+            path = folder / name
+            with _readable(path), _open_archive(path) as archive:
+                found.append(Source(path, tuple(sorted(_members(archive)))))
+    return found
+
+
+def manual_folder(dl_manager, missing: str) -> Path:
+    """The folder that the user named, as TFDS's `manual_dir`.
+
+    Raises:
+        FileNotFoundError: with the sentence `missing`, if there is none or it is empty.
+    """
+    try:
+        return Path(dl_manager.manual_dir)
+    except AssertionError:  # TFDS's way to say so
+        raise FileNotFoundError(missing) from None
+
+
+@contextlib.contextmanager
+def _readable(path):
+    """Turn what libraries raise for a damaged archive into one sentence."""
+    try:
+        yield
+    except DAMAGED as error:
+        raise ValueError(
+            f"{path.name} is damaged or cut short ({error}); obtain it again."
+        ) from error
+    except RuntimeError as error:
+        if "password" not in str(error):
+            raise
+        raise ValueError(
+            f"{path.name} is encrypted; unpack it with its password and name the folder."
+        ) from error
+
+
+def _open_archive(path):
+    if path.name.lower().endswith(".zip"):
+        return zipfile.ZipFile(path)
+    return tarfile.open(path)
+
+
+def _is_zip(archive):
+    return isinstance(archive, zipfile.ZipFile)
+
+
+def _members(archive):
+    """{name: member} of the plain files with safe names, in stored order."""
+    if _is_zip(archive):
+        # A link in a zip is a file whose content is its target: harmless where nothing is unpacked.
+        files = [
+            (one.filename, one.file_size, one) for one in archive.infolist() if not one.is_dir()
+        ]
+    else:
+        files = [(one.name, one.size, one) for one in archive if one.isfile()]
+    if len(files) > MOST_FILES:
+        raise ValueError(
+            f"The archive holds {len(files):,} files, more than any of these data sets."
+        )
+    members = {}
+    for name, size, member in files:
+        path = PurePosixPath(name.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or JUNK & set(path.parts):
+            continue
+        if size > MOST_BYTES:
+            raise ValueError(f"{name} in the archive has {size:,} bytes, more than it can.")
+        members[path.as_posix()] = member
+    return members
