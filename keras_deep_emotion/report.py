@@ -4,6 +4,8 @@ Figures are made without pyplot, so that nothing global is touched and no screen
 """
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 # Colour-blind safe and even in print: dark is much (matplotlib's own `cividis`, `magma`).
@@ -28,11 +30,11 @@ def save_confusion_matrix(report, path):
         axes.text(
             column,
             row,
-            f"{count:,}\n{shares[row, column]:.0%}",
+            f"{count:,}\n{shares[row, column]:.0%}" if count else "0",
             ha="center",
             va="center",
             fontsize=9,
-            color="white" if shares[row, column] > 0.5 else "black",
+            color="white" if shares[row, column] > 0.5 else "black" if count else "0.6",
         )
     axes.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
@@ -62,7 +64,7 @@ def save_saliency(faces, saliency, decisive, truths, answers, path):
         path: PNG to write.
     """
     count = len(faces)
-    figure = Figure(figsize=(6.6, 0.55 + 2.0 * count), layout="constrained")
+    figure = Figure(figsize=(6.0, 0.9 + 1.75 * count), layout="constrained")
     grid = figure.subplots(count, 3, squeeze=False)
     grid[0, 0].set_title("face", fontsize=10)
     grid[0, 1].set_title("probability lost\nwhen hidden", fontsize=10)
@@ -76,11 +78,15 @@ def save_saliency(faces, saliency, decisive, truths, answers, path):
             axes.imshow(face, cmap="gray", vmin=0, vmax=255)
             axes.set_xticks([])
             axes.set_yticks([])
-        shown = heat.imshow(saliency[row], cmap=HEAT, vmin=0, vmax=top, alpha=0.6)
+        # The more a region matters, the less it is seen through: the rest stays a face.
+        strength = np.clip(saliency[row] / top, 0, 1)
+        heat.imshow(saliency[row], cmap=HEAT, vmin=0, vmax=top, alpha=0.75 * strength)
         dark = np.zeros((*face.shape, 4))
-        dark[..., 3] = np.where(decisive[row], 0.0, 0.75)
+        dark[..., 3] = np.where(decisive[row], 0.0, 0.8)
         mask.imshow(dark)
         label = answers[row] if truths[row] is None else f"{truths[row]}\n→ {answers[row]}"
         plain.set_ylabel(label, fontsize=9)
-    figure.colorbar(shown, ax=grid[:, 1], location="bottom", shrink=0.9, aspect=12)
+    # Its own solid colours: the last map's would be as transparent as that map.
+    scale = ScalarMappable(Normalize(0, top), HEAT)
+    figure.colorbar(scale, ax=grid[-1, 1], location="bottom", fraction=0.06, pad=0.04)
     figure.savefig(path, dpi=120)

@@ -46,7 +46,7 @@ def draw(character: str, emotion: str, take: int) -> ToonFace:
 
     Returns:
         A `ToonFace` whose image is RGB, 256 x 256. The same arguments give the same picture on
-        every machine, whatever was drawn before.
+        every machine with the same Pillow, whatever was drawn before.
 
     Raises:
         KeyError: there is no such character or emotion.
