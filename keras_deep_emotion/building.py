@@ -1,6 +1,7 @@
 """Builds a data set from what the user holds."""
 
 import contextlib
+import io
 import tempfile
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import tensorflow_datasets as tfds
 
 import tfds_builders  # noqa: F401  (registers the builders)
 from keras_deep_emotion.datasets import parse_build, require_buildable
+from tfds_builders.sources import skipping_damaged
 
 
 @contextlib.contextmanager
@@ -27,13 +29,16 @@ def as_folder(source):
         yield Path(folder)
 
 
-def build(dataset, source=None, data_dir=None):
+def build(dataset, source=None, data_dir=None, skip_damaged=False, announce=lambda text: None):
     """Build a data set, all of it or the part that is named.
 
     Args:
-        dataset: `name` or `name/part`, as `datasets.parse_build` takes it.
+        dataset: `name`, `name/variant` or `name/config`, as `datasets.parse_build` takes it.
         source: folder, archive or file that the user obtained; None where nothing is needed.
         data_dir: folder of the TFRecords, None for TFDS's own.
+        skip_damaged: leave out image files that cannot be decoded, and list them in damaged.txt
+            beside the TFRecords, instead of stopping at the first.
+        announce: called with a line of text before each part.
 
     Yields:
         The `tfds.core.DatasetBuilder` of each part, built; at once where it was already.
@@ -48,7 +53,22 @@ def build(dataset, source=None, data_dir=None):
     with as_folder(source) as folder:
         for config in configs:
             builder = tfds.builder(name, config=config, data_dir=data_dir)
-            builder.download_and_prepare(
-                download_config=tfds.download.DownloadConfig(manual_dir=folder)
-            )
+            if not builder.is_prepared():
+                announce(f"building {name}/{config}")
+                # TFDS announces a download of unknown size, which there is not.
+                with contextlib.redirect_stdout(io.StringIO()):
+                    prepare(builder, folder, skip_damaged)
             yield builder
+
+
+def prepare(builder, folder, skip_damaged):
+    """Write one config's TFRecords, and damaged.txt where files were left out."""
+    downloading = tfds.download.DownloadConfig(manual_dir=folder)
+    if not skip_damaged:
+        builder.download_and_prepare(download_config=downloading)
+        return
+    with skipping_damaged() as skipped:
+        builder.download_and_prepare(download_config=downloading)
+    if skipped:
+        lines = "".join(f"{line}\n" for line in skipped)
+        (Path(builder.data_path) / "damaged.txt").write_text(lines)

@@ -20,24 +20,24 @@ OURS = ("keras_deep_emotion", "tfds_builders")
 def user_message(error):
     """One sentence for an error that the user can mend; None for a bug, which keeps its traceback.
 
-    Errors of the file system are the user's; so is a ValueError that our own code raised: that is
-    how it refuses input. One from inside a library is a bug.
+    Errors of the file system are the user's, also where a library wraps them; so is a ValueError
+    that our own code raised: that is how it refuses input. One from inside a library is a bug.
     """
-    if isinstance(error, OSError):
-        if error.strerror is None:
-            return str(error)
-        name = f": {error.filename}" if error.filename else ""
-        return f"{error.strerror}{name}."
     if isinstance(error, ValueError):
         innermost = list(traceback.walk_tb(error.__traceback__))[-1][0]
         if innermost.f_globals.get("__name__", "").split(".")[0] in OURS:
             return str(error)
-    # TensorFlow's own file-system errors are no OSError: known by name, for it may not be loaded.
-    if type(error).__module__.startswith("tensorflow.python.framework.errors"):
-        text = error.message or ""
-        for sign in ("No space left on device", "Permission denied", "File too large"):
-            if sign in text:
-                return f"{sign}: {text}."
+    while error is not None:
+        if isinstance(error, OSError):
+            if error.strerror is None:
+                return str(error)
+            return f"{error.strerror}: {error.filename}." if error.filename else error.strerror
+        # TensorFlow's own errors of the file system are no OSError; its module may not be loaded.
+        if type(error).__module__ == "tensorflow.python.framework.errors_impl":
+            for sign in ("No space left on device", "Permission denied", "File too large"):
+                if sign in error.message:
+                    return f"{sign}: {error.message.partition(';')[0]}."
+        error = error.__cause__
     return None
 
 
@@ -125,8 +125,13 @@ run_argument = click.argument("run", type=click.Path(path_type=Path))
     type=click.Path(path_type=Path),
     help="The folder, archive or file that you obtained.",
 )
+@click.option(
+    "--skip-damaged",
+    is_flag=True,
+    help="Leave out image files that cannot be decoded, and list them in a file.",
+)
 @data_dir_option
-def build_data(dataset, source, data_dir):
+def build_data(dataset, source, data_dir, skip_damaged):
     """Turn a data set into TFRecords, once, for all later commands.
 
     DATASET is toon_faces, fer2013, ck_plus, jaffe or ferg; a part alone is built by its name, such
@@ -135,10 +140,14 @@ def build_data(dataset, source, data_dir):
     load_tensorflow()
     from keras_deep_emotion.building import build
 
-    for builder in build(dataset, source, data_dir):
+    for builder in build(dataset, source, data_dir, skip_damaged, click.echo):
         click.echo(f"{builder.info.full_name}: {builder.data_path}")
         for split, info in builder.info.splits.items():
             click.echo(f"  {split:<24}{info.num_examples:>7,} images")
+        damaged = Path(builder.data_path) / "damaged.txt"
+        if damaged.exists():
+            count = len(damaged.read_text().splitlines())
+            click.echo(f"  left out as damaged:     {count:>6,} files, listed in {damaged}")
 
 
 def config_option(name, **kwargs):
@@ -197,9 +206,8 @@ def evaluate(run, data_dir):
     report = judge(run, data_dir)
     click.echo(f"{report['dataset']}, protocol {report['protocol']}, split {report['split']}")
     click.echo(summary(report, report["paper_accuracy"]))
-    click.echo(
-        f"balanced accuracy {report['balanced_accuracy']:.2%}, macro F1 {report['macro_f1']:.3f}"
-    )
+    balanced, macro_f1 = 100 * report["balanced_accuracy"], report["macro_f1"]
+    click.echo(f"balanced accuracy {balanced:.2f} %, macro F1 {macro_f1:.3f}")
     click.echo(f"{'':<12}{'faces':>7}{'precision':>11}{'recall':>8}")
     for name, row in report["per_class"].items():
         precision, recall = (

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import tfds_builders  # noqa: F401  (registers the builders)
-from keras_deep_emotion.datasets import parse_dataset, require_buildable
+from keras_deep_emotion.datasets import parse_dataset, require_buildable, tfds_config
 
 # A JPEG or PNG file starts with one of these (ITU T.81, B.1.1.3; PNG specification, 5.2).
 JPEG_START = b"\xff\xd8\xff"
@@ -75,8 +75,8 @@ def built_dataset(dataset, protocol="paper", data_dir=None):
     """Open a data set that `build-data` has written.
 
     Args:
-        dataset: `name` or `name/config`, as in `datasets.DATASETS`.
-        protocol: "subjects" opens the config of that name where the data set keeps folds in one.
+        dataset: `name` or `name/variant`, as in `datasets.DATASETS`.
+        protocol: how it is split.
         data_dir: folder of the TFRecords, or None for TFDS's own (TFDS_DATA_DIR, else
             ~/tensorflow_datasets).
 
@@ -87,11 +87,12 @@ def built_dataset(dataset, protocol="paper", data_dir=None):
         ValueError: there is no such data set.
         FileNotFoundError: it is not built; the message says how to.
     """
-    name, config = parse_dataset(dataset)
+    name, variant = parse_dataset(dataset)
     known = require_buildable(name)
-    builder = tfds.builder(name, config=config or protocol, data_dir=data_dir)
+    config = tfds_config(name, variant, protocol)
+    builder = tfds.builder(name, config=config, data_dir=data_dir)
     if not builder.is_prepared():
-        command = f"python cli.py build-data {name}"
+        command = f"python cli.py build-data {dataset}"
         if name != "toon_faces":
             command += " --source DIR_OR_ARCHIVE"
         if data_dir:

@@ -14,7 +14,9 @@ class Dataset:
         title: its name in print.
         obtain: one clause that says where to get it and under what condition.
         protocols: ways to split it; the first is the default.
-        configs: variants of its labels, the default first; empty where there is one only.
+        variants: kinds of its labels or images, the default first; empty where there is one only.
+        splits_in_one: whether one TFDS config of a variant holds the splits of every protocol;
+            else each protocol is a config of its own.
         folds: how many folds its `subjects` protocol has; 0 without one.
         paper_accuracy: test accuracy that the paper reports, percent; None where it has none.
         buildable: whether this version has a builder for it.
@@ -23,7 +25,8 @@ class Dataset:
     title: str
     obtain: str
     protocols: tuple[str, ...] = ("paper", "subjects")
-    configs: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    splits_in_one: bool = False
     folds: int = 10
     paper_accuracy: float | None = None
     buildable: bool = True
@@ -43,13 +46,20 @@ DATASETS = {
             "challenges-in-representation-learning-facial-expression-recognition-challenge"
         ),
         protocols=("paper", "deduplicated"),
-        configs=("ferplus", "original"),
+        variants=("ferplus", "original"),
+        splits_in_one=True,
         folds=0,
         paper_accuracy=70.02,
     ),
     "ck_plus": Dataset(
         title="CK+",
         obtain="request it at https://www.jeffcohn.net/Resources/ (signed agreement)",
+        variants=tuple(
+            f"{frames}{neutral}{contempt}"
+            for contempt in ("", "_contempt")
+            for neutral in ("", "_neutral")
+            for frames in ("peak", "last3")
+        ),
         paper_accuracy=98.0,
         buildable=False,
     ),
@@ -82,38 +92,57 @@ def parse_dataset(text: str) -> tuple[str, str | None]:
     Raises:
         ValueError: there is no such data set, or no such variant of it.
     """
-    name, variant = _split_name(text, lambda dataset: dataset.configs)
-    configs = DATASETS[name].configs
-    return name, variant or (configs[0] if configs else None)
+    name, _, variant = text.partition("/")
+    if name not in DATASETS:
+        raise ValueError(f"There is no data set {name!r}; there are: {', '.join(DATASETS)}.")
+    variants = DATASETS[name].variants
+    if variant and variant not in variants:
+        known = ", ".join(f"{name}/{one}" for one in variants) or name
+        raise ValueError(f"There is no data set {text!r}; there is: {known}.")
+    return name, variant or (variants[0] if variants else None)
+
+
+def tfds_config(name: str, variant: str | None, protocol: str) -> str:
+    """The TFDS config that holds a variant's splits under a protocol.
+
+    Args:
+        name: data set, a key of `DATASETS`.
+        variant: one of its variants, None where it has none.
+        protocol: one of its protocols.
+    """
+    if DATASETS[name].splits_in_one:
+        return variant
+    return f"{variant}_{protocol}" if variant else protocol
 
 
 def parse_build(text: str) -> tuple[str, tuple[str, ...]]:
-    """Split what `build-data` takes: `name`, or `name/part` for one of the parts built on its own.
+    """Split what `build-data` takes: `name`, `name/variant` or `name/config`.
 
     Returns:
-        (name, parts): names of TFDS configs: the variants of a data set that has some, else its
-        protocols; all of them if none is named.
+        (name, configs): the TFDS configs to build, every protocol if none is named, and every
+        variant whose splits come in one, else the default variant.
 
     Raises:
         ValueError: there is no such data set, or no such part of it.
     """
-
-    def parts(dataset):
-        return dataset.configs or dataset.protocols
-
-    name, part = _split_name(text, parts)
-    return name, (part,) if part else parts(DATASETS[name])
-
-
-def _split_name(text, parts):
-    """(name, part or None) of `name[/part]`, `parts` giving those that a data set has."""
     name, _, part = text.partition("/")
-    if name not in DATASETS:
-        raise ValueError(f"There is no data set {name!r}; there are: {', '.join(DATASETS)}.")
-    if part and part not in parts(DATASETS[name]):
-        known = ", ".join(f"{name}/{one}" for one in parts(DATASETS[name])) or name
-        raise ValueError(f"There is no data set {text!r}; there is: {known}.")
-    return name, part or None
+    parse_dataset(name)
+    dataset = DATASETS[name]
+    configs = {
+        variant: tuple(
+            dict.fromkeys(tfds_config(name, variant, protocol) for protocol in dataset.protocols)
+        )
+        for variant in dataset.variants or (None,)
+    }
+    every = [config for group in configs.values() for config in group]
+    if not part:
+        return name, tuple(every) if dataset.splits_in_one else next(iter(configs.values()))
+    if part in configs:
+        return name, configs[part]
+    if part in every:
+        return name, (part,)
+    known = ", ".join(f"{name}/{one}" for one in (dataset.variants or every))
+    raise ValueError(f"There is no data set {text!r}; there is: {known}.")
 
 
 def require_buildable(name: str) -> Dataset:

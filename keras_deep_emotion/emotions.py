@@ -25,3 +25,46 @@ FERPLUS_VOTES = (
     "neutral", "happiness", "surprise", "sadness", "anger",
     "disgust", "fear", "contempt", "unknown", "NF",
 )  # fmt: skip
+
+# JAFFE: the two letters in a file's name, such as KA.AN1.39.tiff.
+JAFFE_CODES = {
+    "AN": "anger",
+    "DI": "disgust",
+    "FE": "fear",
+    "HA": "happiness",
+    "NE": "neutral",
+    "SA": "sadness",
+    "SU": "surprise",
+}
+
+# CK+: the number in an emotion file; 0 (neutral) never occurs in one.
+CK_PLUS_CODES = (
+    "neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise",
+)  # fmt: skip
+
+# CK+ as CK+48: names of its folders. `contempt` is outside the seven.
+CK_PLUS_48_FOLDERS = {
+    "anger": "anger",
+    "contempt": "contempt",
+    "disgust": "disgust",
+    "fear": "fear",
+    "happy": "happiness",
+    "sadness": "sadness",
+    "surprise": "surprise",
+}
+
+# CK+ as ckextended.csv: its codes 0..7.
+CK_EXTENDED_CODES = (
+    "anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "contempt",
+)  # fmt: skip
+
+# FERG: the second part of its folders' names, such as aia_joy.
+FERG_FOLDERS = {
+    "anger": "anger",
+    "disgust": "disgust",
+    "fear": "fear",
+    "joy": "happiness",
+    "neutral": "neutral",
+    "sadness": "sadness",
+    "surprise": "surprise",
+}

@@ -1,6 +1,12 @@
 import pytest
 
-from keras_deep_emotion.datasets import DATASETS, parse_build, parse_dataset, role_splits
+from keras_deep_emotion.datasets import (
+    DATASETS,
+    parse_build,
+    parse_dataset,
+    role_splits,
+    tfds_config,
+)
 
 
 def test_the_papers_accuracies():
@@ -24,13 +30,22 @@ def test_names_and_variants():
         parse_dataset("fer2013/plus")
 
 
-def test_parts_to_build_are_variants_or_else_protocols():
+def test_parts_to_build():
     assert parse_build("fer2013") == ("fer2013", ("ferplus", "original"))
     assert parse_build("fer2013/original") == ("fer2013", ("original",))
     assert parse_build("toon_faces") == ("toon_faces", ("paper", "subjects"))
     assert parse_build("toon_faces/subjects") == ("toon_faces", ("subjects",))
+    assert parse_build("ck_plus") == ("ck_plus", ("peak_paper", "peak_subjects"))
+    assert parse_build("ck_plus/last3") == ("ck_plus", ("last3_paper", "last3_subjects"))
+    assert parse_build("ck_plus/last3_paper") == ("ck_plus", ("last3_paper",))
     with pytest.raises(ValueError, match="there is: toon_faces/paper, toon_faces/subjects"):
         parse_build("toon_faces/all")
+
+
+def test_tfds_config_of_a_protocol():
+    assert tfds_config("fer2013", "original", "deduplicated") == "original"
+    assert tfds_config("jaffe", None, "subjects") == "subjects"
+    assert tfds_config("ck_plus", "peak_contempt", "paper") == "peak_contempt_paper"
 
 
 def test_roles_of_each_protocol():

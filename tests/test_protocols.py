@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from tfds_builders.protocols import stratified_split, subject_folds
+from tfds_builders.protocols import sized_split, stratified_split, subject_folds
 
 LABELS = {f"{label}_{i:03}": label for label in ("calm", "glad") for i in range(50)}
 
@@ -51,3 +51,22 @@ def test_folds_are_even_and_keep_people_whole():
 def test_more_folds_than_people_are_refused():
     with pytest.raises(ValueError, match="between 2 and 3 people"):
         subject_folds(["a", "b", "c", "a"], 4)
+
+
+def test_sizes_are_as_asked_and_even_over_labels():
+    """JAFFE's numbers: 213 images give 120 / 23 / 70, ten of each emotion in test."""
+    counts = {"AN": 30, "DI": 29, "FE": 32, "HA": 31, "NE": 30, "SA": 31, "SU": 30}
+    labels = {f"{label}{i}": label for label, count in counts.items() for i in range(count)}
+    splits = sized_split(labels, validation=23, test_per_label=10)
+    sizes = {part: list(splits.values()).count(part) for part in ("train", "validation", "test")}
+    assert sizes == {"train": 120, "validation": 23, "test": 70}
+    for label in counts:
+        parts = [splits[name] for name in labels if labels[name] == label]
+        assert parts.count("test") == 10
+        assert parts.count("validation") in (3, 4)
+    assert sized_split(dict(reversed(labels.items())), 23, 10) == splits
+
+
+def test_sizes_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="100 names of 2 labels do not give 51"):
+        sized_split(LABELS, validation=1, test_per_label=51)

@@ -55,6 +55,51 @@ def stratified_split(
     return splits
 
 
+def sized_split(
+    labels: Mapping[str, str], validation: int, test_per_label: int, seed: int = SEED
+) -> dict[str, str]:
+    """Split names into parts of given sizes: the same number of each label in test.
+
+    Args:
+        labels: label of each name.
+        validation: names in validation, shared among the labels in proportion to what test left
+            of them (largest remainders first).
+        test_per_label: names of each label in test.
+        seed: another seed gives another split.
+
+    Returns:
+        "train", "validation" or "test" for each name.
+
+    Raises:
+        ValueError: a label has too few names, or nothing is left to train on.
+    """
+    by_label = defaultdict(list)
+    for name in sorted(labels, key=lambda name: shuffle_rank(name, seed)):
+        by_label[labels[name]].append(name)
+    rest = {label: len(names) - test_per_label for label, names in sorted(by_label.items())}
+    total = sum(rest.values())
+    if min(rest.values(), default=0) < 0 or not 0 <= validation < total:
+        raise ValueError(
+            f"{len(labels)} names of {len(by_label)} labels do not give {test_per_label} of each "
+            f"label to test, {validation} to validation and any to training."
+        )
+    exact = {label: validation * count / total for label, count in rest.items()}
+    shares = {label: int(share) for label, share in exact.items()}
+    by_remainder = sorted(rest, key=lambda label: shares[label] - exact[label])
+    for label in by_remainder[: validation - sum(shares.values())]:
+        shares[label] += 1
+    splits = {}
+    for label, names in by_label.items():
+        for place, name in enumerate(names):
+            if place < test_per_label:
+                splits[name] = "test"
+            elif place < test_per_label + shares[label]:
+                splits[name] = "validation"
+            else:
+                splits[name] = "train"
+    return splits
+
+
 def subject_folds(subjects: Iterable[str], folds: int, seed: int = SEED) -> dict[str, int]:
     """Deal people into folds of nearly equal size, so that no two folds share a person.
 

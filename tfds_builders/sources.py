@@ -4,13 +4,21 @@ Nothing is unpacked: members are read in place, so none can write anywhere. Memb
 names (absolute, `..`) and links are passed over.
 """
 
+import concurrent.futures
 import contextlib
+import io
+import itertools
+import os
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
+
+import numpy as np
+from PIL import Image
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 JUNK = {"__MACOSX", ".DS_Store"}
@@ -94,6 +102,80 @@ def find_sources(folder: Path) -> list[Source]:
             with _readable(path), _open_archive(path) as archive:
                 found.append(Source(path, tuple(sorted(_members(archive)))))
     return found
+
+
+class NativeImage(NamedTuple):
+    """An image file that was decoded once to see that it is whole.
+
+    Attributes:
+        name: its name in the source.
+        content: the file's bytes.
+        pixels: (height, width) or (height, width, channels) uint8, as decoded.
+    """
+
+    name: str
+    content: bytes
+    pixels: np.ndarray
+
+
+_skipped: ContextVar[list[str] | None] = ContextVar("skipped", default=None)
+
+
+@contextlib.contextmanager
+def skipping_damaged() -> Iterator[list[str]]:
+    """Leave damaged image files out, within this context, instead of stopping at the first.
+
+    Yields:
+        A list that fills with one line a file: its name and what is wrong with it.
+    """
+    lines: list[str] = []
+    token = _skipped.set(lines)
+    try:
+        yield lines
+    finally:
+        _skipped.reset(token)
+
+
+def read_images(source: Source, names: Iterable[str]) -> Iterator[NativeImage]:
+    """Read image files and decode each, on all cores, in the order in which they are stored.
+
+    Args:
+        source: where they are.
+        names: which.
+
+    Yields:
+        `NativeImage`. At most a few hundred are held at a time.
+
+    Raises:
+        ValueError: a file cannot be decoded; its name is in the message. Within
+            `skipping_damaged` it is listed there and left out.
+    """
+
+    def decoded(item):
+        name, content = item
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                if image.mode not in ("L", "RGB", "RGBA"):
+                    image = image.convert("RGB" if image.mode in ("P", "CMYK", "YCbCr") else "L")
+                return NativeImage(name, content, np.asarray(image)), None
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            # Pillow says where in memory the bytes were: nothing to tell a user.
+            return name, str(error).partition(" <")[0]
+
+    skipped = _skipped.get()
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        items = source.read(names)
+        while batch := list(itertools.islice(items, 256)):
+            for image, problem in pool.map(decoded, batch):
+                if problem is None:
+                    yield image
+                elif skipped is None:
+                    raise ValueError(
+                        f"{image} is damaged ({problem}); obtain it again, or leave damaged files "
+                        "out with --skip-damaged."
+                    )
+                else:
+                    skipped.append(f"{image}: {problem}")
 
 
 def manual_folder(dl_manager, missing: str) -> Path:
