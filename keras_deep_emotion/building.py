@@ -61,14 +61,21 @@ def build(dataset, source=None, data_dir=None, skip_damaged=False, announce=lamb
             yield builder
 
 
+def damaged_list(builder):
+    """Path of the list of files that a build left out as damaged; none is there if it did not."""
+    return Path(builder.data_path).parent / "damaged.txt"
+
+
 def prepare(builder, folder, skip_damaged):
-    """Write one config's TFRecords, and damaged.txt where files were left out."""
+    """Write one config's TFRecords, and the list of files left out."""
     downloading = tfds.download.DownloadConfig(manual_dir=folder)
+    damaged = damaged_list(builder)
+    damaged.unlink(missing_ok=True)
     if not skip_damaged:
         builder.download_and_prepare(download_config=downloading)
         return
-    with skipping_damaged() as skipped:
+    damaged.parent.mkdir(parents=True, exist_ok=True)
+    with skipping_damaged(damaged):
         builder.download_and_prepare(download_config=downloading)
-    if skipped:
-        lines = "".join(f"{line}\n" for line in skipped)
-        (Path(builder.data_path) / "damaged.txt").write_text(lines)
+    if not damaged.stat().st_size:
+        damaged.unlink()

@@ -138,16 +138,64 @@ def build_data(dataset, source, data_dir, skip_damaged):
     as fer2013/original or toon_faces/subjects.
     """
     load_tensorflow()
-    from keras_deep_emotion.building import build
+    from keras_deep_emotion.building import build, damaged_list
 
     for builder in build(dataset, source, data_dir, skip_damaged, click.echo):
         click.echo(f"{builder.info.full_name}: {builder.data_path}")
         for split, info in builder.info.splits.items():
             click.echo(f"  {split:<24}{info.num_examples:>7,} images")
-        damaged = Path(builder.data_path) / "damaged.txt"
+        damaged = damaged_list(builder)
         if damaged.exists():
             count = len(damaged.read_text().splitlines())
             click.echo(f"  left out as damaged:     {count:>6,} files, listed in {damaged}")
+
+
+@main.command()
+@click.argument("dataset", callback=checked_by(parse_dataset))
+@click.option("--protocol", default="paper", show_default=True, help="How it is split.")
+@click.option(
+    "--sheet",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="PNG of sample faces to write.  [default: DATASET.png]",
+)
+@data_dir_option
+def data(dataset, protocol, sheet, data_dir):
+    """Show what is built: counts, people, sizes, duplicates across splits, a sheet of faces."""
+    load_tensorflow()
+    from keras_deep_emotion.data import built_dataset
+    from keras_deep_emotion.inspection import inspect
+    from keras_deep_emotion.report import save_contact_sheet
+
+    builder = built_dataset(dataset, protocol, data_dir)
+    found = inspect(builder)
+    click.echo(f"{builder.info.full_name}: {builder.data_path}")
+    click.echo(found.counts.rename_axis(None, axis=1).rename_axis(None).to_string())
+    people = found.faces.loc[found.faces["subject"] != "", "subject"].nunique()
+    click.echo(f"people: {people or 'not named'}")
+    sizes = found.faces.groupby(["width", "height"]).size()
+    for (width, height), count in sizes.sort_values(ascending=False).head(5).items():
+        click.echo(f"{width} x {height} pixels: {count:,} images")
+    click.echo("the same face in two splits:")
+    click.echo(found.duplicates.to_string(index=False))
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}")
+    sheet = sheet or Path(f"{dataset.replace('/', '_')}.png")
+    save_contact_sheet(found.samples, builder.info.features["label"].names, sheet)
+    click.echo(f"wrote {sheet}")
+
+
+class FoldType(click.ParamType):
+    """A fold's number, or `all`."""
+
+    name = "INTEGER|all"
+
+    def convert(self, value, param, ctx):
+        """The number as an integer."""
+        if value == "all" or isinstance(value, int):
+            return value
+        if not value.isdecimal():
+            self.fail(f"{value!r} is neither a number nor all.", param, ctx)
+        return int(value)
 
 
 def config_option(name, **kwargs):
@@ -162,7 +210,11 @@ def config_option(name, **kwargs):
 @main.command()
 @config_option("dataset", callback=checked_by(parse_dataset), help="Data set, or name/variant.")
 @config_option("protocol", help="How it is split: paper, subjects, deduplicated.")
-@config_option("fold", type=int, help="Fold to test on, with --protocol subjects.")
+@config_option(
+    "fold",
+    type=FoldType(),
+    help="Fold to test on, with --protocol subjects; all: each in turn, mean and spread.",
+)
 @config_option("recipe", type=click.Choice(RECIPES), help="Network and training.")
 @config_option("epochs", help="Passes over the training faces.")
 @config_option("batch_size", help="Faces in a step.")
@@ -173,24 +225,32 @@ def config_option(name, **kwargs):
 @config_option("seed", help="Same seed, same run, on a CPU.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="[default: runs/DATASET-...-TIME]")
 @data_dir_option
-def fit(run_dir, data_dir, **settings):
+def fit(run_dir, data_dir, fold, **settings):
     """Train the attentional network and judge it on the test split."""
-    config = TrainConfig(**settings)
+    every = fold == "all"
+    config = TrainConfig(**settings, fold=None if every else fold)
     load_tensorflow()
+    from keras_deep_emotion import training
     from keras_deep_emotion.evaluation import summary
     from keras_deep_emotion.runs import new_run_dir
-    from keras_deep_emotion.training import fit as fit_run
 
     run_dir = run_dir or new_run_dir(config)
     try:
-        report = fit_run(config, run_dir, data_dir)
+        report = (training.fit_folds if every else training.fit)(config, run_dir, data_dir)
     except KeyboardInterrupt:
         if (run_dir / "model.keras").exists():
             raise click.ClickException(
                 f"Stopped. The best epoch so far is kept: python cli.py evaluate {run_dir}"
             ) from None
-        raise click.ClickException("Stopped before the first epoch ended.") from None
-    click.echo(f"test {summary(report, report['paper_accuracy'])}")
+        raise click.ClickException(f"Stopped; what is done so far lies in {run_dir}.") from None
+    if every:
+        for number, accuracy in enumerate(report["accuracies"]):
+            click.echo(f"fold {number}: {100 * accuracy:.2f} %")
+        mean, spread = 100 * report["mean"], 100 * report["spread"]
+        click.echo(f"mean of the folds {mean:.2f} %, spread (standard deviation) {spread:.2f}")
+        click.echo(f"all folds together: {summary(report['pooled'], report['paper_accuracy'])}")
+    else:
+        click.echo(f"test {summary(report, report['paper_accuracy'])}")
     click.echo(f"run: {run_dir}")
 
 

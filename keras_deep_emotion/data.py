@@ -104,13 +104,14 @@ def built_dataset(dataset, protocol="paper", data_dir=None):
     return builder
 
 
-def examples(builder, split, size):
+def examples(builder, split, size, with_size=False):
     """Read a split in its fixed order.
 
     Args:
         builder: what `built_dataset` returns.
         split: TFDS split expression, such as "test" or "fold_1+fold_2".
         size: side of the faces, pixels.
+        with_size: give the native image's (height, width) too, as `size`.
 
     Returns:
         `tf.data.Dataset` of dicts: `image` (size, size, 1) float32 grey levels 0..255, and the
@@ -118,7 +119,9 @@ def examples(builder, split, size):
     """
 
     def prepared(example):
-        return {**example, "image": prepare(example["image"], size, example["face"])}
+        image = prepare(example["image"], size, example["face"])
+        native = {"size": tf.shape(example["image"])[:2]} if with_size else {}
+        return {**example, **native, "image": image}
 
     dataset = builder.as_dataset(split=split, shuffle_files=False)
     return dataset.map(prepared, num_parallel_calls=tf.data.AUTOTUNE)

@@ -90,3 +90,22 @@ def save_saliency(faces, saliency, decisive, truths, answers, path):
     scale = ScalarMappable(Normalize(0, top), HEAT)
     figure.colorbar(scale, ax=grid[-1, 1], location="bottom", fraction=0.06, pad=0.04)
     figure.savefig(path, dpi=120)
+
+
+def save_contact_sheet(samples, classes, path):
+    """Draw faces in rows of one emotion each.
+
+    Args:
+        samples: (emotions, per_class, height, width) grey levels 0..255; black where there are too
+            few.
+        classes: (emotions,) names.
+        path: PNG to write.
+    """
+    emotions, per_class = samples.shape[:2]
+    figure = Figure(figsize=(1.0 * per_class, 1.02 * emotions))
+    for axes, faces, name in zip(figure.subplots(emotions, 1), samples, classes, strict=True):
+        axes.imshow(np.concatenate(list(faces), axis=1), cmap="gray", vmin=0, vmax=255)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
+    figure.savefig(path, dpi=100, bbox_inches="tight")

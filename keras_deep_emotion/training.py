@@ -1,16 +1,21 @@
 """From a data set and settings to a run folder: train, keep the best epoch, judge it on test."""
 
+import dataclasses
+import json
 import os
 import sys
 import time
 from pathlib import Path
 
 import keras
+import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from keras_deep_emotion.augmentation import RandomAffine
 from keras_deep_emotion.data import built_dataset, training_batches
-from keras_deep_emotion.datasets import parse_dataset, role_splits
+from keras_deep_emotion.datasets import DATASETS, parse_dataset, role_splits
+from keras_deep_emotion.evaluation import evaluate, read_predictions
 from keras_deep_emotion.model import build_model
 from keras_deep_emotion.runs import judge
 
@@ -177,3 +182,43 @@ def fit(config, run_dir, data_dir=None):
         ],
     )
     return judge(run_dir, data_dir)
+
+
+def fit_folds(config, run_dir, data_dir=None):
+    """Train and judge one run for each fold of the `subjects` protocol.
+
+    Args:
+        config: `TrainConfig` with that protocol; its `fold` does not matter.
+        run_dir: folder to make, of one run folder a fold (`fold_0`, ...) and folds.json.
+        data_dir: where the data sets are built, None for TFDS's own place.
+
+    Returns:
+        dict, as in folds.json: `accuracies` of the folds in order, their `mean` and `spread`
+        (standard deviation, n - 1), and `pooled`, the report of all test faces together: each
+        person's faces are predicted by a model that never saw that person.
+
+    Raises:
+        ValueError: the data set has no such protocol.
+        FileExistsError, FileNotFoundError: as `fit`.
+    """
+    run_dir = Path(run_dir)
+    name, _ = parse_dataset(config.dataset)
+    if config.protocol != "subjects":
+        raise ValueError(f"--fold all goes with --protocol subjects. Received: {config.protocol}")
+    role_splits(name, config.protocol, None)
+    accuracies, tables = [], []
+    for fold in range(DATASETS[name].folds):
+        keras.backend.clear_session()
+        fold_dir = run_dir / f"fold_{fold}"
+        report = fit(dataclasses.replace(config, fold=fold), fold_dir, data_dir)
+        accuracies.append(report["accuracy"])
+        tables.append(read_predictions(fold_dir / "predictions.csv"))
+    result = {
+        "accuracies": accuracies,
+        "mean": float(np.mean(accuracies)),
+        "spread": float(np.std(accuracies, ddof=1)),
+        "paper_accuracy": DATASETS[name].paper_accuracy,
+        "pooled": evaluate(pd.concat(tables)),
+    }
+    (run_dir / "folds.json").write_text(json.dumps(result, indent=2) + "\n")
+    return result

@@ -22,6 +22,7 @@ ALLOWED = {
     "model": {"spatial_transformer"},
     "building": {"datasets"},
     "data": {"datasets"},
+    "inspection": {"data"},
     "runs": {
         "config",
         "data",
@@ -31,10 +32,13 @@ ALLOWED = {
         "saliency",
         "spatial_transformer",
     },
-    "training": {"augmentation", "data", "datasets", "model", "runs"},
+    "training": {"augmentation", "data", "datasets", "evaluation", "model", "runs"},
     "predict": {"data", "runs"},
     "export": {"data", "runs", "verify_export"},
     "cli": {
+        "data",
+        "inspection",
+        "report",
         "config",
         "datasets",
         "building",

@@ -118,22 +118,23 @@ class NativeImage(NamedTuple):
     pixels: np.ndarray
 
 
-_skipped: ContextVar[list[str] | None] = ContextVar("skipped", default=None)
+_skipped: ContextVar[IO[str] | None] = ContextVar("skipped", default=None)
 
 
 @contextlib.contextmanager
-def skipping_damaged() -> Iterator[list[str]]:
+def skipping_damaged(path: Path) -> Iterator[None]:
     """Leave damaged image files out, within this context, instead of stopping at the first.
 
-    Yields:
-        A list that fills with one line a file: its name and what is wrong with it.
+    Args:
+        path: text file to write: one line a file left out, its name and what is wrong with it. On
+            disk at once, so that no build ends without its list, however it ends.
     """
-    lines: list[str] = []
-    token = _skipped.set(lines)
-    try:
-        yield lines
-    finally:
-        _skipped.reset(token)
+    with Path(path).open("w") as lines:
+        token = _skipped.set(lines)
+        try:
+            yield
+        finally:
+            _skipped.reset(token)
 
 
 def read_images(source: Source, names: Iterable[str]) -> Iterator[NativeImage]:
@@ -175,7 +176,7 @@ def read_images(source: Source, names: Iterable[str]) -> Iterator[NativeImage]:
                         "out with --skip-damaged."
                     )
                 else:
-                    skipped.append(f"{image}: {problem}")
+                    print(f"{image}: {problem}", file=skipped, flush=True)
 
 
 def manual_folder(dl_manager, missing: str) -> Path:
