@@ -8,7 +8,8 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 import tfds_builders  # noqa: F401  (registers the builders)
-from keras_deep_emotion.datasets import parse_build, require_buildable
+from keras_deep_emotion.datasets import DATASETS, parse_build, require_buildable
+from tfds_builders.folder.folder_dataset_builder import config_of
 from tfds_builders.sources import skipping_damaged
 
 
@@ -50,11 +51,15 @@ def build(dataset, source=None, data_dir=None, skip_damaged=False, announce=lamb
     """
     name, configs = parse_build(dataset)
     require_buildable(name)
+    if DATASETS[name].named_by_source and source is None:
+        raise FileNotFoundError("Which folder? Name it with --source DIR.")
     with as_folder(source) as folder:
+        if DATASETS[name].named_by_source:
+            configs = [config_of(folder, source.resolve().name.partition(".")[0])]
         for config in configs:
             builder = tfds.builder(name, config=config, data_dir=data_dir)
             if not builder.is_prepared():
-                announce(f"building {name}/{config}")
+                announce(f"building {builder.info.full_name}")
                 # TFDS announces a download of unknown size, which there is not.
                 with contextlib.redirect_stdout(io.StringIO()):
                     prepare(builder, folder, skip_damaged)

@@ -12,7 +12,7 @@ import click
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.config import PRECISIONS, RECIPES, TrainConfig
-from keras_deep_emotion.datasets import parse_build, parse_dataset
+from keras_deep_emotion.datasets import parse_build, parse_dataset, tfds_config
 
 OURS = ("keras_deep_emotion", "tfds_builders")
 
@@ -184,6 +184,16 @@ def data(dataset, protocol, sheet, data_dir):
     click.echo(f"wrote {sheet}")
 
 
+def built_from(config, source, data_dir):
+    """Build a run's data set from a source; the data set's name, with the folder for `folder`."""
+    from keras_deep_emotion.building import build
+
+    name, variant = parse_dataset(config.dataset)
+    part = f"{name}/{tfds_config(name, variant, config.protocol)}" if variant else name
+    (builder, *_) = build(part, source, data_dir, announce=click.echo)
+    return f"folder/{builder.builder_config.name}" if name == "folder" else config.dataset
+
+
 class FoldType(click.ParamType):
     """A fold's number, or `all`."""
 
@@ -224,12 +234,22 @@ def config_option(name, **kwargs):
 @config_option("precision", type=click.Choice(PRECISIONS), help="auto: the fastest of the device.")
 @config_option("seed", help="Same seed, same run, on a CPU.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="[default: runs/DATASET-...-TIME]")
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    help="Build the data set from this first, if it is not built: your pictures' folder, say.",
+)
 @data_dir_option
-def fit(run_dir, data_dir, fold, **settings):
-    """Train the attentional network and judge it on the test split."""
+def fit(run_dir, source, data_dir, fold, **settings):
+    """Train the attentional network and judge it on the test split.
+
+    With pictures of your own in a folder for each emotion: --dataset folder --source DIR.
+    """
     every = fold == "all"
     config = TrainConfig(**settings, fold=None if every else fold)
     load_tensorflow()
+    if source is not None:
+        config = dataclasses.replace(config, dataset=built_from(config, source, data_dir))
     from keras_deep_emotion import training
     from keras_deep_emotion.evaluation import summary
     from keras_deep_emotion.runs import new_run_dir

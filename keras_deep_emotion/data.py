@@ -89,7 +89,13 @@ def built_dataset(dataset, protocol="paper", data_dir=None):
     """
     name, variant = parse_dataset(dataset)
     known = require_buildable(name)
+    if known.named_by_source and variant is None:
+        raise FileNotFoundError(
+            "Which folder? Name it with --source DIR; it holds a folder for each emotion."
+        )
     config = tfds_config(name, variant, protocol)
+    if known.named_by_source:  # such a config stands in no list
+        config = tfds.core.BuilderConfig(name=config)
     builder = tfds.builder(name, config=config, data_dir=data_dir)
     if not builder.is_prepared():
         command = f"python cli.py build-data {dataset}"

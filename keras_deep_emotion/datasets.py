@@ -17,6 +17,7 @@ class Dataset:
         variants: kinds of its labels or images, the default first; empty where there is one only.
         splits_in_one: whether one TFDS config of a variant holds the splits of every protocol;
             else each protocol is a config of its own.
+        named_by_source: whether its variants are the user's own folders, known once built.
         folds: how many folds its `subjects` protocol has; 0 without one.
         paper_accuracy: test accuracy that the paper reports, percent; None where it has none.
         buildable: whether this version has a builder for it.
@@ -27,6 +28,7 @@ class Dataset:
     protocols: tuple[str, ...] = ("paper", "subjects")
     variants: tuple[str, ...] = ()
     splits_in_one: bool = False
+    named_by_source: bool = False
     folds: int = 10
     paper_accuracy: float | None = None
     buildable: bool = True
@@ -79,6 +81,14 @@ DATASETS = {
         paper_accuracy=99.3,
         buildable=False,
     ),
+    "folder": Dataset(
+        title="a folder of your own",
+        obtain="name it with --source DIR; it holds a folder for each emotion",
+        protocols=("paper",),
+        splits_in_one=True,
+        named_by_source=True,
+        folds=0,
+    ),
 }
 
 
@@ -96,6 +106,8 @@ def parse_dataset(text: str) -> tuple[str, str | None]:
     if name not in DATASETS:
         raise ValueError(f"There is no data set {name!r}; there are: {', '.join(DATASETS)}.")
     variants = DATASETS[name].variants
+    if DATASETS[name].named_by_source:
+        return name, variant or None
     if variant and variant not in variants:
         known = ", ".join(f"{name}/{one}" for one in variants) or name
         raise ValueError(f"There is no data set {text!r}; there is: {known}.")
@@ -120,7 +132,7 @@ def parse_build(text: str) -> tuple[str, tuple[str, ...]]:
 
     Returns:
         (name, configs): the TFDS configs to build, every protocol if none is named, and every
-        variant whose splits come in one, else the default variant.
+        variant whose splits come in one, else the default variant; none where the source names it.
 
     Raises:
         ValueError: there is no such data set, or no such part of it.
@@ -128,6 +140,10 @@ def parse_build(text: str) -> tuple[str, tuple[str, ...]]:
     name, _, part = text.partition("/")
     parse_dataset(name)
     dataset = DATASETS[name]
+    if dataset.named_by_source:
+        if part:
+            raise ValueError(f"The parts of {name} are named by their source: build {name} alone.")
+        return name, ()
     configs = {
         variant: tuple(
             dict.fromkeys(tfds_config(name, variant, protocol) for protocol in dataset.protocols)

@@ -68,3 +68,23 @@ FERG_FOLDERS = {
     "sadness": "sadness",
     "surprise": "surprise",
 }
+
+# What people call their folders; lower case.
+SPELLINGS = {
+    "anger": "anger",
+    "angry": "anger",
+    "disgust": "disgust",
+    "disgusted": "disgust",
+    "fear": "fear",
+    "fearful": "fear",
+    "afraid": "fear",
+    "scared": "fear",
+    "happiness": "happiness",
+    "happy": "happiness",
+    "joy": "happiness",
+    "neutral": "neutral",
+    "sadness": "sadness",
+    "sad": "sadness",
+    "surprise": "surprise",
+    "surprised": "surprise",
+}

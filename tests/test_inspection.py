@@ -41,7 +41,7 @@ def leaky(tmp_path_factory):
         for i, image in enumerate(images):
             yield i, {
                 "image": image[..., None], "label": i % 2, "subject": subjects[i % 2],
-                "name": f"{i}", "face": tfds.features.BBox(0, 0, 1, 1),
+                "name": f"{i}", "face": tfds.features.BBox(0.0, 0.0, 1.0, 1.0),
             }  # fmt: skip
 
     return tfds.dataset_builders.store_as_tfds_dataset(

@@ -9,6 +9,7 @@ name (see `protocols`).
 """
 
 from tfds_builders.fer2013.fer2013_dataset_builder import Builder as Fer2013
+from tfds_builders.folder.folder_dataset_builder import Builder as Folder
 from tfds_builders.toon_faces.toon_faces_dataset_builder import Builder as ToonFaces
 
-__all__ = ["Fer2013", "ToonFaces"]
+__all__ = ["Fer2013", "Folder", "ToonFaces"]
