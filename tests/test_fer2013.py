@@ -372,6 +372,86 @@ def test_broken_votes_are_named(pixels, tmp_path):
             built("fer2013/ferplus", source, tmp_path / "data")
 
 
+def write_source(folder, pixels):
+    folder.mkdir()
+    (folder / "fer2013.csv").write_text(csv_text(pixels))
+    write_ferplus(folder)
+    return folder
+
+
+def test_a_part_of_the_release_is_refused(pixels, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    lines = csv_text(pixels).splitlines(keepends=True)
+    (source / "fer2013.csv").write_text("".join(lines[:7]))
+    with pytest.raises(ValueError, match="No face belongs to validation and test"):
+        built("fer2013/original", source, tmp_path / "data")
+    write_folders(tmp_path / "jpeg", pixels)
+    with pytest.raises(ValueError, match="No face belongs to validation and test"):
+        built("fer2013/original", tmp_path / "jpeg" / "train", tmp_path / "data")
+
+
+def test_other_files_beside_are_no_obstacle(pixels, tmp_path, caplog):
+    source = write_source(tmp_path / "source", pixels)
+    (source / "ckextended.csv").write_text("emotion,pixels,Usage\n7,1 2,Training\n")  # CK+'s
+    (source / "thesis.zip").write_bytes(b"PK cut")
+    check_original(built("fer2013/original", source, tmp_path / "data"), pixels)
+    assert "Passed over: thesis.zip is damaged or cut short" in caplog.text
+
+
+def test_a_blank_line_at_the_end_is_no_row(pixels, tmp_path):
+    source = write_source(tmp_path / "source", pixels)
+    (source / "fer2013.csv").write_text(csv_text(pixels) + "\n")
+    check_original(built("fer2013/original", source, tmp_path / "data"), pixels)
+
+
+def test_what_was_found_instead_is_said(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.csv").write_text("")
+    (source / "b.csv").write_text("label,image\n")
+    with pytest.raises(FileNotFoundError, match=r"only a.csv \(empty\), b.csv \(label, image\)"):
+        built("fer2013/original", source, tmp_path / "data")
+
+
+def test_votes_in_the_wrong_folder_are_refused(pixels, tmp_path):
+    source = write_source(tmp_path / "source", pixels)
+    train, test = (source / f"FER2013{part}" / "label.csv" for part in ("Train", "Test"))
+    train_text, test_text = train.read_text(), test.read_text()
+    train.write_text(test_text)
+    test.write_text(train_text)
+    with pytest.raises(ValueError, match="line 1: fer0000109.png belongs to test.*not to train"):
+        built("fer2013/ferplus", source, tmp_path / "data")
+
+
+def test_rows_in_another_order_are_refused(pixels, tmp_path):
+    source = write_source(tmp_path / "source", pixels)
+    lines = csv_text(pixels).splitlines(keepends=True)
+    # Within each Usage, where fer2013new.csv cannot tell.
+    turned = [lines[0], *lines[6:0:-1], *lines[8:10], lines[7], *lines[11:13], lines[10]]
+    (source / "fer2013.csv").write_text("".join(turned))
+    with pytest.raises(ValueError, match="agree on 0% of the faces.*original order"):
+        built("fer2013/ferplus", source, tmp_path / "data")
+
+
+def test_a_copy_of_the_ferplus_repository_beside_a_csv(pixels, tmp_path):
+    source = write_source(tmp_path / "source", pixels)
+    (source / "FERPlus" / "data").mkdir(parents=True)
+    (source / "fer2013new.csv").rename(source / "FERPlus" / "fer2013new.csv")
+    for part in ("Train", "Valid", "Test"):
+        (source / f"FER2013{part}").rename(source / "FERPlus" / "data" / f"FER2013{part}")
+    splits = built("fer2013/ferplus", source / "fer2013.csv", tmp_path / "data")
+    assert len(splits["train"]) == 5
+
+
+def test_colour_is_refused(tmp_path):
+    path = tmp_path / "source" / "train" / "sad" / "Training_9.jpg"
+    path.parent.mkdir(parents=True)
+    Image.new("RGB", (48, 48)).save(path)
+    with pytest.raises(ValueError, match="must have 48 x 48 pixels of grey.*RGB"):
+        built("fer2013/original", tmp_path / "source", tmp_path / "data")
+
+
 class TestRealFiles:
     """Counts as published, pixels as in the file: 35,887 of them."""
 

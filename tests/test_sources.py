@@ -76,6 +76,27 @@ def test_cut_archives_are_named(name, keep, tmp_path):
             dict(source.read(source.names))
 
 
+def test_damage_within_a_compressed_tar_is_one_line(tmp_path):
+    import random
+
+    content = random.Random(0).randbytes(30_000)
+    with tarfile.open(tmp_path / "x.tar.xz", "w:xz") as archive:
+        member = tarfile.TarInfo("noise.bin")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    stored = bytearray((tmp_path / "x.tar.xz").read_bytes())
+    stored[15_000:15_064] = bytes(64)
+    (tmp_path / "x.tar.xz").write_bytes(stored)
+    (tmp_path / "y.tar.gz").write_bytes(b"no archive at all")
+    for name in ("x.tar.xz", "y.tar.gz"):
+        folder = tmp_path / name[0]
+        folder.mkdir()
+        (tmp_path / name).rename(folder / name)
+        with pytest.raises(ValueError, match=f"^{name} is damaged or cut short [^\n]*$"):
+            for source in find_sources(folder)[1:]:
+                dict(source.read(source.names))
+
+
 def test_a_password_is_asked_for(tmp_path):
     make_zip(tmp_path / "x.zip")
     content = bytearray((tmp_path / "x.zip").read_bytes())

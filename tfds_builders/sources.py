@@ -8,6 +8,8 @@ import concurrent.futures
 import contextlib
 import io
 import itertools
+import logging
+import lzma
 import os
 import tarfile
 import zipfile
@@ -25,7 +27,14 @@ JUNK = {"__MACOSX", ".DS_Store"}
 # Far above any file of these data sets (fer2013.csv has 0.3 GB), far below a bomb.
 MOST_BYTES = 2 * 2**30
 MOST_FILES = 1_000_000
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError)
+DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    NotImplementedError,
+)
 
 
 class Source(NamedTuple):
@@ -84,10 +93,11 @@ def find_sources(folder: Path) -> list[Source]:
         folder: what the user named.
 
     Returns:
-        The folder first, then its archives by name.
+        The folder first, then its archives by name. An archive that cannot be listed is passed
+        over with a warning: it may have nothing to do with the data set.
 
     Raises:
-        ValueError: an archive is damaged, needs a password, or holds more than it should.
+        ValueError: there is nothing but archives that are damaged or hold more than they should.
     """
     folder = Path(folder)
     files = sorted(
@@ -95,12 +105,19 @@ def find_sources(folder: Path) -> list[Source]:
         for path in folder.rglob("*")
         if path.is_file() and not JUNK & set(path.parts)
     )
-    found = [Source(folder, tuple(files))]
+    found, refused = [Source(folder, tuple(files))], []
     for name in files:
         if name.lower().endswith(ARCHIVES):
             path = folder / name
-            with _readable(path), _open_archive(path) as archive:
-                found.append(Source(path, tuple(sorted(_members(archive)))))
+            try:
+                with _readable(path), _open_archive(path) as archive:
+                    found.append(Source(path, tuple(sorted(_members(archive)))))
+            except ValueError as error:
+                refused.append(error)
+    if refused and len(refused) == len(files):
+        raise refused[0]
+    for error in refused:
+        logging.getLogger(__name__).warning("Passed over: %s", error)
     return found
 
 
@@ -197,8 +214,9 @@ def _readable(path):
     try:
         yield
     except DAMAGED as error:
+        problem = str(error).partition(":")[0]  # tarfile goes on, for each compression, over lines
         raise ValueError(
-            f"{path.name} is damaged or cut short ({error}); obtain it again."
+            f"{path.name} is damaged or cut short ({problem}); obtain it again."
         ) from error
     except RuntimeError as error:
         if "password" not in str(error):

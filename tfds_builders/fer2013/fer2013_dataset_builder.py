@@ -22,8 +22,8 @@ MISSING = (
     f"FER-2013 is missing: get fer2013.csv or fer2013.tar.gz at {KAGGLE}, then run "
     "python cli.py build-data fer2013 --source DIR_OR_ARCHIVE"
 )
-# Faces of each emotion, in the order of EMOTIONS, in train, validation and test together for
-# `original` (Goodfellow et al., 2013), of each split for `ferplus` (label.csv by the paper's rule).
+# Faces of each emotion, in the order of EMOTIONS: `original` by the release (Goodfellow et al.,
+# 2013), `ferplus` by label.csv and the paper's rule.
 PUBLISHED = {
     "original": {
         "train": (3995, 436, 4097, 7215, 4965, 4830, 3171),
@@ -79,12 +79,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 )
             contents = _ferplus_files(dl_manager, sources, folder)
             tagged = ferplus.read_votes(contents, faces.splits)
+            ferplus.check_order(tagged, faces.labels)
         else:
             tagged = [
                 ferplus.Tagged(row, split, label, None)
                 for row, (split, label) in enumerate(zip(faces.splits, faces.labels, strict=True))
             ]
         splits = {split: [one for one in tagged if one.split == split] for split in ferplus.VOTES}
+        empty = [split for split, part in splits.items() if not part]
+        if empty:
+            raise ValueError(
+                f"No face belongs to {' and '.join(empty)}: name with --source all of FER-2013, "
+                "with the rows or files of Training, PublicTest and PrivateTest."
+            )
         _say_other_counts(self.builder_config.name, splits)
         trained = {faces.images[one.row].tobytes() for one in splits["train"]}
         for split in ("validation", "test"):
@@ -116,7 +123,15 @@ def _ferplus_files(dl_manager, sources, folder):
     # A file that was named alone stands in its folder as a link: look beside its target too.
     links = {path.resolve().parent for path in folder.iterdir() if path.is_symlink()}
     beside = [
-        Source(link, tuple(path for path in ferplus.PATHS if (link / path).is_file()))
+        Source(
+            link,
+            tuple(
+                path.relative_to(link).as_posix()
+                for known in ferplus.PATHS
+                for depth in ("", "*/", "*/*/")  # as far down as in a copy of the repository
+                for path in sorted(link.glob(depth + known))
+            ),
+        )
         for link in sorted(links)
     ]
     contents = ferplus.find_files([*sources, *beside])
@@ -128,6 +143,11 @@ def _ferplus_files(dl_manager, sources, folder):
         )
     missing = [path for path in ferplus.PATHS if path not in contents]
     if missing:
+        logging.getLogger(__name__).warning(
+            "%s not beside the images: downloading from github.com/microsoft/FERPlus (without a "
+            "network, TFDS tries for about four minutes).",
+            ", ".join(missing),
+        )
         urls = {path: f"{ferplus.REPOSITORY}/{ferplus.PATHS[path]}" for path in missing}
         try:
             files = dl_manager.download(urls)

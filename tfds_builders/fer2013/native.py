@@ -15,6 +15,8 @@ from keras_deep_emotion.emotions import FER2013_CODES, FER2013_FOLDERS
 SIDE = 48
 SPLITS = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
 COLUMNS = ("emotion", "pixels", "usage")
+# Taken before others with these columns: CK+'s ckextended.csv has them too.
+KNOWN = ("fer2013.csv", "icml_face_data.csv")
 FILE_NAME = re.compile(r"(Training|PublicTest|PrivateTest)_\d+\.jpe?g", re.IGNORECASE)
 
 
@@ -49,11 +51,10 @@ def read_faces(sources):
         FileNotFoundError: none of the forms is there.
         ValueError: a row or a file is not what it must be.
     """
-    train_only = None
+    train_only, seen = None, []
     for source in sources:
-        for name in source.names:
-            if not name.lower().endswith(".csv"):
-                continue
+        tables = [name for name in source.names if name.lower().endswith(".csv")]
+        for name in sorted(tables, key=lambda name: PurePosixPath(name).name.lower() not in KNOWN):
             with source.open(name) as file:
                 header = _columns(file.readline(1000))
             if set(COLUMNS) <= set(header):
@@ -64,6 +65,7 @@ def read_faces(sources):
                     return read_csv(lines, name)
             if header == ["emotion", "pixels"]:
                 train_only = name
+            seen.append(f"{name} ({', '.join(header)[:60] or 'empty'})")
     for source in sources:
         files = [name for name in source.names if FILE_NAME.fullmatch(PurePosixPath(name).name)]
         if files:
@@ -75,8 +77,9 @@ def read_faces(sources):
         )
     raise FileNotFoundError(
         "FER-2013 was not found: neither a CSV with the columns emotion, pixels, Usage, nor an "
-        "archive that holds one, nor folders train/<emotion>/Training_<n>.jpg; name with --source "
-        "what Kaggle gave you."
+        "archive that holds one, nor folders train/<emotion>/Training_<n>.jpg"
+        f"{', only ' + ', '.join(seen[:3]) if seen else ''}; name with --source what Kaggle gave "
+        "you."
     )
 
 
@@ -99,6 +102,8 @@ def read_csv(lines, name):
     images, labels, splits = [], [], []
     try:
         for row in rows:
+            if not row:  # a blank line, such as some editors leave at the end
+                continue
             where = f"{name}, line {rows.line_num}"
             if len(row) != len(header):
                 raise ValueError(f"{where}: expected {len(header)} columns, found {len(row)}.")
@@ -138,11 +143,13 @@ def read_folders(source, files):
     for name, content in source.read(files):
         try:
             with Image.open(io.BytesIO(content)) as image:
-                grey = np.asarray(image.convert("L"))
+                grey, mode = np.asarray(image), image.mode
         except (UnidentifiedImageError, OSError) as error:
             raise ValueError(f"{name} cannot be decoded ({error}); obtain it again.") from error
-        if grey.shape != (SIDE, SIDE):
-            raise ValueError(f"{name} must have {SIDE} x {SIDE} pixels. Found: {grey.shape}")
+        if mode != "L" or grey.shape != (SIDE, SIDE):
+            raise ValueError(
+                f"{name} must have {SIDE} x {SIDE} pixels of grey. Found: {grey.shape}, {mode}"
+            )
         images[name] = grey
     labels, splits, names = [], [], []
     for name in sorted(images):
