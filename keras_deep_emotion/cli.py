@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -78,6 +79,11 @@ def load_tensorflow():
 
     Called by commands before anything else of ours: --help does without.
     """
+    # Our own warnings as sentences; those of the libraries are of their inner life. Before they
+    # load, or they set up logging in their own ways.
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    for library in ("absl", "tensorflow", "urllib3"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     with tempfile.TemporaryFile() as log:
         kept = os.dup(2)
         os.dup2(log.fileno(), 2)

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import tfds_builders  # noqa: F401  (registers the builders)
-from keras_deep_emotion.datasets import parse_dataset, require_buildable, tfds_config
+from keras_deep_emotion.datasets import DATASETS, parse_dataset, tfds_config
 
 # A JPEG or PNG file starts with one of these (ITU T.81, B.1.1.3; PNG specification, 5.2).
 JPEG_START = b"\xff\xd8\xff"
@@ -88,7 +88,7 @@ def built_dataset(dataset, protocol="paper", data_dir=None):
         FileNotFoundError: it is not built; the message says how to.
     """
     name, variant = parse_dataset(dataset)
-    known = require_buildable(name)
+    known = DATASETS[name]
     if known.named_by_source and variant is None:
         raise FileNotFoundError(
             "Which folder? Name it with --source DIR; it holds a folder for each emotion."

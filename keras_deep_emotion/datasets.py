@@ -20,7 +20,6 @@ class Dataset:
         named_by_source: whether its variants are the user's own folders, known once built.
         folds: how many folds its `subjects` protocol has; 0 without one.
         paper_accuracy: test accuracy that the paper reports, percent; None where it has none.
-        buildable: whether this version has a builder for it.
     """
 
     title: str
@@ -31,7 +30,6 @@ class Dataset:
     named_by_source: bool = False
     folds: int = 10
     paper_accuracy: float | None = None
-    buildable: bool = True
 
 
 # Accuracies: the paper, tables I to IV.
@@ -63,13 +61,11 @@ DATASETS = {
             for frames in ("peak", "last3")
         ),
         paper_accuracy=98.0,
-        buildable=False,
     ),
     "jaffe": Dataset(
         title="JAFFE",
         obtain="request it at https://zenodo.org/records/3451524 (non-commercial research)",
         paper_accuracy=92.8,
-        buildable=False,
     ),
     "ferg": Dataset(
         title="FERG",
@@ -79,7 +75,6 @@ DATASETS = {
         ),
         folds=6,
         paper_accuracy=99.3,
-        buildable=False,
     ),
     "folder": Dataset(
         title="a folder of your own",
@@ -159,21 +154,6 @@ def parse_build(text: str) -> tuple[str, tuple[str, ...]]:
         return name, (part,)
     known = ", ".join(f"{name}/{one}" for one in (dataset.variants or every))
     raise ValueError(f"There is no data set {text!r}; there is: {known}.")
-
-
-def require_buildable(name: str) -> Dataset:
-    """The entry of a data set that this version has a builder for.
-
-    Raises:
-        FileNotFoundError: it has none yet; the message says how to get the data meanwhile.
-    """
-    dataset = DATASETS[name]
-    if not dataset.buildable:
-        raise FileNotFoundError(
-            f"{dataset.title} cannot be built by this version yet. To be ready when it can: "
-            f"{dataset.obtain}."
-        )
-    return dataset
 
 
 def role_splits(name: str, protocol: str, fold: int | None) -> dict[str, str]:

@@ -94,6 +94,6 @@ def test_an_epoch_holds_every_face_once_in_a_new_order(toon_faces_dir):
 def test_a_data_set_that_is_not_built_says_how_to(tmp_path):
     with pytest.raises(FileNotFoundError, match="FER-2013 is not built in") as caught:
         built_dataset("fer2013/original", data_dir=tmp_path)
-    assert "python cli.py build-data fer2013 --source DIR_OR_ARCHIVE" in str(caught.value)
-    with pytest.raises(FileNotFoundError, match="CK\\+ cannot be built by this version yet"):
-        built_dataset("ck_plus", data_dir=tmp_path)
+    assert "python cli.py build-data fer2013/original --source DIR_OR_ARCHIVE" in str(caught.value)
+    with pytest.raises(FileNotFoundError, match="build-data ck_plus/last3 --source"):
+        built_dataset("ck_plus/last3", data_dir=tmp_path)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 def run(*arguments):
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 def test_an_export_answers_as_the_model_on_a_hundred_test_faces(fer2013_dir, tmp_path):

@@ -8,8 +8,11 @@ Every builder, whatever the data set, gives the features `image` (uint8, native 
 name (see `protocols`).
 """
 
+from tfds_builders.ck_plus.ck_plus_dataset_builder import Builder as CkPlus
 from tfds_builders.fer2013.fer2013_dataset_builder import Builder as Fer2013
+from tfds_builders.ferg.ferg_dataset_builder import Builder as Ferg
 from tfds_builders.folder.folder_dataset_builder import Builder as Folder
+from tfds_builders.jaffe.jaffe_dataset_builder import Builder as Jaffe
 from tfds_builders.toon_faces.toon_faces_dataset_builder import Builder as ToonFaces
 
-__all__ = ["Fer2013", "Folder", "ToonFaces"]
+__all__ = ["CkPlus", "Fer2013", "Ferg", "Folder", "Jaffe", "ToonFaces"]

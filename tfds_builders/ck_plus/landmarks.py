@@ -1,0 +1,107 @@
+"""The face in a frame of CK+, from its 68 landmarks."""
+
+import re
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from tfds_builders.ck_plus.native import find_files, read_files
+from tfds_builders.sources import Source
+
+LANDMARKS = re.compile(r"(S\d+)_(\d+)_(\d+)_landmarks\.txt", re.IGNORECASE)
+POINTS = 68
+# ours: a tenth of the landmarks' longer side is left about them, so that jaw and ears are not cut;
+# above, three tenths: the topmost landmarks are the brows, and a frown or a raised brow shows on
+# the forehead.
+MARGIN = 0.1
+MARGIN_ABOVE = 0.3
+
+
+def read_landmarks(
+    sources: Sequence[Source], frames: Collection[tuple[str, int]]
+) -> dict[tuple[str, int], np.ndarray]:
+    """Read the landmark files of some frames.
+
+    Args:
+        sources: as from `sources.find_sources`.
+        frames: (name of the sequence, number) of those that are wanted.
+
+    Returns:
+        (68, 2) float64 x and y, pixels from the upper left corner, by the frame; those without a
+        file are left out.
+
+    Raises:
+        ValueError: a file does not hold 68 lines of two numbers.
+    """
+    files = {}
+    for file, take, number in find_files(sources, LANDMARKS):
+        if (take, number) in frames:
+            files.setdefault((take, number), file)
+    wanted = {file: frame for frame, file in files.items()}
+    return {
+        wanted[file]: _parse(content, file.path) for file, content in read_files(sources, wanted)
+    }
+
+
+def face_box(points: np.ndarray, height: int, width: int, name: str) -> tfds.features.BBox:
+    """The square about the landmarks and the forehead, cut where the image ends.
+
+    A square, because the network's input is one: a face would be stretched otherwise.
+
+    Args:
+        points: (68, 2) x and y, pixels.
+        height: of the image, pixels.
+        width: of the image, pixels.
+        name: of the image, for the error.
+
+    Returns:
+        Its corners in shares of the image's sides, 0 to 1.
+
+    Raises:
+        ValueError: no pixel of the image is within.
+    """
+    left, top = points.min(axis=0)
+    right, bottom = points.max(axis=0)
+    longer = max(right - left, bottom - top)
+    left, right = left - MARGIN * longer, right + MARGIN * longer
+    top, bottom = top - MARGIN_ABOVE * longer, bottom + MARGIN * longer
+    missing = (bottom - top) - (right - left)
+    if missing > 0:
+        left, right = left - missing / 2, right + missing / 2
+    else:
+        top, bottom = top + missing / 2, bottom - missing / 2
+    left, right = np.clip((left, right), 0, width)
+    top, bottom = np.clip((top, bottom), 0, height)
+    if right - left < 1 or bottom - top < 1:
+        raise ValueError(
+            f"The landmarks of {name} enclose no pixel of its {width} x {height}; obtain "
+            "Landmarks.zip again."
+        )
+    return tfds.features.BBox(
+        ymin=float(top / height),
+        xmin=float(left / width),
+        ymax=float(bottom / height),
+        xmax=float(right / width),
+    )
+
+
+def _parse(content, path):
+    """(68, 2) float64 of a landmark file."""
+    lines = [line.split() for line in content.decode("ascii", errors="replace").splitlines()]
+    lines = [line for line in lines if line]
+    if len(lines) != POINTS:
+        raise ValueError(
+            f"{path} must have {POINTS} lines, x and y of each landmark. Found: {len(lines)}; "
+            "obtain Landmarks.zip again."
+        )
+    try:
+        points = np.array(lines, dtype=np.float64).reshape(POINTS, 2)
+    except ValueError:  # a word, or lines that have not two numbers each
+        points = np.array(np.nan)
+    if not np.isfinite(points).all():
+        raise ValueError(
+            f"{path} must hold two numbers a line, x and y of a landmark; obtain Landmarks.zip "
+            "again."
+        )
+    return points
