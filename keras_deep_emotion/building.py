@@ -37,7 +37,14 @@ def as_folder(source):
         yield Path(folder)
 
 
-def build(dataset, source=None, data_dir=None, skip_damaged=False, announce=lambda text: None):
+def build(
+    dataset,
+    source=None,
+    data_dir=None,
+    skip_damaged=False,
+    beam=None,
+    announce=lambda text: None,
+):
     """Build a data set, all of it or the part that is named.
 
     Args:
@@ -46,6 +53,8 @@ def build(dataset, source=None, data_dir=None, skip_damaged=False, announce=lamb
         data_dir: folder of the TFRecords, None for TFDS's own.
         skip_damaged: leave out image files that cannot be decoded, and list them in damaged.txt
             beside the TFRecords, instead of stopping at the first.
+        beam: options of an Apache Beam pipeline (`["--runner=..."]`, empty for one machine) that
+            builds it, None without Beam. Only FERG is large enough to have it.
         announce: called with a line of text before each part.
 
     Yields:
@@ -68,7 +77,7 @@ def build(dataset, source=None, data_dir=None, skip_damaged=False, announce=lamb
                 # TFDS announces a download of unknown size, which there is not.
                 with contextlib.redirect_stdout(io.StringIO()), alone(builder):
                     builder = tfds.builder(name, config=config, data_dir=data_dir)
-                    prepare(builder, folder, skip_damaged)
+                    prepare(builder, folder, skip_damaged, beam)
             yield builder
 
 
@@ -93,9 +102,11 @@ def damaged_list(builder):
     return Path(builder.data_path).parent / "damaged.txt"
 
 
-def prepare(builder, folder, skip_damaged):
-    """Write one config's TFRecords, and the list of files left out."""
+def prepare(builder, folder, skip_damaged, beam):
+    """Write one config's TFRecords, and the list of files left out; arguments as in `build`."""
     downloading = tfds.download.DownloadConfig(manual_dir=folder)
+    if beam is not None:
+        use_beam(builder, downloading, skip_damaged, beam)
     damaged = damaged_list(builder)
     damaged.unlink(missing_ok=True)
     if not skip_damaged:
@@ -105,3 +116,29 @@ def prepare(builder, folder, skip_damaged):
         builder.download_and_prepare(download_config=downloading)
     if not damaged.stat().st_size:
         damaged.unlink()
+
+
+def use_beam(builder, downloading, skip_damaged, options):
+    """Let a Beam pipeline do the build.
+
+    Raises:
+        ValueError: the builder has no pipeline, or damaged files are to be skipped.
+        ModuleNotFoundError: Beam is not installed; the message says how to.
+    """
+    if not hasattr(builder, "beam"):
+        raise ValueError(
+            f"{builder.name} is small enough for one machine: build it without --beam."
+        )
+    if skip_damaged:
+        raise ValueError(
+            "Beam's workers cannot keep one list of damaged files: build without --beam, or repair "
+            "them."
+        )
+    try:
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "Apache Beam is not installed: pip install 'keras-deep-emotion[beam]'"
+        ) from None
+    builder.beam = True
+    downloading.beam_options = PipelineOptions(options)

@@ -28,6 +28,8 @@ def user_message(error):
         innermost = list(traceback.walk_tb(error.__traceback__))[-1][0]
         if innermost.f_globals.get("__name__", "").split(".")[0] in OURS:
             return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name is None:  # ours: it names the extra
+        return str(error)
     while error is not None:
         if isinstance(error, OSError):
             if error.strerror is None:
@@ -136,8 +138,16 @@ run_argument = click.argument("run", type=click.Path(path_type=Path))
     is_flag=True,
     help="Leave out image files that cannot be decoded, and list them in a file.",
 )
+@click.option("--beam", is_flag=True, help="Build by Apache Beam (ferg).")
+@click.option(
+    "--beam-option",
+    "beam_options",
+    multiple=True,
+    metavar="OPTION",
+    help="For Beam's pipeline, such as --runner=FlinkRunner; may be repeated.",
+)
 @data_dir_option
-def build_data(dataset, source, data_dir, skip_damaged):
+def build_data(dataset, source, data_dir, skip_damaged, beam, beam_options):
     """Turn a data set into TFRecords, once, for all later commands.
 
     DATASET is toon_faces, fer2013, ck_plus, jaffe or ferg; a part alone is built by its name, such
@@ -146,7 +156,8 @@ def build_data(dataset, source, data_dir, skip_damaged):
     load_tensorflow()
     from keras_deep_emotion.building import build, damaged_list
 
-    for builder in build(dataset, source, data_dir, skip_damaged, click.echo):
+    options = list(beam_options) if beam or beam_options else None
+    for builder in build(dataset, source, data_dir, skip_damaged, options, click.echo):
         click.echo(f"{builder.info.full_name}: {builder.data_path}")
         for split, info in builder.info.splits.items():
             click.echo(f"  {split:<24}{info.num_examples:>7,} images")

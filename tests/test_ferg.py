@@ -10,6 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from keras_deep_emotion.building import build
 from keras_deep_emotion.emotions import EMOTIONS, FERG_FOLDERS
 from tfds_builders import protocols
 from tfds_builders.ferg.ferg_dataset_builder import Picture, assign, parse_path
@@ -316,3 +317,25 @@ def test_too_few_images_for_a_protocol(tmp_path):
     )
     with pytest.raises(ValueError, match="protocol must be 'paper' or 'subjects'. Received: 'x'"):
         assign({}, "x")
+
+
+def test_beam_builds_the_same(release, paper, tmp_path):
+    pytest.importorskip("apache_beam")
+    (builder,) = build("ferg/paper", release, tmp_path, beam=[])
+    for split, alone in paper.items():
+        examples = list(builder.as_dataset(split=split).as_numpy_iterator())
+        assert names_of(examples) == names_of(alone)
+        check_examples(examples, names_of(alone))
+
+
+def test_beam_says_what_it_cannot_do(release, tmp_path):
+    pytest.importorskip("apache_beam")
+    with pytest.raises(ValueError, match="without --beam, or repair"):
+        list(build("ferg/paper", release, tmp_path, skip_damaged=True, beam=[]))
+    with pytest.raises(ValueError, match="jaffe is small enough for one machine"):
+        list(build("jaffe/paper", release, tmp_path, beam=[]))
+    with zipfile.ZipFile(tmp_path / "ferg.zip", "w") as archive:
+        for path in release.rglob("*.png"):
+            archive.write(path, path.relative_to(release))
+    with pytest.raises(ValueError, match="unpack ferg.zip and name the folder"):
+        list(build("ferg/paper", tmp_path / "ferg.zip", tmp_path / "data", beam=[]))
