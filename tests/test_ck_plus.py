@@ -13,6 +13,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 import tfds_builders.ck_plus.ck_plus_dataset_builder  # noqa: F401  (registers ck_plus)
+from keras_deep_emotion.building import build
+from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.datasets import DATASETS, role_splits, tfds_config
 from keras_deep_emotion.emotions import (
     CK_EXTENDED_CODES,
@@ -20,6 +22,8 @@ from keras_deep_emotion.emotions import (
     CK_PLUS_CODES,
     EMOTIONS,
 )
+from keras_deep_emotion.runs import open_run
+from keras_deep_emotion.training import fit
 from tfds_builders.ck_plus.landmarks import face_box
 from tfds_builders.sources import skipping_damaged
 
@@ -667,7 +671,7 @@ def test_fer2013_is_not_taken_for_ck_plus(source, tmp_path):
 ROW = f"3,{' '.join(['7'] * 2304)},Training"
 BAD_ROWS = {
     "few pixels": ("3,1 2 3,Training", "line 3: expected 2,304 pixels, found 3."),
-    "big pixel": (ROW.replace("7 7", "7 256", 1), "line 3: pixels must be whole numbers 0 to 255."),
+    "big pixel": (ROW.replace("7 7", "7 256", 1), "line 3: pixels must be 0 to 255. Found: 256"),
     "word": (ROW.replace("7 7", "7 x7", 1), "0 to 255. Found: 'x7'"),
     "minus": (ROW.replace("7 7", "7 -1", 1), "0 to 255. Found: '-1'"),
     "emotion": (ROW.replace("3", "8", 1), "line 3: the emotion must be 0 to 7. Found: '8'"),
@@ -700,3 +704,13 @@ def test_native_trees_come_before_ck48_before_ckextended(native, cropped, drawn,
     splits = built("peak_contempt_paper", native, tmp_path / "data")
     assert all(one["image"].shape[1] == 48 for one in itertools.chain(*splits.values()))
     assert len(emotions_of(splits, [*EMOTIONS, "contempt"])) == 42
+
+
+def test_eight_classes_train_and_are_judged(untouched, tmp_path):
+    """With contempt the network has eight answers, and no neutral face to judge one of them by."""
+    config = TrainConfig(dataset="ck_plus/last3_contempt", epochs=1)
+    list(build("ck_plus/last3_contempt_paper", untouched, tmp_path))
+    report = fit(config, tmp_path / "run", tmp_path)
+    assert report["classes"] == [*EMOTIONS, "contempt"]
+    assert report["per_class"]["neutral"]["recall"] is None
+    assert open_run(tmp_path / "run")[1].output.shape == (None, 8)

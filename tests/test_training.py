@@ -6,11 +6,18 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from keras_deep_emotion.building import build
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.evaluation import evaluate, read_predictions
 from keras_deep_emotion.model import build_model
 from keras_deep_emotion.runs import judge, new_run_dir, open_run
-from keras_deep_emotion.training import BestModel, compiled_trainer, fit, resolve_precision
+from keras_deep_emotion.training import (
+    BestModel,
+    compiled_trainer,
+    fit,
+    fit_folds,
+    resolve_precision,
+)
 
 
 def test_run_folder_holds_what_later_commands_take(run_dir):
@@ -104,6 +111,33 @@ def test_loss_is_cross_entropy_plus_the_penalty():
     dense = [layer for layer in model.layers if getattr(layer, "units", 0) in (50, 7)]
     norm = sum((layer.get_weights()[0] ** 2).sum() for layer in dense)
     assert loss == pytest.approx(-np.log(chosen).mean() + 0.01 * norm, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_every_fold_in_turn_never_tests_on_a_character_it_saw(toon_faces_dir, tmp_path):
+    list(build("toon_faces/subjects", data_dir=toon_faces_dir))
+    config = TrainConfig(protocol="subjects", epochs=1)
+    result = fit_folds(config, tmp_path / "folds", toon_faces_dir)
+    assert json.loads((tmp_path / "folds" / "folds.json").read_text()) == result
+    tables = [
+        read_predictions(tmp_path / "folds" / f"fold_{fold}" / "predictions.csv")
+        for fold in range(6)
+    ]
+    assert [table["subject"].nunique() for table in tables] == [1] * 6
+    assert len({table["subject"].iloc[0] for table in tables}) == 6
+    accuracies = [evaluate(table)["accuracy"] for table in tables]
+    assert result["accuracies"] == accuracies
+    assert result["mean"] == pytest.approx(sum(accuracies) / 6)
+    deviations = [(one - result["mean"]) ** 2 for one in accuracies]
+    assert result["spread"] == pytest.approx((sum(deviations) / 5) ** 0.5)
+    assert result["pooled"]["faces"] == 2520
+    # The seeds are the same and the folds are not: a fold that was trained twice would show here.
+    assert len(set(accuracies)) > 1
+
+
+def test_all_folds_go_with_subjects_only(tmp_path):
+    with pytest.raises(ValueError, match="--fold all goes with --protocol subjects"):
+        fit_folds(TrainConfig(), tmp_path)
 
 
 def test_a_trainer_shares_the_models_weights():

@@ -15,9 +15,9 @@ from PIL import Image
 
 from keras_deep_emotion.emotions import EMOTIONS
 from tfds_builders import protocols
-from tfds_builders.ck_plus.extended import SIDE
 from tfds_builders.ck_plus.landmarks import face_box, read_landmarks
 from tfds_builders.ck_plus.native import HOMEPAGE, File, Release, Take, choose, find_release
+from tfds_builders.fer2013.native import SIDE
 from tfds_builders.sources import find_sources, manual_folder, read_images
 
 MISSING = (

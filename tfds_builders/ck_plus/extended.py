@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from keras_deep_emotion.emotions import CK_EXTENDED_CODES
-from tfds_builders.fer2013.native import COLUMNS, SIDE
+from tfds_builders.fer2013.native import COLUMNS, parse_pixels
 from tfds_builders.sources import Source
 
 ROWS = 920
@@ -71,7 +71,7 @@ def _read_rows(rows, header, name):
             if code not in CODES:
                 raise ValueError(f"{where}: the emotion must be 0 to 7. Found: {code[:20]!r}")
             contempt = contempt or CODES[code] == "contempt"
-            found.append((CODES[code], _parse_pixels(row[pixels], where)))
+            found.append((CODES[code], parse_pixels(row[pixels], where)))
             if len(found) > ROWS and not contempt:
                 return None
     except csv.Error as error:
@@ -79,16 +79,3 @@ def _read_rows(rows, header, name):
     if not found:
         raise ValueError(f"{name} holds a header and no rows; obtain it again.")
     return found
-
-
-def _parse_pixels(text, where):
-    """(48, 48) uint8 of a row's numbers."""
-    numbers = text.split()
-    wrong = [one for one in numbers if not (one.isdecimal() and len(one) < 4 and int(one) < 256)]
-    if wrong:
-        raise ValueError(
-            f"{where}: pixels must be whole numbers 0 to 255. Found: {wrong[0][:20]!r}"
-        )
-    if len(numbers) != SIDE * SIDE:
-        raise ValueError(f"{where}: expected {SIDE * SIDE:,} pixels, found {len(numbers):,}.")
-    return np.array(numbers, dtype=np.uint8).reshape(SIDE, SIDE)  # (2304,) -> (48, 48)

@@ -115,7 +115,7 @@ def read_csv(lines, name):
                 raise ValueError(
                     f"{where}: Usage must be one of {', '.join(SPLITS)}. Found: {row[usage][:20]!r}"
                 )
-            images.append(_parse_pixels(row[pixels], where))
+            images.append(parse_pixels(row[pixels], where))
             labels.append(FER2013_CODES[int(code)])
             splits.append(split)
     except (csv.Error, UnicodeDecodeError) as error:
@@ -181,8 +181,19 @@ def _columns(line):
     return [column.strip().strip('"').strip().lower() for column in text.split(",")]
 
 
-def _parse_pixels(text, where):
-    """(48, 48) uint8 of a row's numbers."""
+def parse_pixels(text, where):
+    """Read the pixels of a row.
+
+    Args:
+        text: 2,304 whole numbers 0 to 255 with spaces between, row by row.
+        where: file and line, for errors.
+
+    Returns:
+        (48, 48) uint8.
+
+    Raises:
+        ValueError: they are not that.
+    """
     if text.strip("0123456789 "):
         bad = re.search(r"[^0-9 ]\S*", text)[0]
         raise ValueError(f"{where}: pixels must be whole numbers 0 to 255. Found: {bad[:20]!r}")
