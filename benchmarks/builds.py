@@ -113,9 +113,12 @@ def write_ck_plus(folder, noise):
 
 
 def link_fer2013(folder):
+    folder.mkdir()
     for entry in Path(os.environ["FER2013_DIR"]).iterdir():
-        folder.mkdir(exist_ok=True)
-        (folder / entry.name).symlink_to(entry.resolve(), target_is_directory=entry.is_dir())
+        if entry.is_dir():
+            shutil.copytree(entry, folder / entry.name)
+        else:
+            (folder / entry.name).symlink_to(entry.resolve())
 
 
 def write_fer2013_tar(folder):

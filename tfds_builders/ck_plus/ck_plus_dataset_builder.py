@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_deep_emotion.emotions import EMOTIONS
-from tfds_builders import protocols
+from tfds_builders import contract, protocols
 from tfds_builders.ck_plus.landmarks import face_box, read_landmarks
 from tfds_builders.ck_plus.native import HOMEPAGE, File, Release, Take, choose, find_release
 from tfds_builders.fer2013.native import SIDE
@@ -36,7 +36,6 @@ VALIDATION = 0.1
 TEST = 0.2
 FOLDS = 10
 FRAMES = {"peak": 1, "last3": 3}
-WHOLE = tfds.features.BBox(0.0, 0.0, 1.0, 1.0)
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -144,14 +143,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         names = (*EMOTIONS, "contempt") if self.builder_config.contempt else EMOTIONS
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
-                    "label": tfds.features.ClassLabel(names=names),
-                    "subject": tfds.features.Text(),
-                    "name": tfds.features.Text(),
-                    "face": tfds.features.BBoxFeature(),
-                }
+            features=contract.features(
+                tfds.features.Image(shape=(None, None, 3), encoding_format="png"), labels=names
             ),
             supervised_keys=("image", "label"),
             homepage=HOMEPAGE,
@@ -194,14 +187,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         files = defaultdict(dict)
         for picture in pictures:
             if form == "ckextended.csv":
-                yield picture.name, _example(picture, _png(picture.image), WHOLE)
+                yield picture.name, _example(picture, _png(picture.image), contract.WHOLE)
             else:
                 files[picture.image.place][picture.image.path] = picture
         for place in sorted(files):
             for image in read_images(sources[place], files[place]):
                 picture = files[place][image.name]
                 height, width = image.pixels.shape[:2]
-                face = WHOLE
+                face = contract.WHOLE
                 if form == "CK+48" and (height, width) != (SIDE, SIDE):
                     raise ValueError(
                         f"{image.name} must have {SIDE} x {SIDE} pixels, as in CK+48. Found: "

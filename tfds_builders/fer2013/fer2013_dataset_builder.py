@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_deep_emotion.emotions import EMOTIONS
+from tfds_builders import contract
 from tfds_builders.fer2013 import ferplus
 from tfds_builders.fer2013.native import SIDE, read_faces
 from tfds_builders.sources import Source, find_sources, manual_folder
@@ -55,17 +56,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = MISSING
 
     def _info(self):
-        features = {
-            "image": tfds.features.Image(shape=(SIDE, SIDE, 1), encoding_format="png"),
-            "label": tfds.features.ClassLabel(names=EMOTIONS),
-            "subject": tfds.features.Text(),
-            "name": tfds.features.Text(),
-            "face": tfds.features.BBoxFeature(),
-        }
+        more = {}
         if self.builder_config.name == "ferplus":
-            features["votes"] = tfds.features.Tensor(shape=(10,), dtype=np.uint8)
+            more["votes"] = tfds.features.Tensor(shape=(10,), dtype=np.uint8)
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(features),
+            features=contract.features(
+                tfds.features.Image(shape=(SIDE, SIDE, 1), encoding_format="png"), **more
+            ),
             supervised_keys=("image", "label"),
             homepage=KAGGLE,
         )
@@ -113,7 +110,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 "label": one.label,
                 "subject": "",  # FER-2013 names no people
                 "name": faces.names[one.row],
-                "face": tfds.features.BBox(0.0, 0.0, 1.0, 1.0),
+                "face": contract.WHOLE,
             }
             if one.votes is not None:
                 example["votes"] = one.votes

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import tensorflow_datasets as tfds
 
 from keras_deep_emotion.emotions import EMOTIONS, FERG_FOLDERS
-from tfds_builders import protocols
+from tfds_builders import contract, protocols
 from tfds_builders.sources import Source, find_sources, manual_folder, read_images
 
 HOMEPAGE = "https://grail.cs.washington.edu/projects/deepexpr/ferg-2d-db.html"
@@ -170,14 +170,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(SIDE, SIDE, 3), encoding_format="png"),
-                    "label": tfds.features.ClassLabel(names=EMOTIONS),
-                    "subject": tfds.features.Text(),
-                    "name": tfds.features.Text(),
-                    "face": tfds.features.BBoxFeature(),
-                }
+            features=contract.features(
+                tfds.features.Image(shape=(SIDE, SIDE, 3), encoding_format="png")
             ),
             supervised_keys=("image", "label"),
             homepage=HOMEPAGE,
@@ -239,7 +233,7 @@ def _read_examples(source, files):
                 "label": picture.emotion,
                 "subject": picture.character,
                 "name": picture.name,
-                "face": tfds.features.BBox(0.0, 0.0, 1.0, 1.0),
+                "face": contract.WHOLE,
             },
         )
 

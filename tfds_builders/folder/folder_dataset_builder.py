@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 
 import tensorflow_datasets as tfds
 
-from keras_deep_emotion.emotions import EMOTIONS, SPELLINGS
+from keras_deep_emotion.emotions import SPELLINGS
+from tfds_builders import contract
 from tfds_builders.protocols import stratified_split
 from tfds_builders.sources import find_sources, manual_folder, read_images
 
@@ -116,15 +117,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self):
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    # No format: PNG and JPEG files are kept as they are.
-                    "image": tfds.features.Image(shape=(None, None, 3)),
-                    "label": tfds.features.ClassLabel(names=EMOTIONS),
-                    "subject": tfds.features.Text(),
-                    "name": tfds.features.Text(),
-                    "face": tfds.features.BBoxFeature(),
-                }
+            features=contract.features(
+                # No format: PNG and JPEG files are kept as they are.
+                tfds.features.Image(shape=(None, None, 3))
             ),
             supervised_keys=("image", "label"),
         )
@@ -154,6 +149,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "label": labels[image.name],
                     "subject": "",
                     "name": image.name,
-                    "face": tfds.features.BBox(0.0, 0.0, 1.0, 1.0),
+                    "face": contract.WHOLE,
                 },
             )

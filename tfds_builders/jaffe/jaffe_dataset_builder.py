@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_deep_emotion.emotions import EMOTIONS, JAFFE_CODES
-from tfds_builders import protocols
+from tfds_builders import contract, protocols
 from tfds_builders.sources import Source, find_sources, manual_folder, read_images
 
 ZENODO = "https://zenodo.org/records/3451524"
@@ -166,14 +166,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(SIDE, SIDE, 1), encoding_format="png"),
-                    "label": tfds.features.ClassLabel(names=EMOTIONS),
-                    "subject": tfds.features.Text(),
-                    "name": tfds.features.Text(),
-                    "face": tfds.features.BBoxFeature(),
-                }
+            features=contract.features(
+                tfds.features.Image(shape=(SIDE, SIDE, 1), encoding_format="png")
             ),
             supervised_keys=("image", "label"),
             homepage=ZENODO,
@@ -206,7 +200,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                         "label": picture.emotion,
                         "subject": picture.person,
                         "name": picture.name,
-                        "face": tfds.features.BBox(0.0, 0.0, 1.0, 1.0),
+                        "face": contract.WHOLE,
                     },
                 )
 

@@ -6,7 +6,7 @@ import io
 import tensorflow_datasets as tfds
 
 from keras_deep_emotion.emotions import EMOTIONS
-from tfds_builders import protocols
+from tfds_builders import contract, protocols
 from tfds_builders.toon_faces.canvas import SIZE
 from tfds_builders.toon_faces.characters import CHARACTERS
 from tfds_builders.toon_faces.drawing import TAKES, draw, picture_name
@@ -62,17 +62,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         box = tfds.features.BBoxFeature
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="png"),
-                    "label": tfds.features.ClassLabel(names=EMOTIONS),
-                    "subject": tfds.features.Text(),
-                    "name": tfds.features.Text(),
-                    "face": box(doc="Hairline to chin, without the ears."),
-                    "mouth": box(doc="Lips and tongue."),
-                    "eyes": box(doc="Both eyes, with lids and lashes."),
-                    "brows": box(doc="Both brows."),
-                }
+            features=contract.features(
+                tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="png"),
+                mouth=box(doc="Lips and tongue."),
+                eyes=box(doc="Both eyes, with lids and lashes."),
             ),
             supervised_keys=("image", "label"),
         )
