@@ -66,6 +66,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="png"),
                 mouth=box(doc="Lips and tongue."),
                 eyes=box(doc="Both eyes, with lids and lashes."),
+                brows=box(doc="Both brows."),
             ),
             supervised_keys=("image", "label"),
         )
