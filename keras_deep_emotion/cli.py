@@ -248,6 +248,8 @@ def config_option(name, **kwargs):
 @config_option("learning_rate", help="Of Adam.")
 @config_option("regularization", help="The paper's lambda: weight of the dense layers' L2 norm.")
 @config_option("dropout", help="Share of features dropped in training.")
+@config_option("theta_reach", help="Largest change of a number of the transform.")
+@config_option("theta_rate", help="Learning rate of the transform, share of --learning-rate.")
 @config_option("precision", type=click.Choice(PRECISIONS), help="auto: the fastest of the device.")
 @config_option("seed", help="Same seed, same run, on a CPU.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="[default: runs/DATASET-...-TIME]")

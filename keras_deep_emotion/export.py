@@ -9,6 +9,7 @@ Signatures (names and shapes are a public contract, see exports/README.md):
 """
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -163,10 +164,13 @@ def export_run(run_dir, name=None, parent="exports"):
 
     Raises:
         FileNotFoundError: the folder is no run.
-        ValueError: the export was not as it must be; nothing was put in place.
+        ValueError: the name is none, or the export was not as it must be; nothing was put in place.
     """
     config, model, labels = open_run(run_dir)
-    folder = Path(parent) / (name or config.dataset.replace("/", "_"))
+    name = name or config.dataset.replace("/", "_")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):  # it becomes a folder, and part of an URL
+        raise ValueError(f"A model's name has letters, digits, _ and - only. Received: {name!r}")
+    folder = Path(parent) / name
     folder.mkdir(parents=True, exist_ok=True)
     # No number: the server takes only those for versions.
     aside = Path(tempfile.mkdtemp(prefix="partial-", dir=folder))

@@ -89,6 +89,21 @@ def open_run(run_dir):
     return config, model, (run_dir / "labels.txt").read_text().split()
 
 
+def judged_split(config, data_dir=None):
+    """Where the faces lie that a run is judged on.
+
+    Args:
+        config: `TrainConfig`.
+        data_dir: where the data sets are built, None for TFDS's own place.
+
+    Returns:
+        (builder, TFDS split expression).
+    """
+    name, _ = parse_dataset(config.dataset)
+    builder = built_dataset(config.dataset, config.protocol, data_dir)
+    return builder, role_splits(name, config.protocol, config.fold)["test"]
+
+
 def judge(run_dir, data_dir=None):
     """Judge a run's kept model on its test split; write predictions.csv, report.json, figures.
 
@@ -101,15 +116,13 @@ def judge(run_dir, data_dir=None):
     """
     run_dir = Path(run_dir)
     config, model, _ = open_run(run_dir)
-    name, _ = parse_dataset(config.dataset)
-    split = role_splits(name, config.protocol, config.fold)["test"]
-    builder = built_dataset(config.dataset, config.protocol, data_dir)
+    builder, split = judged_split(config, data_dir)
     table = predict_split(model, builder, split, config.image_size)
     result = {
         "dataset": builder.info.full_name,
         "protocol": config.protocol,
         "split": split,
-        "paper_accuracy": DATASETS[name].paper_accuracy,
+        "paper_accuracy": DATASETS[parse_dataset(config.dataset)[0]].paper_accuracy,
         **evaluate(table),
     }
     table.to_csv(run_dir / "predictions.csv", index=False)
@@ -135,9 +148,7 @@ def explain(run_dir, window=8, stride=2, data_dir=None):
     """
     run_dir = Path(run_dir)
     config, model, labels = open_run(run_dir)
-    name, _ = parse_dataset(config.dataset)
-    split = role_splits(name, config.protocol, config.fold)["test"]
-    builder = built_dataset(config.dataset, config.protocol, data_dir)
+    builder, split = judged_split(config, data_dir)
     window_starts(config.image_size, window, stride)  # refuse before the data are read
     first = {}
     for example in examples(builder, split, config.image_size):

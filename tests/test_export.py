@@ -202,3 +202,10 @@ def test_an_export_that_differs_is_not_put_in_place(run_dir, tmp_path, monkeypat
     with pytest.raises(ValueError, match="differs from the model"):
         export_run(run_dir, name="face", parent=tmp_path)
     assert list((tmp_path / "face").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../face", "a face", "."])
+def test_a_name_that_is_no_folder_is_refused(name, run_dir, tmp_path):
+    with pytest.raises(ValueError, match="letters, digits, _ and - only"):
+        export_run(run_dir, name=name, parent=tmp_path)
+    assert list(tmp_path.iterdir()) == []
