@@ -55,7 +55,7 @@ def build_model(config, classes=7):
     x = layers.ReLU()(dense(32)(x))
     # Positions need more than half precision: float32 from here to the sampler.
     x = layers.Dense(6, kernel_initializer="zeros", dtype="float32")(x)
-    # ours: unbounded, the paper's learning rate throws the grid off the face within an epoch.
+    # ours: unbounded, the paper's learning rate can throw the grid off the face for good.
     theta = BoundedAffine(reach=config.theta_reach, rate=config.theta_rate, name="theta")(x)
     x = SpatialTransformer(name="attended")([scaled, theta])
 
