@@ -16,7 +16,7 @@ from tfds_builders.folder.folder_dataset_builder import config_of
 from tfds_builders.sources import skipping_damaged
 
 # TFDS keeps up to 1 GB of a split in memory before it sorts on disk: too much beside TensorFlow for
-# FERG's 55,767 images on a small machine. A quarter is as fast (benchmarks/RESULTS.md).
+# FERG's 55,767 images on a small machine. Times and memory with a quarter: benchmarks/RESULTS.md.
 shuffle.MAX_MEM_BUFFER_SIZE = 256 * 2**20
 
 
