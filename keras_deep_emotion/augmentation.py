@@ -86,3 +86,59 @@ class RandomAffine(keras.layers.Layer):
             "shift": self.shift,
             "seed": self.seed,
         }
+
+
+@keras.saving.register_keras_serializable(package="keras_deep_emotion")
+class RandomCutout(keras.layers.Layer):
+    """Hides one square of each image, of random size and place, in training.
+
+    Source: DeVries & Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout"
+    (2017). Here the side is drawn too, evenly from 0 to the largest. The square is black, as the
+    regions that the paper hides to see where the network looks (section IV-C): so these are
+    pictures of a kind that the network knows.
+
+    Call it on (batch, height, width, channels) float images; the result has the same shape.
+
+    Args:
+        size: largest side of the square, share of the image's height, 0 to 1.
+        seed: integer, or None for the global seed.
+
+    Raises:
+        ValueError: `size` is outside its range.
+    """
+
+    def __init__(self, size=0.25, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= size <= 1:
+            raise ValueError(f"size must be between 0 and 1. Received: size={size}")
+        self.size = size
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape):
+        """Nothing to build: no weights but the seed's state."""
+
+    def call(self, images, training=False):
+        """Hide a square if `training`, else return the images as they are."""
+        if not training:
+            return images
+        batch = ops.shape(images)[0]
+        height, width = images.shape[1:3]
+
+        def uniform(limit):
+            return keras.random.uniform((batch, 1, 1), 0, limit, "float32", seed=self.generator)
+
+        half = uniform(self.size * height / 2)
+        # Centres lie anywhere in the image: near its edge, part of the square falls outside.
+        y = ops.reshape(ops.arange(height, dtype="float32"), (1, -1, 1)) + 0.5 - uniform(height)
+        x = ops.reshape(ops.arange(width, dtype="float32"), (1, 1, -1)) + 0.5 - uniform(width)
+        hidden = (ops.abs(y) < half) & (ops.abs(x) < half)  # (batch, height, width)
+        return ops.where(hidden[..., None], ops.zeros((), images.dtype), images)
+
+    def compute_output_shape(self, input_shape):
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self):
+        """Every constructor argument."""
+        return {**super().get_config(), "size": self.size, "seed": self.seed}

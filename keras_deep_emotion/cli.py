@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -12,7 +13,7 @@ from pathlib import Path
 import click
 
 from keras_deep_emotion import __version__
-from keras_deep_emotion.config import PRECISIONS, RECIPES, TrainConfig
+from keras_deep_emotion.config import NETWORKS, OPTIMIZERS, PRECISIONS, RECIPES, TrainConfig
 from keras_deep_emotion.datasets import parse_build, parse_dataset, tfds_config
 
 OURS = ("keras_deep_emotion", "tfds_builders")
@@ -226,12 +227,24 @@ class FoldType(click.ParamType):
 
 
 def config_option(name, **kwargs):
-    """An option whose default and type are those of TrainConfig's field."""
-    field = {field.name: field for field in dataclasses.fields(TrainConfig)}[name]
-    kwargs.setdefault("type", type(field.default))
-    return click.option(
-        f"--{name.replace('_', '-')}", default=field.default, show_default=True, **kwargs
-    )
+    """An option of TrainConfig's field: its type, and its default in each recipe."""
+    defaults = [getattr(TrainConfig.from_recipe(recipe), name) for recipe in RECIPES]
+    texts = ["none" if value is None else str(value) for value in defaults]
+    if isinstance(defaults[0], bool):
+        flag = name.replace("_", "-")
+        declaration = f"--{flag}/--no-{flag}"
+        texts = [flag if value else f"no-{flag}" for value in defaults]
+    else:
+        declaration = f"--{name.replace('_', '-')}"
+        kwargs.setdefault("type", type(defaults[0]))
+    others = [
+        f"{recipe}: {text}"
+        for recipe, text in zip(RECIPES, texts, strict=True)
+        if text != texts[0] and name != "recipe"
+    ]
+    # No default of click's own: what is not given is the recipe's.
+    kwargs["help"] += f"  [default: {'; '.join([texts[0], *others])}]"
+    return click.option(declaration, **kwargs)
 
 
 @main.command()
@@ -242,47 +255,85 @@ def config_option(name, **kwargs):
     type=FoldType(),
     help="Fold to test on, with --protocol subjects; all: each in turn, mean and spread.",
 )
-@config_option("recipe", type=click.Choice(RECIPES), help="Network and training.")
-@config_option("epochs", help="Passes over the training faces.")
-@config_option("batch_size", help="Faces in a step.")
-@config_option("learning_rate", help="Of Adam.")
-@config_option("regularization", help="The paper's lambda: weight of the dense layers' L2 norm.")
-@config_option("dropout", help="Share of features dropped in training.")
+@config_option(
+    "recipe",
+    type=click.Choice(list(RECIPES)),
+    help="Where the other defaults come from: the paper's network and settings, or ours.",
+)
+@config_option("network", type=click.Choice(NETWORKS), help="Feature path.")
+@config_option("width", help="Channels of the first convolution.")
+@config_option("transformer", help="Warp the face by the spatial transformer first.")
 @config_option("theta_reach", help="Largest change of a number of the transform.")
 @config_option("theta_rate", help="Learning rate of the transform, share of --learning-rate.")
+@config_option("dropout", help="Share of features dropped in training.")
+@config_option("epochs", help="Passes over the training faces.")
+@config_option("batch_size", help="Faces in a step.")
+@config_option("optimizer", type=click.Choice(OPTIMIZERS), help="SGD is with momentum 0.9.")
+@config_option("learning_rate", help="The highest, where there is a schedule.")
+@config_option("warmup", help="Epochs in which the rate rises from 0, with --cosine.")
+@config_option("cosine", help="Let the rate fall along half a cosine.")
+@config_option("weight_decay", help="Decoupled, times the learning rate.")
+@config_option("average", help="Keep the weights' average over that many epochs; 0: the last.")
+@config_option("regularization", help="The paper's lambda: weight of the dense layers' L2 norm.")
+@config_option("soft_labels", help="Train on the shares of the taggers' votes (fer2013/ferplus).")
+@config_option("label_smoothing", help="Elsewhere: share of the label spread over all classes.")
+@config_option("class_balance", help="0: all faces weigh alike; 1: all classes.")
+@config_option("flip", help="Mirror training faces at random.")
+@config_option("rotation", help="Turn them by up to that many degrees.")
+@config_option("zoom", help="Change their size by up to that share.")
+@config_option("shift", help="Shift them by up to that share of the side.")
+@config_option("cutout", help="Hide a square of up to that share of the side.")
 @config_option("precision", type=click.Choice(PRECISIONS), help="auto: the fastest of the device.")
 @config_option("seed", help="Same seed, same run, on a CPU.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="[default: runs/DATASET-...-TIME]")
+@click.option(
+    "--resume",
+    "resumed",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Go on with a run that was stopped, with its own settings.",
+)
 @click.option(
     "--source",
     type=click.Path(path_type=Path),
     help="Build the data set from this first, if it is not built: your pictures' folder, say.",
 )
 @data_dir_option
-def fit(run_dir, source, data_dir, fold, **settings):
+def fit(run_dir, resumed, source, data_dir, **settings):
     """Train the attentional network and judge it on the test split.
 
     With pictures of your own in a folder for each emotion: --dataset folder --source DIR.
+
+    A run that was stopped, in whatever way, goes on with --resume RUN and ends as if it had not.
     """
-    every = fold == "all"
-    config = TrainConfig(**settings, fold=None if every else fold)
+    given = {name: value for name, value in settings.items() if value is not None}
+    if resumed is not None and (given or run_dir or source):
+        raise click.UsageError("A run goes on with its own settings: --resume takes no others.")
+    every = given.get("fold") == "all"
+    if every:
+        del given["fold"]
+    config = TrainConfig.from_recipe(**given)
     load_tensorflow()
+    # Told to stop by a supervisor or by Ctrl-C: the same end.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if source is not None:
         config = dataclasses.replace(config, dataset=built_from(config, source, data_dir))
     from keras_deep_emotion import training
     from keras_deep_emotion.evaluation import summary
     from keras_deep_emotion.runs import new_run_dir
 
-    run_dir = run_dir or new_run_dir(config)
+    run_dir = resumed or run_dir or new_run_dir(config)
     try:
-        report = (training.fit_folds if every else training.fit)(config, run_dir, data_dir)
+        if resumed is not None:
+            report = training.resume(run_dir, data_dir)
+        else:
+            report = (training.fit_folds if every else training.fit)(config, run_dir, data_dir)
     except KeyboardInterrupt:
-        if (run_dir / "model.keras").exists():
-            raise click.ClickException(
-                f"Stopped. The best epoch so far is kept: python cli.py evaluate {run_dir}"
-            ) from None
-        raise click.ClickException(f"Stopped; what is done so far lies in {run_dir}.") from None
-    if every:
+        raise click.ClickException(
+            "Stopped; what is done up to the last whole epoch is kept. To go on: "
+            f"python cli.py fit --resume {run_dir}"
+        ) from None
+    if "accuracies" in report:
         for number, accuracy in enumerate(report["accuracies"]):
             click.echo(f"fold {number}: {100 * accuracy:.2f} %")
         mean, spread = 100 * report["mean"], 100 * report["spread"]

@@ -5,34 +5,70 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-RECIPES = ("paper",)
+NETWORKS = ("wide", "paper", "resnet50")
+OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
+
+# What each recipe sets otherwise than the defaults below, which are those of `best`.
+RECIPES = {
+    "best": {},
+    "paper": {
+        "network": "paper",
+        "width": 10,  # paper, III: filters of each convolution
+        "epochs": 500,  # paper, IV-B
+        "learning_rate": 0.005,  # paper, IV-B (Adam)
+        "warmup": 0.0,  # the paper names no schedule
+        "cosine": False,
+        "weight_decay": 0.0,
+        "average": 0.0,
+        "regularization": 0.0005,  # ours: lambda; the paper tunes it and does not tell it
+        "soft_labels": False,
+        "label_smoothing": 0.0,
+        "cutout": 0.0,
+    },
+}
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """All that decides what a training run does; the run folder keeps it as config.json.
 
-    Values from the paper carry their section; the rest, which the paper leaves out, are marked
-    `ours`.
+    The defaults are the recipe `best`; `from_recipe` gives any. Values from the paper carry their
+    section; the rest, which the paper leaves out, are marked `ours`.
     """
 
     dataset: str = "toon_faces"  # name or name/variant, see `datasets`
     protocol: str = "paper"  # how it is split
     fold: int | None = None  # fold to test on, protocol `subjects` only
-    recipe: str = "paper"
-    epochs: int = 500  # paper, IV-B
-    batch_size: int = 128  # ours
-    learning_rate: float = 0.005  # paper, IV-B (Adam)
-    regularization: float = 0.0005  # ours: lambda; the paper tunes it and does not tell it
-    dropout: float = 0.3  # ours
-    image_size: int = 48  # paper, III: faces of 48 x 48, pixels
+    recipe: str = "best"
+    # Network
+    network: str = "wide"  # feature path, see `model`
+    width: int = 24  # ours: channels of the first convolution
+    transformer: bool = True  # paper, III; off for ablation
     theta_reach: float = 0.5  # ours: largest change of a number of the affine transform
     theta_rate: float = 0.03  # ours: learning rate of the transform, in shares of that of the rest
+    dropout: float = 0.3  # ours
+    image_size: int = 48  # paper, III: faces of 48 x 48, pixels
+    # Optimisation
+    epochs: int = 40  # ours
+    batch_size: int = 128  # ours
+    optimizer: str = "adam"  # paper, IV-B
+    learning_rate: float = 0.002  # ours: the highest, where warm-up ends
+    warmup: float = 3.0  # ours: epochs in which the rate rises from 0
+    cosine: bool = True  # ours: the rate falls to 0 along half a cosine
+    weight_decay: float = 0.05  # ours: decoupled (Loshchilov & Hutter, 2019), times the rate
+    average: float = 1.0  # ours: epochs over which the kept weights are averaged; 0: the last ones
+    regularization: float = 0.0  # lambda, paper, III: squared norm of the dense layers
+    # Targets
+    soft_labels: bool = True  # ours: shares of the taggers' votes, where a data set has them
+    label_smoothing: float = 0.05  # ours: where it has none
+    class_balance: float = 0.0  # ours: weight of a face is its class's share to minus this power
+    # Augmentation
     flip: bool = True  # paper, IV-B names flips and rotations; amounts are ours
     rotation: float = 10.0  # ours: degrees either way
     zoom: float = 0.1  # ours: share of the size either way
     shift: float = 0.08  # ours: share of the side either way
+    cutout: float = 0.25  # ours: largest side of a square that is hidden, share of the side
     precision: str = "auto"
     seed: int = 0
 
@@ -40,11 +76,20 @@ class TrainConfig:
         """Refuse settings that no run can have."""
         checks = {
             "recipe": (self.recipe in RECIPES, f"one of {', '.join(RECIPES)}"),
+            "network": (self.network in NETWORKS, f"one of {', '.join(NETWORKS)}"),
+            "optimizer": (self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}"),
             "precision": (self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
+            "width": (self.width >= 1, "1 or more"),
             "epochs": (self.epochs >= 1, "1 or more"),
             "batch_size": (self.batch_size >= 1, "1 or more"),
             "learning_rate": (self.learning_rate > 0, "above 0"),
+            "warmup": (self.warmup >= 0, "0 or more"),
+            "weight_decay": (self.weight_decay >= 0, "0 or more"),
+            "average": (self.average >= 0, "0 or more"),
             "regularization": (self.regularization >= 0, "0 or more"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "0 or more and below 1"),
+            "class_balance": (0 <= self.class_balance <= 1, "between 0 and 1"),
+            "cutout": (0 <= self.cutout <= 1, "between 0 and 1"),
             "dropout": (0 <= self.dropout < 1, "0 or more and below 1"),
             "theta_reach": (self.theta_reach > 0, "above 0"),
             "theta_rate": (self.theta_rate > 0, "above 0"),
@@ -53,6 +98,17 @@ class TrainConfig:
         for name, (good, expected) in checks.items():
             if not good:
                 raise ValueError(f"{name} must be {expected}. Received: {getattr(self, name)}")
+
+    @classmethod
+    def from_recipe(cls, recipe="best", **changes) -> "TrainConfig":
+        """The settings of a recipe, with changes.
+
+        Raises:
+            ValueError: there is no such recipe, or a change is no setting that a run can have.
+        """
+        if recipe not in RECIPES:
+            raise ValueError(f"recipe must be one of {', '.join(RECIPES)}. Received: {recipe}")
+        return cls(**{"recipe": recipe, **RECIPES[recipe], **changes})
 
     def to_json(self) -> str:
         """The settings as indented JSON."""

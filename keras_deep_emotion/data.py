@@ -5,12 +5,15 @@ cannot drift apart.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import tfds_builders  # noqa: F401  (registers the builders)
 from keras_deep_emotion.datasets import DATASETS, parse_dataset, tfds_config
+from keras_deep_emotion.emotions import EMOTIONS, FERPLUS_VOTES
 
 # A JPEG or PNG file starts with one of these (ITU T.81, B.1.1.3; PNG specification, 5.2).
 JPEG_START = b"\xff\xd8\xff"
@@ -133,22 +136,106 @@ def examples(builder, split, size, with_size=False):
     return dataset.map(prepared, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def training_batches(builder, split, size, batch_size, shuffle_seed=None):
-    """Batches of a split for `Model.fit`, decoded once and kept in memory.
+class Faces(NamedTuple):
+    """A split in memory.
+
+    Attributes:
+        images: (count, size, size, 1) float32 grey levels 0..255.
+        targets: (count, classes) float32, what the network is to answer; rows sum to 1.
+        labels: (count,) int64.
+    """
+
+    images: np.ndarray
+    targets: np.ndarray
+    labels: np.ndarray
+
+
+def read_faces(builder, split, size, soft_labels=False, label_smoothing=0.0):
+    """Read a split into memory, with the targets to train on.
 
     Args:
         builder: what `built_dataset` returns.
         split: TFDS split expression.
         size: side of the faces, pixels.
-        batch_size: faces in a batch; the last batch of an epoch may be smaller, none is dropped.
-        shuffle_seed: draw a new order each epoch from this seed; None keeps the fixed order.
+        soft_labels: take the shares of the taggers' votes as targets, where the data set has them.
+        label_smoothing: else: share of 1 that is spread evenly over all classes.
 
     Returns:
-        `tf.data.Dataset` of ((batch, size, size, 1) float32, (batch,) int64).
+        `Faces`, in the split's fixed order.
     """
+    features = builder.info.features
+    classes = features["label"].names
+    voted = soft_labels and "votes" in features
+    columns = ("image", "label", *(["votes"] if voted else []))
     dataset = examples(builder, split, size)
-    dataset = dataset.map(lambda example: (example["image"], example["label"])).cache()
-    if shuffle_seed is not None:
-        count = dataset.cardinality().numpy()
-        dataset = dataset.shuffle(count, seed=shuffle_seed, reshuffle_each_iteration=True)
+    dataset = dataset.map(lambda example: {key: example[key] for key in columns}).batch(1024)
+    batches = list(dataset.as_numpy_iterator())
+    if not batches:
+        raise ValueError(f"Split {split} of {builder.info.full_name} holds no faces.")
+    read = {key: np.concatenate([batch[key] for batch in batches]) for key in columns}
+    one_hot = np.eye(len(classes), dtype=np.float32)[read["label"]]
+    if voted:
+        targets = vote_shares(read["votes"], one_hot)
+    else:
+        targets = one_hot * (1 - label_smoothing) + label_smoothing / len(classes)
+    return Faces(read["image"], targets.astype(np.float32), read["label"])
+
+
+def vote_shares(votes, one_hot):
+    """Shares of taggers that saw each emotion (FER+'s "probability" targets).
+
+    A single vote counts as a slip, as FER+'s authors have it; so do votes for none of the seven.
+
+    Args:
+        votes: (count, 10) integers, in the order of `emotions.FERPLUS_VOTES`.
+        one_hot: (count, 7), the label, taken where no emotion has two votes.
+
+    Returns:
+        (count, 7) float32 in the order of `emotions.EMOTIONS`; rows sum to 1.
+    """
+    order = [FERPLUS_VOTES.index(name) for name in EMOTIONS]
+    votes = votes[:, order].astype(np.float32)
+    votes = np.where(votes > 1, votes, 0)
+    total = votes.sum(axis=1, keepdims=True)
+    return np.where(total > 0, votes / np.maximum(total, 1), one_hot).astype(np.float32)
+
+
+def training_batches(faces, batch_size, seed, first_epoch=0, weights=None):
+    """Batches for `Model.fit`, epoch after epoch without end.
+
+    Each epoch's order is a function of seed and epoch alone, so that a training that is taken up
+    again sees what it would have seen.
+
+    Args:
+        faces: `Faces`.
+        batch_size: faces in a batch; the last batch of an epoch may be smaller, none is dropped.
+        seed: integer.
+        first_epoch: epoch to begin with, from 0.
+        weights: (count,) float32 weight of each face in the loss, or None.
+
+    Returns:
+        `tf.data.Dataset` of ((batch, size, size, 1), (batch, classes)) float32, and (batch,) of
+        weights where given; ceil(count / batch_size) batches an epoch.
+    """
+    count = len(faces.images)
+    columns = [faces.images, faces.targets] + ([] if weights is None else [weights])
+    columns = [tf.constant(column, tf.float32) for column in columns]
+
+    def epoch_order(epoch):
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(count), seed=tf.stack([tf.constant(seed, tf.int64), epoch])
+        )
+        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+
+    def gather(chosen):
+        return tuple(tf.gather(column, chosen) for column in columns)
+
+    dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch_order)
+    return dataset.map(gather, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def validation_batches(faces, batch_size):
+    """Batches for `Model.evaluate`, in fixed order, on the labels themselves."""
+    one_hot = np.eye(faces.targets.shape[1], dtype=np.float32)[faces.labels]
+    dataset = tf.data.Dataset.from_tensor_slices((faces.images, one_hot))
     return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)

@@ -1,4 +1,4 @@
-"""The Deep-Emotion network: a localisation network, a spatial transformer, a small feature path.
+"""The Deep-Emotion network: a localisation network, a spatial transformer, a feature path.
 
 Public readings of the paper differ on what the transformer warps. Here it is the input image:
 section III says that the transformer "tries to focus on the most relevant part of the image, by
@@ -6,9 +6,12 @@ estimating a sample over the attended region", and figure 3 feeds the localisati
 sampler from the same image. A transformer on the feature map, or beside the features, would attend
 to no region of the face that could be drawn.
 
-The model takes grey levels 0..255 and scales them itself, so that nobody who serves it can forget
-to, and gives probabilities in float32 whatever the precision. No TensorFlow here: it runs on every
-Keras backend.
+There are two networks of this form, and a third to compare with: `paper`, as in figure 3; `wide`,
+the same idea with what has been learnt since; `resnet50`, 50 layers in place of the feature path.
+
+The models take grey levels 0..255 and scale them themselves, so that nobody who serves one can
+forget to, and give probabilities in float32 whatever the precision. No TensorFlow here: they run on
+every Keras backend.
 """
 
 import keras
@@ -18,53 +21,119 @@ from keras_deep_emotion.spatial_transformer import BoundedAffine, SpatialTransfo
 
 
 def build_model(config, classes=7):
-    """The paper's network (section III, figure 3), 66,857 parameters at its default sizes.
+    """The network that a configuration names.
 
     Args:
-        config: `TrainConfig`; `image_size`, `dropout` and `regularization` are read.
+        config: `TrainConfig`; `network`, `width`, `transformer`, `theta_reach`, `theta_rate`,
+            `dropout`, `regularization` and `image_size` are read.
         classes: how many emotions.
 
     Returns:
         `keras.Model` from (batch, image_size, image_size, 1) grey levels 0..255 to
-        (batch, classes) float32 probabilities. Layer `logits` holds the scores before the softmax,
-        layer `theta` the (batch, 6) affine transform, layer `attended` the warped image.
+        (batch, classes) float32 probabilities. Layer `logits` holds the scores before the softmax;
+        with a transformer, layer `theta` holds the (batch, 6) affine transform and layer
+        `attended` the warped image.
     """
-
-    def normal():  # each weight needs its own: one initialiser gives the same numbers every time
-        return keras.initializers.RandomNormal(stddev=0.05)  # paper, IV-B
-
-    def conv(filters, size):
-        return layers.Conv2D(filters, size, kernel_initializer=normal())
-
-    def dense(units, **kwargs):
-        return layers.Dense(units, kernel_initializer=normal(), **kwargs)
-
-    # The paper's lambda times the squared norm of the last two dense layers' weights.
-    penalty = keras.regularizers.L2(config.regularization)
-
+    locate, features = {
+        "paper": (paper_localisation, paper_features),
+        "wide": (wide_localisation, wide_features),
+        "resnet50": (wide_localisation, resnet50_features),
+    }[config.network]
     image = layers.Input((config.image_size, config.image_size, 1), name="image")
     # ours: -1..1, so that the transformer's 0 outside the image is mid-grey, not black. Not a
     # Rescaling layer, which needs TensorFlow on every backend.
-    scaled = layers.Identity(name="scaled")(image / 127.5 - 1)
-
-    x = conv(8, 7)(scaled)
-    x = layers.ReLU()(layers.MaxPooling2D()(x))
-    x = conv(10, 5)(x)
-    x = layers.ReLU()(layers.MaxPooling2D()(x))
-    x = layers.Flatten()(x)
-    x = layers.ReLU()(dense(32)(x))
-    # Positions need more than half precision: float32 from here to the sampler.
-    x = layers.Dense(6, kernel_initializer="zeros", dtype="float32")(x)
-    # ours: unbounded, the paper's learning rate can throw the grid off the face for good.
-    theta = BoundedAffine(reach=config.theta_reach, rate=config.theta_rate, name="theta")(x)
-    x = SpatialTransformer(name="attended")([scaled, theta])
-
-    for _ in range(2):
-        x = layers.ReLU()(conv(10, 3)(x))
-        x = conv(10, 3)(x)
-        x = layers.ReLU()(layers.MaxPooling2D()(x))
-    x = layers.Dropout(config.dropout)(layers.Flatten()(x))
-    x = layers.ReLU()(dense(50, kernel_regularizer=penalty)(x))
-    logits = dense(classes, kernel_regularizer=penalty, dtype="float32", name="logits")(x)
+    x = layers.Identity(name="scaled")(image / 127.5 - 1)
+    if config.transformer:
+        # Positions need more than half precision: float32 from here to the sampler.
+        free = layers.Dense(6, kernel_initializer="zeros", dtype="float32")(locate(x))
+        # ours: unbounded, the paper's learning rate can throw the grid off the face for good.
+        theta = BoundedAffine(config.theta_reach, config.theta_rate, name="theta")(free)
+        x = SpatialTransformer(name="attended")([x, theta])
+    # The paper's lambda times the squared norm of the last two dense layers' weights.
+    penalty = keras.regularizers.L2(config.regularization) if config.regularization else None
+    x, normal = features(x, config, penalty)
+    logits = layers.Dense(
+        classes,
+        kernel_initializer=normal,
+        kernel_regularizer=penalty,
+        dtype="float32",
+        name="logits",
+    )(x)
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
     return keras.Model(image, probabilities, name="deep_emotion")
+
+
+def paper_normal():
+    """Initialiser N(0, 0.05) (paper, IV-B).
+
+    Each weight needs its own: one initialiser gives the same numbers every time.
+    """
+    return keras.initializers.RandomNormal(stddev=0.05)
+
+
+def paper_conv(filters, size):
+    """A convolution without padding, as the paper's."""
+    return layers.Conv2D(filters, size, kernel_initializer=paper_normal())
+
+
+def paper_localisation(x):
+    """Figure 3: (batch, size, size, 1) to (batch, 32)."""
+    x = paper_conv(8, 7)(x)
+    x = layers.ReLU()(layers.MaxPooling2D()(x))
+    x = paper_conv(10, 5)(x)
+    x = layers.ReLU()(layers.MaxPooling2D()(x))
+    x = layers.Flatten()(x)
+    return layers.ReLU()(layers.Dense(32, kernel_initializer=paper_normal())(x))
+
+
+def paper_features(x, config, penalty):
+    """Section III, figure 3: (batch, size, size, 1) to (batch, 50); 66,857 parameters in all."""
+    for _ in range(2):
+        x = layers.ReLU()(paper_conv(config.width, 3)(x))
+        x = paper_conv(config.width, 3)(x)
+        x = layers.ReLU()(layers.MaxPooling2D()(x))
+    x = layers.Dropout(config.dropout)(layers.Flatten()(x))
+    x = layers.Dense(50, kernel_initializer=paper_normal(), kernel_regularizer=penalty)(x)
+    return layers.ReLU()(x), paper_normal()
+
+
+def normalised_conv(x, filters, size=3, pool=False):
+    """Convolution, batch normalisation, ReLU; after a maximum over 2 x 2 pixels if `pool`."""
+    x = layers.Conv2D(
+        filters, size, padding="same", use_bias=False, kernel_initializer="he_normal"
+    )(x)
+    x = layers.BatchNormalization(momentum=0.9)(x)
+    if pool:  # before the ReLU, which then has a quarter to do
+        x = layers.MaxPooling2D()(x)
+    return layers.ReLU()(x)
+
+
+def wide_localisation(x):
+    """Ours: (batch, size, size, 1) to (batch, 32), on the face at half its resolution."""
+    x = layers.AveragePooling2D(2)(x)
+    x = normalised_conv(x, 16, size=5, pool=True)
+    x = normalised_conv(x, 32, pool=True)
+    # Flat, not averaged: where a feature lies is what this network is for.
+    return layers.ReLU()(layers.Dense(32)(layers.Flatten()(x)))
+
+
+def wide_features(x, config, penalty):
+    """Ours: seven convolutions, (batch, size, size, 1) to (batch, 8 * width).
+
+    A stage of two convolutions for each halving of the resolution, twice the channels each time;
+    one alone at the full one, where a convolution costs most and sees least.
+    """
+    x = normalised_conv(x, config.width, size=5, pool=True)
+    for stage in (2, 4, 8):
+        x = normalised_conv(x, stage * config.width)
+        x = normalised_conv(x, stage * config.width, pool=stage < 8)
+    x = layers.Dropout(config.dropout)(layers.GlobalAveragePooling2D()(x))
+    return x, "glorot_uniform"
+
+
+def resnet50_features(x, config, penalty):
+    """ResNet50 from scratch (He et al., 2016): (batch, size, size, 1) to (batch, 2048)."""
+    network = keras.applications.ResNet50(
+        include_top=False, weights=None, input_shape=tuple(x.shape[1:]), pooling="avg"
+    )
+    return layers.Dropout(config.dropout)(network(x)), "glorot_uniform"

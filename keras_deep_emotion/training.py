@@ -2,9 +2,8 @@
 
 import dataclasses
 import json
-import os
+import math
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -12,12 +11,26 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from keras_deep_emotion.augmentation import RandomAffine
-from keras_deep_emotion.data import built_dataset, training_batches
+from keras_deep_emotion.callbacks import (
+    AveragedValidation,
+    Backup,
+    BestModel,
+    Throughput,
+    restore,
+    written_whole,
+)
+from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.data import (
+    built_dataset,
+    read_faces,
+    training_batches,
+    validation_batches,
+)
 from keras_deep_emotion.datasets import DATASETS, parse_dataset, role_splits
 from keras_deep_emotion.evaluation import evaluate, read_predictions
 from keras_deep_emotion.model import build_model
 from keras_deep_emotion.runs import judge
+from keras_deep_emotion.trainer import compiled_trainer
 
 
 def resolve_precision(precision):
@@ -43,88 +56,32 @@ def resolve_precision(precision):
     return "mixed_float16" if weakest >= (7, 0) else "float32"
 
 
-class BestModel(keras.callbacks.Callback):
-    """Keeps the model of the epoch with the highest validation accuracy (of equals, least loss).
-
-    Written beside and renamed, so that `path` is whole at any moment.
+def class_weights(labels, classes, power):
+    """Weight of each face in the loss, so that rare classes count more.
 
     Args:
-        model: the model to keep: not the one that is fitted, which augments.
-        path: a `.keras` file.
-    """
-
-    def __init__(self, model, path):
-        super().__init__()
-        self.kept = model
-        self.path = Path(path)
-        self.best = (-1.0, 0.0)
-        self.epoch = None
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Save if this epoch is the best so far."""
-        score = (logs["val_accuracy"], -logs["val_loss"])
-        if score > self.best:
-            self.best, self.epoch = score, epoch + 1
-            aside = self.path.with_name(f"partial.{self.path.name}")
-            self.kept.save(aside)
-            os.replace(aside, self.path)
-
-
-class Throughput(keras.callbacks.Callback):
-    """Adds `images_per_second` of training, without validation, to each epoch's logs.
-
-    Args:
-        images: how many images an epoch holds.
-    """
-
-    def __init__(self, images):
-        super().__init__()
-        self.images = images
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Start the clock."""
-        self.start = time.perf_counter()
-        self.stop = None
-
-    def on_test_begin(self, logs=None):
-        """Stop it: training is over, validation begins."""
-        self.stop = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Log the rate."""
-        logs["images_per_second"] = self.images / ((self.stop or time.perf_counter()) - self.start)
-
-
-def compiled_trainer(model, config):
-    """Wrap a model for training: augmentation before it, loss on its scores.
-
-    Args:
-        model: what `build_model` returns; its weights are shared, not copied.
-        config: `TrainConfig`.
+        labels: (count,) integers.
+        classes: how many classes.
+        power: 0 weighs all faces alike, 1 all classes.
 
     Returns:
-        A compiled `keras.Model` on the same input, whose output are scores before the softmax.
+        (count,) float32 of mean 1, or None for power 0.
     """
-    scores = keras.Model(model.input, model.get_layer("logits").output)
-    augmentation = RandomAffine(
-        flip=config.flip,
-        rotation=config.rotation,
-        zoom=config.zoom,
-        shift=config.shift,
-        seed=config.seed,
-        dtype="float32",
-    )
-    image = keras.Input(model.input.shape[1:])
-    trainer = keras.Model(image, scores(augmentation(image)))
-    trainer.compile(
-        optimizer=keras.optimizers.Adam(config.learning_rate),
-        # On scores: a softmax first would lose small probabilities to rounding.
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        # On a CPU, XLA halves the speed of this network.
-        jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
-    )
-    return trainer
+    if not power:
+        return None
+    counts = np.bincount(labels, minlength=classes)
+    weights = (1.0 / np.maximum(counts, 1)) ** power
+    weights = weights[labels]
+    return (weights / weights.mean()).astype(np.float32)
+
+
+def refuse_used(run_dir):
+    """Raise FileExistsError if a folder holds something: a run is never written over."""
+    if run_dir.exists() and any(run_dir.iterdir()):
+        raise FileExistsError(
+            f"{run_dir} already holds something; name a new folder, or go on with what is there: "
+            f"python cli.py fit --resume {run_dir}"
+        )
 
 
 def fit(config, run_dir, data_dir=None):
@@ -145,52 +102,106 @@ def fit(config, run_dir, data_dir=None):
     """
     run_dir = Path(run_dir)
     name, _ = parse_dataset(config.dataset)
+    role_splits(name, config.protocol, config.fold)
+    builder = built_dataset(config.dataset, config.protocol, data_dir)
+    refuse_used(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "labels.txt").write_text(
+        "".join(f"{label}\n" for label in builder.info.features["label"].names)
+    )
+    (run_dir / "config.json").write_text(config.to_json())
+    return train(config, run_dir, data_dir)
+
+
+def resume(run_dir, data_dir=None):
+    """Take up a run that was stopped, from its last whole epoch; judge it again if it was not.
+
+    Args:
+        run_dir: a folder that `fit` or `fit_folds` made.
+        data_dir: where the data sets are built, None for TFDS's own place.
+
+    Returns:
+        What `fit` returns, or `fit_folds`, as if the run had never stopped: on a CPU to the last
+        digit.
+
+    Raises:
+        FileNotFoundError: the folder is no run, or the data set is not built.
+        ValueError: its backup is damaged.
+    """
+    run_dir = Path(run_dir)
+    if not (run_dir / "config.json").is_file():
+        raise FileNotFoundError(
+            f"{run_dir} is no run: it has no config.json. Name a folder that `python cli.py fit` "
+            "made."
+        )
+    config = TrainConfig.from_json(run_dir / "config.json")
+    if config.protocol == "subjects" and config.fold is None:
+        return fit_folds(config, run_dir, data_dir, resumed=True)
+    return train(config, run_dir, data_dir)
+
+
+def train(config, run_dir, data_dir):
+    """The work of `fit` and `resume`: `run_dir` has config.json, and a backup if it was begun."""
+    name, _ = parse_dataset(config.dataset)
     splits = role_splits(name, config.protocol, config.fold)
     builder = built_dataset(config.dataset, config.protocol, data_dir)
-    if run_dir.exists() and any(run_dir.iterdir()):
-        raise FileExistsError(f"{run_dir} already holds something; name a new folder.")
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    size, batch = config.image_size, config.batch_size
+    faces = read_faces(builder, splits["train"], size, config.soft_labels, config.label_smoothing)
+    validation = read_faces(builder, splits["validation"], size)
+    steps = math.ceil(len(faces.images) / batch)
+    classes = faces.targets.shape[1]
 
+    keras.config.set_dtype_policy("float32")
+    kept = build_model(config, classes)  # float32 whatever trains it, so it serves anywhere
     keras.utils.set_random_seed(config.seed)
-    if not tf.config.list_physical_devices("GPU"):
+    if not on_gpu:
         tf.config.experimental.enable_op_determinism()  # two runs of one seed are alike
     keras.config.set_dtype_policy(resolve_precision(config.precision))
-
-    classes = builder.info.features["label"].names
-    model = build_model(config, len(classes))
-    trainer = compiled_trainer(model, config)
-    size, batch = config.image_size, config.batch_size
-    training = training_batches(builder, splits["train"], size, batch, shuffle_seed=config.seed)
-    validation = training_batches(builder, splits["validation"], size, batch)
-    faces = sum(builder.info.splits[part].num_examples for part in splits["train"].split("+"))
-
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "config.json").write_text(config.to_json())
-    (run_dir / "labels.txt").write_text("".join(f"{label}\n" for label in classes))
-    best = BestModel(model, run_dir / "model.keras")
-    trainer.fit(
-        training,
-        validation_data=validation,
-        epochs=config.epochs,
-        shuffle=False,  # tf.data shuffles
-        # A progress bar where someone watches, a line an epoch in a log.
-        verbose=1 if sys.stdout.isatty() else 2,
-        callbacks=[
-            Throughput(faces),
-            best,
-            keras.callbacks.CSVLogger(run_dir / "history.csv"),
-            keras.callbacks.TensorBoard(run_dir / "logs", write_graph=False),
-        ],
+    network = build_model(config, classes)
+    trainer = compiled_trainer(
+        network,
+        config,
+        steps,
+        # On a CPU, XLA halves the speed of these networks.
+        jit_compile="auto" if on_gpu else False,
+        # Calls cost more than small networks' steps do.
+        steps_per_execution=min(16, steps) if on_gpu else 1,
     )
+    backup = run_dir / "backup.npz"
+    state = restore(backup, trainer) if backup.exists() else {"history": [], "best": (-1.0, 0.0)}
+    done = len(state["history"])
+    best = BestModel(network, kept, run_dir / "model.keras", state["best"])
+    if done < config.epochs:
+        weights = class_weights(faces.labels, classes, config.class_balance)
+        trainer.fit(
+            training_batches(faces, batch, config.seed, done, weights),
+            validation_data=validation_batches(validation, batch),
+            initial_epoch=done,
+            epochs=config.epochs,
+            steps_per_epoch=steps,
+            shuffle=False,  # training_batches does
+            # A progress bar where someone watches, a line an epoch in a log.
+            verbose=1 if sys.stdout.isatty() else 2,
+            callbacks=[
+                Throughput(len(faces.images)),
+                AveragedValidation(),
+                best,
+                keras.callbacks.TensorBoard(run_dir / "logs", write_graph=False),
+                Backup(backup, best, state["history"]),
+            ],
+        )
     return judge(run_dir, data_dir)
 
 
-def fit_folds(config, run_dir, data_dir=None):
+def fit_folds(config, run_dir, data_dir=None, resumed=False):
     """Train and judge one run for each fold of the `subjects` protocol.
 
     Args:
         config: `TrainConfig` with that protocol; its `fold` does not matter.
         run_dir: folder to make, of one run folder a fold (`fold_0`, ...) and folds.json.
         data_dir: where the data sets are built, None for TFDS's own place.
+        resumed: go on with the folds that `run_dir` lacks.
 
     Returns:
         dict, as in folds.json: `accuracies` of the folds in order, their `mean` and `spread`
@@ -206,11 +217,22 @@ def fit_folds(config, run_dir, data_dir=None):
     if config.protocol != "subjects":
         raise ValueError(f"--fold all goes with --protocol subjects. Received: {config.protocol}")
     role_splits(name, config.protocol, None)
+    built_dataset(config.dataset, config.protocol, data_dir)
+    if not resumed:
+        refuse_used(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with written_whole(run_dir / "config.json") as aside:
+        aside.write_text(config.to_json())
     accuracies, tables = [], []
     for fold in range(DATASETS[name].folds):
         keras.backend.clear_session()
         fold_dir = run_dir / f"fold_{fold}"
-        report = fit(dataclasses.replace(config, fold=fold), fold_dir, data_dir)
+        if (fold_dir / "report.json").is_file():
+            report = json.loads((fold_dir / "report.json").read_text())
+        elif (fold_dir / "config.json").is_file():
+            report = resume(fold_dir, data_dir)
+        else:
+            report = fit(dataclasses.replace(config, fold=fold), fold_dir, data_dir)
         accuracies.append(report["accuracy"])
         tables.append(read_predictions(fold_dir / "predictions.csv"))
     result = {

@@ -30,7 +30,11 @@ def run_dir(toon_faces_dir, tmp_path_factory):
     from keras_deep_emotion.training import fit
 
     folder = tmp_path_factory.mktemp("runs") / "toon"
-    fit(TrainConfig(dataset="toon_faces", epochs=2, seed=1), folder, toon_faces_dir)
+    fit(
+        TrainConfig.from_recipe("paper", dataset="toon_faces", epochs=2, seed=1),
+        folder,
+        toon_faces_dir,
+    )
     return folder
 
 

@@ -90,7 +90,7 @@ def test_build_data_mistakes(run_command, tmp_path):
 
 def test_fit_evaluate_explain_export_predict(run_command, toon_faces_dir, tmp_path):
     run, data = tmp_path / "run", ("--data-dir", toon_faces_dir)
-    output = run_command("fit", "--epochs", 1, "--run-dir", run, *data)
+    output = run_command("fit", "--recipe", "paper", "--epochs", 1, "--run-dir", run, *data)
     assert "test accuracy " in output
     assert "on 504 faces (95 % interval" in output
     assert f"run: {run}\n" in output

@@ -22,7 +22,7 @@ def run(*arguments):
 def test_an_export_answers_as_the_model_on_a_hundred_test_faces(fer2013_dir, tmp_path):
     run_dir = tmp_path / "run"
     output = run(
-        "fit", "--dataset", "fer2013", "--epochs", 1, "--run-dir", run_dir,
+        "fit", "--dataset", "fer2013", "--recipe", "paper", "--epochs", 1, "--run-dir", run_dir,
         "--data-dir", fer2013_dir,
     )  # fmt: skip
     assert "on 3,573 faces" in output and "; the paper: 70.02 %" in output

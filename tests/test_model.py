@@ -28,11 +28,15 @@ def test_parameter_count_is_the_papers_sum():
     localisation += (8 * 8 * 10 + 1) * 32 + (32 + 1) * 6
     features = (3 * 3 * 1 + 1) * 10 + 3 * (3 * 3 * 10 + 1) * 10
     head = (9 * 9 * 10 + 1) * 50 + (50 + 1) * 7
-    assert build_model(TrainConfig()).count_params() == localisation + features + head == 66_857
+    assert (
+        build_model(TrainConfig.from_recipe("paper")).count_params()
+        == localisation + features + head
+        == 66_857
+    )
 
 
 def test_probabilities_sum_to_one_and_repeat(faces):
-    model = build_model(TrainConfig(dropout=0.9))
+    model = build_model(TrainConfig.from_recipe("paper", dropout=0.9))
     first = model.predict(faces, verbose=0)
     assert first.shape == (5, 7)
     assert first.dtype == np.float32
@@ -43,13 +47,13 @@ def test_probabilities_sum_to_one_and_repeat(faces):
 
 
 def test_dropout_is_on_in_training(faces):
-    model = build_model(TrainConfig(dropout=0.5))
+    model = build_model(TrainConfig.from_recipe("paper", dropout=0.5))
     one, two = (keras.ops.convert_to_numpy(model(faces, training=True)) for _ in range(2))
     assert not np.array_equal(one, two)
 
 
 def test_starts_by_attending_to_the_whole_face(faces):
-    model = build_model(TrainConfig())
+    model = build_model(TrainConfig.from_recipe("paper"))
     parts = keras.Model(model.input, [model.get_layer(n).output for n in ("scaled", "attended")])
     scaled, attended = parts.predict(faces, verbose=0)
     np.testing.assert_allclose(scaled, faces / 127.5 - 1, atol=1e-6)
@@ -58,7 +62,7 @@ def test_starts_by_attending_to_the_whole_face(faces):
 
 def test_initial_weights_are_normal_with_the_papers_spread():
     keras.utils.set_random_seed(0)
-    model = build_model(TrainConfig())
+    model = build_model(TrainConfig.from_recipe("paper"))
     kernels = {
         layer.name: layer.get_weights()[0].ravel()
         for layer in model.layers
@@ -73,7 +77,7 @@ def test_initial_weights_are_normal_with_the_papers_spread():
 
 
 def test_penalty_is_lambda_times_the_last_two_layers_squared_norm():
-    model = build_model(TrainConfig(regularization=0.25))
+    model = build_model(TrainConfig.from_recipe("paper", regularization=0.25))
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)][-2:]
     assert [layer.units for layer in dense] == [50, 7]
     norm = sum((layer.get_weights()[0] ** 2).sum() for layer in dense)
@@ -81,7 +85,7 @@ def test_penalty_is_lambda_times_the_last_two_layers_squared_norm():
 
 
 def test_saved_and_loaded_gives_the_same(faces, tmp_path):
-    model = build_model(TrainConfig())
+    model = build_model(TrainConfig.from_recipe("paper"))
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     for count in (1, 5):
@@ -92,9 +96,9 @@ def test_saved_and_loaded_gives_the_same(faces, tmp_path):
 
 @pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_is_close_and_gives_float32(faces, policy, name):
-    exact = build_model(TrainConfig())
+    exact = build_model(TrainConfig.from_recipe("paper"))
     policy(name)
-    mixed = build_model(TrainConfig())
+    mixed = build_model(TrainConfig.from_recipe("paper"))
     mixed.set_weights(exact.get_weights())
     got = mixed.predict_on_batch(faces)
     assert got.dtype == np.float32
@@ -108,7 +112,7 @@ def test_four_images_can_be_overfitted_and_the_transformer_learns():
     keras.utils.set_random_seed(3)
     faces = np.random.default_rng(1).uniform(0, 255, (4, 48, 48, 1)).astype(np.float32)
     labels = np.array([0, 3, 5, 6])
-    model = build_model(TrainConfig(dropout=0.0))
+    model = build_model(TrainConfig.from_recipe("paper", dropout=0.0))
     scores = keras.Model(model.input, model.get_layer("logits").output)
     image = keras.Input((48, 48, 1))
     trainer = keras.Model(image, scores(RandomAffine(flip=False, shift=0.0)(image)))

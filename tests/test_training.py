@@ -32,7 +32,9 @@ def test_run_folder_holds_what_later_commands_take(run_dir):
         "report.json",
         "confusion_matrix.png",
     }
-    assert TrainConfig.from_json(run_dir / "config.json") == TrainConfig(epochs=2, seed=1)
+    assert TrainConfig.from_json(run_dir / "config.json") == TrainConfig.from_recipe(
+        "paper", epochs=2, seed=1
+    )
     history = pd.read_csv(run_dir / "history.csv")
     assert {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "images_per_second"} == set(
         history.columns
@@ -79,7 +81,7 @@ def test_best_epoch_is_kept_by_validation_accuracy_then_loss(tmp_path):
 
 
 def test_two_runs_of_one_seed_are_alike(run_dir, toon_faces_dir, tmp_path):
-    fit(TrainConfig(epochs=2, seed=1), tmp_path / "again", toon_faces_dir)
+    fit(TrainConfig.from_recipe("paper", epochs=2, seed=1), tmp_path / "again", toon_faces_dir)
     one, two = (
         pd.read_csv(folder / "history.csv").drop(columns="images_per_second")
         for folder in (run_dir, tmp_path / "again")
@@ -96,12 +98,12 @@ def test_two_runs_of_one_seed_are_alike(run_dir, toon_faces_dir, tmp_path):
 def test_a_folder_in_use_is_not_written_over(run_dir, toon_faces_dir):
     before = (run_dir / "model.keras").read_bytes()
     with pytest.raises(FileExistsError, match="already holds something; name a new folder"):
-        fit(TrainConfig(epochs=1), run_dir, toon_faces_dir)
+        fit(TrainConfig.from_recipe("paper", epochs=1), run_dir, toon_faces_dir)
     assert (run_dir / "model.keras").read_bytes() == before
 
 
 def test_loss_is_cross_entropy_plus_the_penalty():
-    config = TrainConfig(regularization=0.01, dropout=0.0)
+    config = TrainConfig.from_recipe("paper", regularization=0.01, dropout=0.0)
     model = build_model(config)
     trainer = compiled_trainer(model, config)
     faces = np.random.default_rng(0).uniform(0, 255, (6, 48, 48, 1)).astype(np.float32)
@@ -116,7 +118,7 @@ def test_loss_is_cross_entropy_plus_the_penalty():
 @pytest.mark.slow
 def test_every_fold_in_turn_never_tests_on_a_character_it_saw(toon_faces_dir, tmp_path):
     list(build("toon_faces/subjects", data_dir=toon_faces_dir))
-    config = TrainConfig(protocol="subjects", epochs=1)
+    config = TrainConfig.from_recipe("paper", protocol="subjects", epochs=1)
     result = fit_folds(config, tmp_path / "folds", toon_faces_dir)
     assert json.loads((tmp_path / "folds" / "folds.json").read_text()) == result
     tables = [
@@ -137,11 +139,11 @@ def test_every_fold_in_turn_never_tests_on_a_character_it_saw(toon_faces_dir, tm
 
 def test_all_folds_go_with_subjects_only(tmp_path):
     with pytest.raises(ValueError, match="--fold all goes with --protocol subjects"):
-        fit_folds(TrainConfig(), tmp_path)
+        fit_folds(TrainConfig.from_recipe("paper"), tmp_path)
 
 
 def test_a_trainer_shares_the_models_weights():
-    config = TrainConfig()
+    config = TrainConfig.from_recipe("paper")
     model = build_model(config)
     trainer = compiled_trainer(model, config)
     before = [weight.copy() for weight in model.get_weights()]
@@ -167,7 +169,9 @@ def test_auto_precision_is_the_fastest_of_the_device(monkeypatch, capability, ex
 
 
 def test_mixed_precision_trains(toon_faces_dir, tmp_path):
-    config = TrainConfig(epochs=1, precision="mixed_bfloat16", protocol="paper", batch_size=256)
+    config = TrainConfig.from_recipe(
+        "paper", epochs=1, precision="mixed_bfloat16", protocol="paper", batch_size=256
+    )
     try:
         report = fit(config, tmp_path / "run", toon_faces_dir)
     finally:
@@ -177,9 +181,9 @@ def test_mixed_precision_trains(toon_faces_dir, tmp_path):
 
 
 def test_names_of_new_runs():
-    config = TrainConfig(dataset="fer2013", protocol="deduplicated")
+    config = TrainConfig.from_recipe("paper", dataset="fer2013", protocol="deduplicated")
     assert new_run_dir(config).match("runs/fer2013-ferplus-deduplicated-2*-*")
-    config = TrainConfig(protocol="subjects", fold=3)
+    config = TrainConfig.from_recipe("paper", protocol="subjects", fold=3)
     assert new_run_dir(config, "other").match("other/toon_faces-subjects-fold3-2*")
 
 
@@ -199,7 +203,9 @@ def test_settings_out_of_range_are_refused(setting, message):
 
 
 def test_settings_come_back_from_json_and_others_are_refused(tmp_path):
-    config = TrainConfig(dataset="jaffe", fold=2, protocol="subjects", learning_rate=0.1)
+    config = TrainConfig.from_recipe(
+        "paper", dataset="jaffe", fold=2, protocol="subjects", learning_rate=0.1
+    )
     (tmp_path / "config.json").write_text(config.to_json())
     assert TrainConfig.from_json(tmp_path / "config.json") == config
     for text in ('{"colour": 1}', "not JSON", "[1]"):
