@@ -145,7 +145,7 @@ def restore(path, trainer):
     trainer.optimizer.build(trainer.trainable_variables)
     variables = [*trainer.variables, *trainer.optimizer.variables]
     try:
-        with np.load(path) as backup:
+        with open(path, "rb") as file, np.load(file) as backup:
             state = json.loads(str(backup["state"]))
             values = [backup[str(i)] for i in range(len(backup.files) - 1)]
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:

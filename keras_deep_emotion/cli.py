@@ -1,6 +1,7 @@
 """Commands: parse, call, print. TensorFlow loads inside commands only: --help is instant."""
 
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import click
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.config import NETWORKS, OPTIMIZERS, PRECISIONS, RECIPES, TrainConfig
-from keras_deep_emotion.datasets import parse_build, parse_dataset, tfds_config
+from keras_deep_emotion.datasets import DATASETS, parse_build, parse_dataset, tfds_config
 
 OURS = ("keras_deep_emotion", "tfds_builders")
 
@@ -110,7 +111,8 @@ def checked_by(parse):
 
     def check(ctx, param, value):
         try:
-            parse(value)
+            if value is not None:
+                parse(value)
         except ValueError as error:
             raise click.BadParameter(str(error)) from None
         return value
@@ -124,7 +126,35 @@ data_dir_option = click.option(
     envvar="TFDS_DATA_DIR",
     help="Where built data sets are kept.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
 )
-run_argument = click.argument("run", type=click.Path(path_type=Path))
+
+
+def run_or_weights(command):
+    """RUN, or --weights NAME in its place: the command gets the folder of either as `run`."""
+
+    @click.argument("run", required=False, type=click.Path(path_type=Path))
+    @click.option("--weights", metavar="NAME", help="Instead of RUN: weights that ship (ferplus).")
+    @functools.wraps(command)
+    def with_folder(run, weights, **others):
+        if (run is None) == (weights is None):
+            raise click.UsageError("Name either RUN, a folder that fit made, or --weights NAME.")
+        load_tensorflow()
+        if weights is None:
+            return command(run=run, **others)
+        from keras_deep_emotion.runs import weights_dir
+
+        # What comes with the package is read, never written to.
+        if "output" in others and others["output"] is None:
+            others["output"] = Path(weights)
+        return command(run=weights_dir(weights), **others)
+
+    return with_folder
+
+
+output_option = click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the files.  [default: RUN; with --weights, a folder of their name here]",
+)
 
 
 @main.command("build-data")
@@ -344,58 +374,136 @@ def fit(run_dir, resumed, source, data_dir, **settings):
     click.echo(f"run: {run_dir}")
 
 
+class SourceType(click.ParamType):
+    """DATASET=PATH."""
+
+    name = "DATASET=PATH"
+
+    def convert(self, value, param, ctx):
+        """(data set, path)."""
+        if isinstance(value, tuple):
+            return value
+        name, separator, path = value.partition("=")
+        if not separator or name not in DATASETS:
+            self.fail(f"{value!r} is not DATASET=PATH; {', '.join(DATASETS)}.", param, ctx)
+        return name, Path(path)
+
+
 @main.command()
-@run_argument
+@click.argument("datasets", nargs=-1, metavar="[DATASET]...")
+@config_option("recipe", type=click.Choice(list(RECIPES)), help="Network and training.")
+@config_option("epochs", help="Passes over the training faces.")
+@config_option("precision", type=click.Choice(PRECISIONS), help="auto: the fastest of the device.")
+@config_option("seed", help="Of every run.")
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    type=SourceType(),
+    help="Where a data set lies that is not built yet; may be repeated.",
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="runs/reproduction",
+    show_default=True,
+    help="Folder of the runs and the table; what it holds already is not done again.",
+)
 @data_dir_option
-def evaluate(run, data_dir):
-    """Judge RUN's model on its test split again: numbers, confusion matrix, predictions."""
+def reproduce(datasets, sources, output, data_dir, **settings):
+    """Train every protocol of DATASETs and set the results beside the paper's tables I to IV.
+
+    Without DATASETs: those of the paper. One that is not built and has no --source is named as not
+    at hand. Stopped, it goes on where it was when called again.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    for dataset in datasets:
+        checked_by(parse_dataset)(None, None, dataset)
     load_tensorflow()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    from keras_deep_emotion.reproduction import IN_THE_PAPER
+    from keras_deep_emotion.reproduction import reproduce as reproduce_all
+
+    try:
+        table = reproduce_all(
+            datasets or list(IN_THE_PAPER),
+            output,
+            sources=dict(sources),
+            data_dir=data_dir,
+            announce=click.echo,
+            **given,
+        )
+    except KeyboardInterrupt:
+        raise click.ClickException(
+            f"Stopped; what is done is kept in {output}: the same command goes on from there."
+        ) from None
+    click.echo(table.to_string(index=False))
+    for ending in ("md", "csv", "png"):
+        click.echo(f"wrote {output / f'reproduction.{ending}'}")
+
+
+@main.command()
+@run_or_weights
+@click.option("--flip", is_flag=True, help="Judge the average with each face's mirror image too.")
+@output_option
+@data_dir_option
+def evaluate(run, flip, output, data_dir):
+    """Judge RUN's model on its test split again: numbers, confusion matrix, predictions."""
     from keras_deep_emotion.evaluation import summary
     from keras_deep_emotion.runs import judge
 
-    report = judge(run, data_dir)
+    report = judge(run, data_dir, flip, output)
     click.echo(f"{report['dataset']}, protocol {report['protocol']}, split {report['split']}")
     click.echo(summary(report, report["paper_accuracy"]))
+    if "deduplicated" in report:
+        click.echo(f"without faces that also stand in training: {summary(report['deduplicated'])}")
+    if flip:
+        click.echo(f"averaged with mirror images: {summary(report['flip_averaged'])}")
     balanced, macro_f1 = 100 * report["balanced_accuracy"], report["macro_f1"]
-    click.echo(f"balanced accuracy {balanced:.2f} %, macro F1 {macro_f1:.3f}")
-    click.echo(f"{'':<12}{'faces':>7}{'precision':>11}{'recall':>8}")
+    calibration = report["calibration"]
+    click.echo(
+        f"balanced accuracy {balanced:.2f} %, macro F1 {macro_f1:.3f}, "
+        f"calibration error {calibration['error']:.3f}"
+    )
+    click.echo(f"{'':<12}{'faces':>7}{'precision':>11}{'recall':>8}{'probability':>13}")
     for name, row in report["per_class"].items():
-        precision, recall = (
-            "-" if row[key] is None else f"{row[key]:.1%}" for key in ("precision", "recall")
+        given = {**row, "probability": calibration["per_class"][name]["probability"]}
+        precision, recall, probability = (
+            "-" if given[key] is None else f"{given[key]:.1%}"
+            for key in ("precision", "recall", "probability")
         )
-        click.echo(f"{name:<12}{row['faces']:>7,}{precision:>11}{recall:>8}")
+        click.echo(f"{name:<12}{row['faces']:>7,}{precision:>11}{recall:>8}{probability:>13}")
     for name in ("confusion_matrix.png", "predictions.csv", "report.json"):
-        click.echo(f"wrote {run / name}")
+        click.echo(f"wrote {(output or run) / name}")
 
 
 @main.command()
-@run_argument
+@run_or_weights
 @click.option("--window", default=8, show_default=True, help="Side of the hidden square, pixels.")
 @click.option("--stride", default=2, show_default=True, help="Step between squares, pixels.")
+@output_option
 @data_dir_option
-def explain(run, window, stride, data_dir):
+def explain(run, window, stride, output, data_dir):
     """Draw where RUN's model looks: one test face of each emotion, regions hidden in turn."""
-    load_tensorflow()
     from keras_deep_emotion.runs import explain as explain_run
 
-    click.echo(f"wrote {explain_run(run, window, stride, data_dir)}")
+    click.echo(f"wrote {explain_run(run, window, stride, data_dir, output)}")
 
 
 @main.command()
-@click.option(
-    "--model",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="A run's folder or an export's.",
-)
+@click.option("--model", type=click.Path(path_type=Path), help="A run's folder or an export's.")
+@click.option("--weights", metavar="NAME", help="Instead of it: weights that ship (ferplus).")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line.")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-def predict(model, as_json, images):
+def predict(model, weights, as_json, images):
     """Name the emotion of each of IMAGES, JPEG or PNG files of cropped faces."""
+    if (model is None) == (weights is None):
+        raise click.UsageError("Name either --model, a run or an export, or --weights NAME.")
     load_tensorflow()
     from keras_deep_emotion.predict import load
+    from keras_deep_emotion.runs import weights_dir
 
-    loaded = load(model)
+    loaded = load(weights_dir(weights) if model is None else model)
     failed = 0
     if not as_json:
         click.echo(f"{'emotion':<12}{'probability':>11}  file")
@@ -421,7 +529,7 @@ def predict(model, as_json, images):
 
 
 @main.command()
-@run_argument
+@run_or_weights
 @click.option("--name", help="Name to clients.  [default: the data set's]")
 @click.option(
     "--exports",
@@ -432,7 +540,6 @@ def predict(model, as_json, images):
 )
 def export(run, name, exports):
     """Write RUN's model as the next version for TensorFlow Serving, verified before it appears."""
-    load_tensorflow()
     from keras_deep_emotion.export import export_run
 
     click.echo(f"exported, opened by the C loader and compared: {export_run(run, name, exports)}")

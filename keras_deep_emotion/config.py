@@ -122,6 +122,6 @@ class TrainConfig:
             ValueError: the file is no JSON object of these settings.
         """
         try:
-            return cls(**json.loads(Path(path).read_text()))
+            return cls.from_recipe(**json.loads(Path(path).read_text()))
         except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
             raise ValueError(f"{path} does not hold the settings of a run: {error}.") from None

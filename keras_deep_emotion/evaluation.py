@@ -79,7 +79,8 @@ def evaluate(table):
         dict that can be written as JSON: `faces`, `correct`, `accuracy`, `accuracy_interval` (95 %,
         Wilson), `balanced_accuracy` (mean recall over the classes that occur), `macro_f1` (over
         the same), `classes`, `per_class` (precision, recall, f1, faces of each; precision is null
-        where a class was never predicted), `confusion` (rows: true class, columns: predicted).
+        where a class was never predicted), `confusion` (rows: true class, columns: predicted),
+        `calibration` (see there).
 
     Raises:
         ValueError: the table is empty, or a label is none of its classes.
@@ -119,6 +120,42 @@ def evaluate(table):
             for i, name in enumerate(classes)
         },
         "confusion": confusion.tolist(),
+        "calibration": calibration(table),
+    }
+
+
+def calibration(table, bins=15):
+    """How far the probability that a model gives its answers is the share that are right.
+
+    Args:
+        table: as from `predictions_table`, one row or more.
+        bins: of equal width, of the answers' probabilities.
+
+    Returns:
+        dict: `error`, the expected calibration error (Guo et al., 2017), 0 to 1; `bins`, for each
+        that holds faces their number, mean `probability` and `accuracy`; `per_class`, the same
+        of all faces that were given this answer (null where none was).
+    """
+    classes = list(table.columns[3:])
+    scores = table[classes].to_numpy()
+    guess = scores.argmax(axis=1)
+    sure = scores.max(axis=1)
+    right = np.array(classes)[guess] == table["label"].to_numpy()
+
+    def group(chosen):
+        return {
+            "faces": int(chosen.sum()),
+            "probability": float(sure[chosen].mean()) if chosen.any() else None,
+            "accuracy": float(right[chosen].mean()) if chosen.any() else None,
+        }
+
+    place = np.minimum((sure * bins).astype(int), bins - 1)
+    groups = [group(place == i) for i in range(bins) if (place == i).any()]
+    error = sum(one["faces"] * abs(one["probability"] - one["accuracy"]) for one in groups)
+    return {
+        "error": error / len(table),
+        "bins": groups,
+        "per_class": {name: group(guess == i) for i, name in enumerate(classes)},
     }
 
 

@@ -20,11 +20,22 @@ def save_confusion_matrix(report, path):
         report: what `evaluation.evaluate` returns.
         path: PNG to write.
     """
+    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+    draw_confusion_matrix(figure.subplots(), report, f"{report['dataset']}, {report['split']}")
+    figure.savefig(path, dpi=150)
+
+
+def draw_confusion_matrix(axes, report, title):
+    """Draw a confusion matrix into a part of a figure.
+
+    Args:
+        axes: of matplotlib.
+        report: what `evaluation.evaluate` returns.
+        title: accuracy, interval and number of faces are added to it.
+    """
     confusion = np.array(report["confusion"])
     classes = report["classes"]
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
-    axes = figure.subplots()
     axes.imshow(shares, cmap=COUNTS, vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(confusion):
         axes.text(
@@ -42,11 +53,47 @@ def save_confusion_matrix(report, path):
     axes.set_ylabel("true")
     low, high = report["accuracy_interval"]
     axes.set_title(
-        f"{report['dataset']}, {report['split']}: {report['accuracy']:.1%} "
-        f"({low:.1%} to {high:.1%}) of {report['faces']:,}",
+        f"{title}: {report['accuracy']:.1%} ({low:.1%} to {high:.1%}) of {report['faces']:,}",
         fontsize=10,
     )
-    figure.savefig(path, dpi=150)
+
+
+def save_reproduction(table, figures, path):
+    """Draw a table of results and the confusion matrices that belong to it.
+
+    Args:
+        table: DataFrame of text, as from `reproduction.reproduce`.
+        figures: list of (title, what `evaluation.evaluate` returns).
+        path: PNG to write.
+    """
+    across = 2
+    down = -(-len(figures) // across)
+    text_height = 0.9 + 0.34 * len(table)
+    figure = Figure(figsize=(13.5, text_height + 6.4 * down), layout="constrained")
+    parts = figure.subfigures(
+        1 + bool(down), 1, height_ratios=[text_height, 6.4 * down][: 1 + bool(down)], squeeze=False
+    )
+    axes = parts[0, 0].subplots()
+    axes.axis("off")
+    axes.set_title("The paper's results and ours: accuracy on the test split, percent", loc="left")
+    # A long note goes below its row's width: the page of Markdown has it whole.
+    cells = [
+        [str(cell)[:58] + ("..." if len(str(cell)) > 58 else "") for cell in row]
+        for row in table.itertuples(index=False)
+    ]
+    drawn = axes.table(
+        cells, colLabels=list(table.columns), loc="upper left", cellLoc="left", edges="horizontal"
+    )
+    drawn.auto_set_font_size(False)
+    drawn.set_fontsize(9)
+    drawn.auto_set_column_width(list(range(len(table.columns))))
+    if down:
+        grid = parts[1, 0].subplots(down, across, squeeze=False)
+        for place in grid.flat[len(figures) :]:
+            place.axis("off")
+        for place, (title, judged) in zip(grid.flat, figures, strict=False):
+            draw_confusion_matrix(place, judged, title)
+    figure.savefig(path, dpi=110)
 
 
 def save_saliency(faces, saliency, decisive, truths, answers, path):

@@ -21,6 +21,8 @@ from keras_deep_emotion.datasets import DATASETS, parse_dataset, role_splits
 from keras_deep_emotion.evaluation import evaluate, predictions_table
 from keras_deep_emotion.saliency import occlusion_saliency, window_starts
 
+SHIPPED = Path(__file__).parent / "weights"
+
 
 def new_run_dir(config, parent="runs"):
     """A fresh path `<parent>/<dataset>-<protocol>-<time>`; nothing is made yet."""
@@ -32,7 +34,24 @@ def new_run_dir(config, parent="runs"):
     return Path(parent) / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def predict_split(model, builder, split, size, batch_size=256):
+def shipped_weights():
+    """Names of the trained models that come with the package, each a run folder of its own."""
+    return sorted(path.parent.name for path in SHIPPED.glob("*/model.keras"))
+
+
+def weights_dir(name):
+    """Folder of a trained model that comes with the package; like a run's, to be read only.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in shipped_weights():
+        known = ", ".join(shipped_weights()) or "none"
+        raise ValueError(f"There are no weights {name!r}; there are: {known}.")
+    return SHIPPED / name
+
+
+def predict_split(model, builder, split, size, batch_size=256, flip=False):
     """Predict a split of a built data set.
 
     Args:
@@ -41,6 +60,7 @@ def predict_split(model, builder, split, size, batch_size=256):
         split: TFDS split expression.
         size: side of the faces, pixels.
         batch_size: faces at once.
+        flip: average the answers to each face and to its mirror image.
 
     Returns:
         DataFrame as from `evaluation.predictions_table`.
@@ -50,7 +70,10 @@ def predict_split(model, builder, split, size, batch_size=256):
     for batch in examples(builder, split, size).batch(batch_size):
         for key, values in columns.items():
             values.extend(batch[key].numpy())
-        probabilities.append(model.predict_on_batch(batch["image"]))
+        answers = model.predict_on_batch(batch["image"])
+        if flip:
+            answers = (answers + model.predict_on_batch(batch["image"][:, :, ::-1])) / 2
+        probabilities.append(answers)
     classes = builder.info.features["label"].names
     return predictions_table(
         [name.decode() for name in columns["name"]],
@@ -104,17 +127,21 @@ def judged_split(config, data_dir=None):
     return builder, role_splits(name, config.protocol, config.fold)["test"]
 
 
-def judge(run_dir, data_dir=None):
+def judge(run_dir, data_dir=None, flip=False, output=None):
     """Judge a run's kept model on its test split; write predictions.csv, report.json, figures.
 
     Args:
         run_dir: a folder that `fit` made.
         data_dir: where the data sets are built, None for TFDS's own place.
+        flip: judge the average over each face and its mirror image too, apart.
+        output: folder for the files, made if it is not there; None for the run's own.
 
     Returns:
-        The report that is written: that of `evaluation.evaluate` with what was tested.
+        The report that is written: that of `evaluation.evaluate` with what was tested; where the
+        data set has a deduplicated test split, `deduplicated` is its accuracy, interval and faces;
+        `flip_averaged` is the same of the average, if asked for.
     """
-    run_dir = Path(run_dir)
+    output = Path(output or run_dir)
     config, model, _ = open_run(run_dir)
     builder, split = judged_split(config, data_dir)
     table = predict_split(model, builder, split, config.image_size)
@@ -125,13 +152,29 @@ def judge(run_dir, data_dir=None):
         "paper_accuracy": DATASETS[parse_dataset(config.dataset)[0]].paper_accuracy,
         **evaluate(table),
     }
-    table.to_csv(run_dir / "predictions.csv", index=False)
-    (run_dir / "report.json").write_text(json.dumps(result, indent=2) + "\n")
-    reports.save_confusion_matrix(result, run_dir / "confusion_matrix.png")
+    unique = f"{split}_deduplicated"
+    if unique in builder.info.splits:
+        names = [
+            example["name"].decode()
+            for example in builder.as_dataset(split=unique).as_numpy_iterator()
+        ]
+        result["deduplicated"] = headline(evaluate(table[table["name"].isin(names)]))
+    if flip:
+        averaged = predict_split(model, builder, split, config.image_size, flip=True)
+        result["flip_averaged"] = headline(evaluate(averaged))
+    output.mkdir(parents=True, exist_ok=True)
+    table.to_csv(output / "predictions.csv", index=False)
+    (output / "report.json").write_text(json.dumps(result, indent=2) + "\n")
+    reports.save_confusion_matrix(result, output / "confusion_matrix.png")
     return result
 
 
-def explain(run_dir, window=8, stride=2, data_dir=None):
+def headline(report):
+    """The numbers of a report that fit in a line."""
+    return {key: report[key] for key in ("faces", "correct", "accuracy", "accuracy_interval")}
+
+
+def explain(run_dir, window=8, stride=2, data_dir=None, output=None):
     """Draw where a run's model looks, on the first test face of each emotion.
 
     Args:
@@ -139,6 +182,7 @@ def explain(run_dir, window=8, stride=2, data_dir=None):
         window: side of the hidden square, pixels.
         stride: step between squares, pixels, at most the window.
         data_dir: where the data sets are built, None for TFDS's own place.
+        output: folder for the files, made if it is not there; None for the run's own.
 
     Returns:
         Path of the picture; the maps lie beside it as saliency.npz.
@@ -146,7 +190,7 @@ def explain(run_dir, window=8, stride=2, data_dir=None):
     Raises:
         ValueError: window or stride does not fit the faces.
     """
-    run_dir = Path(run_dir)
+    output = Path(output or run_dir)
     config, model, labels = open_run(run_dir)
     builder, split = judged_split(config, data_dir)
     window_starts(config.image_size, window, stride)  # refuse before the data are read
@@ -160,8 +204,9 @@ def explain(run_dir, window=8, stride=2, data_dir=None):
     result = tf.function(occlusion_saliency, autograph=False)(
         lambda faces: model(faces, training=False), images, window=window, stride=stride
     )
+    output.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
-        run_dir / "saliency.npz",
+        output / "saliency.npz",
         name=[example["name"].numpy().decode() for example in chosen],
         label=[int(example["label"]) for example in chosen],
         class_id=result.class_id,
@@ -169,7 +214,7 @@ def explain(run_dir, window=8, stride=2, data_dir=None):
         saliency=result.saliency,
         decisive=result.decisive,
     )
-    picture = run_dir / "saliency.png"
+    picture = output / "saliency.png"
     reports.save_saliency(
         images.numpy(),
         result.saliency.numpy(),

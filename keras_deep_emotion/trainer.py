@@ -34,7 +34,8 @@ def compiled_trainer(model, config, steps_per_epoch, **compile_options):
         dtype="float32",
     )(image)
     if config.cutout:
-        x = RandomCutout(config.cutout, seed=config.seed, dtype="float32")(x)
+        # Its own seed: of equal ones, the largest square would go with the largest turn.
+        x = RandomCutout(config.cutout, seed=config.seed + 1, dtype="float32")(x)
     trainer = keras.Model(image, scores(x))
     trainer.compile(
         optimizer=build_optimizer(config, steps_per_epoch),

@@ -44,6 +44,15 @@ ALLOWED = {
         "runs",
         "trainer",
     },
+    "reproduction": {
+        "building",
+        "callbacks",
+        "config",
+        "data",
+        "datasets",
+        "report",
+        "training",
+    },
     "predict": {"data", "runs"},
     "export": {"data", "runs", "verify_export"},
     "cli": {
@@ -58,6 +67,7 @@ ALLOWED = {
         "training",
         "predict",
         "export",
+        "reproduction",
     },
 }
 PORTABLE = ("spatial_transformer", "augmentation", "model", "trainer")

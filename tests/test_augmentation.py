@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_deep_emotion.augmentation import RandomAffine
+from keras_deep_emotion.augmentation import RandomAffine, RandomCutout
 
 
 @pytest.fixture
@@ -76,3 +76,32 @@ def test_config_holds_every_argument():
 def test_amounts_out_of_range_are_refused(setting):
     with pytest.raises(ValueError, match=f"{next(iter(setting))} must be between"):
         RandomAffine(**setting)
+
+
+def test_cutout_is_inactive_outside_training(images):
+    np.testing.assert_array_equal(ops.convert_to_numpy(RandomCutout(1.0, seed=1)(images)), images)
+
+
+def test_cutout_hides_one_square_of_every_size_up_to_the_largest():
+    white = np.ones((2000, 20, 20, 1), np.float32)
+    hidden = augment(RandomCutout(0.5, seed=1), white)[..., 0] == 0
+    rows, columns = hidden.any(axis=2), hidden.any(axis=1)
+    # One solid rectangle each: as many as its rows times its columns.
+    np.testing.assert_array_equal(hidden.sum((1, 2)), rows.sum(1) * columns.sum(1))
+    assert rows.sum(1).max() == columns.sum(1).max() == 10
+    # A square within the image, up to a pixel of where its edges fall.
+    inside = ~(rows[:, 0] | rows[:, -1] | columns[:, 0] | columns[:, -1])
+    assert (np.abs(rows.sum(1) - columns.sum(1))[inside] <= 1).all()
+    sizes = rows.sum(1)[inside]
+    assert {1, 5, 9} <= set(sizes.tolist())
+    # Everywhere alike, give or take what falls outside at the edge.
+    share = hidden.mean(0)
+    assert share[5:15, 5:15].std() < 0.02
+    assert share[10, 10] == pytest.approx(np.mean((np.linspace(0, 10, 1000) / 20) ** 2), abs=0.02)
+
+
+def test_cutout_config_and_range():
+    config = RandomCutout(0.3, seed=9).get_config()
+    assert {"size": 0.3, "seed": 9}.items() <= RandomCutout.from_config(config).get_config().items()
+    with pytest.raises(ValueError, match="size must be between 0 and 1. Received: size=1.5"):
+        RandomCutout(1.5)

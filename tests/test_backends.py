@@ -37,7 +37,8 @@ def test_network_needs_no_tensorflow():
         "from keras_deep_emotion.config import TrainConfig\n"
         "from keras_deep_emotion.model import build_model\n"
         "import keras, numpy as np\n"
-        "print(build_model(TrainConfig.from_recipe('paper')).predict(np.zeros((2, 48, 48, 1)), verbose=0).shape)\n"
+        "config = TrainConfig.from_recipe('paper')\n"
+        "print(build_model(config).predict(np.zeros((2, 48, 48, 1)), verbose=0).shape)\n"
     )
     done = run_on_jax("-c", code)
     assert done.stdout.strip() == "(2, 7)", done.stderr[-2000:]

@@ -5,7 +5,17 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_deep_emotion.data import built_dataset, decode, examples, prepare, training_batches
+from keras_deep_emotion.data import (
+    Faces,
+    built_dataset,
+    decode,
+    examples,
+    prepare,
+    read_faces,
+    training_batches,
+    validation_batches,
+    vote_shares,
+)
 
 
 def png(array, **kwargs):
@@ -68,27 +78,82 @@ def test_examples_are_the_built_data_set_in_order(toon_faces_dir):
     np.testing.assert_array_equal(example["image"], prepare(raw["image"], 48, raw["face"]))
 
 
-def test_an_epoch_holds_every_face_once_in_a_new_order(toon_faces_dir):
+def some_faces(count, classes=7):
+    images = np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1) * np.ones((1, 2, 2, 1))
+    labels = np.arange(count) % classes
+    return Faces(images, np.eye(classes, dtype=np.float32)[labels], labels)
+
+
+def epochs_of(batches, count):
+    """Numbers of the faces (their grey level) in each batch of some epochs."""
+    iterator = batches.as_numpy_iterator()
+    return [[next(iterator)[0][:, 0, 0, 0] for _ in range(3)] for _ in range(count)]
+
+
+def test_an_epoch_holds_every_face_once_in_a_new_order():
+    faces = some_faces(250)
+    first, second = epochs_of(training_batches(faces, 100, seed=3), 2)
+    assert [len(batch) for batch in first] == [100, 100, 50]  # the smaller batch is not dropped
+    for epoch in (first, second):
+        np.testing.assert_array_equal(np.sort(np.concatenate(epoch)), np.arange(250))
+    assert not np.array_equal(first[0], second[0])
+    images, targets = next(iter(training_batches(faces, 100, seed=3)))
+    np.testing.assert_array_equal(
+        np.argmax(targets, axis=1), images.numpy()[:, 0, 0, 0].astype(int) % 7
+    )
+
+
+def test_an_epochs_order_is_of_its_number_and_the_seed():
+    faces = some_faces(250)
+    whole = epochs_of(training_batches(faces, 100, seed=3), 3)
+    resumed = epochs_of(training_batches(faces, 100, seed=3, first_epoch=2), 1)
+    for one, two in zip(whole[2], resumed[0], strict=True):
+        np.testing.assert_array_equal(one, two)
+    other = epochs_of(training_batches(faces, 100, seed=4), 1)
+    assert not np.array_equal(other[0][0], whole[0][0])
+
+
+def test_weights_go_with_their_faces():
+    faces = some_faces(30)
+    weights = np.arange(30, dtype=np.float32) / 10
+    images, _, weight = next(iter(training_batches(faces, 30, seed=0, weights=weights)))
+    np.testing.assert_allclose(weight, images.numpy()[:, 0, 0, 0] / 10)
+
+
+def test_validation_is_in_order_and_on_the_labels():
+    faces = some_faces(5)._replace(targets=np.full((5, 7), 1 / 7, np.float32))
+    images, targets = next(iter(validation_batches(faces, 10)))
+    np.testing.assert_array_equal(images[:, 0, 0, 0], range(5))
+    np.testing.assert_array_equal(targets, np.eye(7)[faces.labels])
+
+
+def test_votes_become_shares_without_slips():
+    # FER+'s order: neutral, happiness, surprise, sadness, anger, disgust, fear, contempt, ...
+    votes = np.array(
+        [
+            [6, 0, 0, 3, 1, 0, 0, 0, 0, 0],  # one vote is a slip
+            [0, 0, 0, 0, 5, 0, 0, 4, 1, 0],  # contempt is none of the seven
+            [1, 1, 1, 1, 1, 1, 1, 1, 1, 1],  # nothing left: the label
+        ],
+        np.uint8,
+    )
+    one_hot = np.eye(7, dtype=np.float32)[[4, 0, 3]]
+    shares = vote_shares(votes, one_hot)
+    expected = np.zeros((3, 7))
+    expected[0, [4, 5]] = 6 / 9, 3 / 9  # neutral, sadness
+    expected[1, 0] = 1  # anger
+    expected[2, 3] = 1  # happiness
+    np.testing.assert_allclose(shares, expected, atol=1e-7)
+
+
+def test_faces_are_read_with_smoothed_labels_where_nobody_voted(toon_faces_dir):
     builder = built_dataset("toon_faces", data_dir=toon_faces_dir)
-    batches = training_batches(builder, "validation", 48, 100, shuffle_seed=3)
-
-    def epoch():
-        images, labels = zip(*batches.as_numpy_iterator(), strict=True)
-        return [len(one) for one in labels], np.concatenate(images), np.concatenate(labels)
-
-    sizes, images, labels = epoch()
-    count = builder.info.splits["validation"].num_examples
-    assert sizes == [100, 100, count - 200]  # the last, smaller batch is not dropped
-    _, other_images, other_labels = epoch()
-    assert not np.array_equal(labels, other_labels)
-
-    def fingerprint(faces):
-        return np.sort(faces.reshape(count, -1).sum(axis=1))
-
-    np.testing.assert_allclose(fingerprint(images), fingerprint(other_images))
-    fixed = training_batches(builder, "validation", 48, 500)
-    in_order = [example["label"].numpy() for example in examples(builder, "validation", 48)]
-    np.testing.assert_array_equal(next(iter(fixed))[1], in_order)
+    faces = read_faces(builder, "test[:20]", 48, soft_labels=True, label_smoothing=0.07)
+    assert faces.images.shape == (20, 48, 48, 1) and faces.images.dtype == np.float32
+    np.testing.assert_allclose(faces.targets[range(20), faces.labels], 0.94, atol=1e-6)
+    np.testing.assert_allclose(faces.targets.sum(axis=1), 1, atol=1e-6)
+    example = next(iter(examples(builder, "test", 48)))
+    np.testing.assert_array_equal(faces.images[0], example["image"])
 
 
 def test_a_data_set_that_is_not_built_says_how_to(tmp_path):

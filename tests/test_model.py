@@ -125,3 +125,37 @@ def test_four_images_can_be_overfitted_and_the_transformer_learns():
     assert (model.predict(faces, verbose=0).argmax(axis=1) == labels).all()
     transforms = keras.Model(model.input, model.get_layer("theta").output)
     assert np.abs(transforms.predict(faces, verbose=0) - IDENTITY).max() > 1e-3
+
+
+def test_the_wide_network_has_fewer_than_ten_layers_on_the_feature_path():
+    model = build_model(TrainConfig.from_recipe("best", width=24))
+    conv = lambda size, before, after: size * size * before * after  # noqa: E731
+    widths = (24, 48, 48, 96, 96, 192, 192)
+    kernels = conv(5, 1, 24) + sum(
+        conv(3, before, after) for before, after in zip(widths, widths[1:], strict=False)
+    )
+    features = kernels + 4 * sum(widths) + (192 + 1) * 7  # normalisation keeps four a channel
+    localisation = conv(5, 1, 16) + conv(3, 16, 32) + 4 * (16 + 32)
+    localisation += (6 * 6 * 32 + 1) * 32 + (32 + 1) * 6
+    assert model.count_params() == features + localisation
+    assert model.count_params() < 2_000_000
+    names = [layer.name for layer in model.layers]
+    after = model.layers[names.index("attended") :]
+    weighted = [one for one in after if isinstance(one, keras.layers.Conv2D | keras.layers.Dense)]
+    assert len(weighted) == 8 < 10
+
+
+def test_networks_for_the_ablation(faces):
+    without = build_model(TrainConfig.from_recipe("best", width=4, transformer=False))
+    assert {"theta", "attended"}.isdisjoint(layer.name for layer in without.layers)
+    assert without.predict(faces, verbose=0).shape == (5, 7)
+    plain = build_model(TrainConfig.from_recipe("paper", transformer=False))
+    assert plain.count_params() == 66_857 - (400 + 2010 + 20512 + 198)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="slow to compile elsewhere")
+def test_resnet50_takes_the_place_of_the_feature_path(faces):
+    model = build_model(TrainConfig.from_recipe("best", network="resnet50"))
+    layers = model.get_layer("resnet50").layers
+    assert sum(isinstance(layer, keras.layers.Conv2D) for layer in layers) > 50
+    assert model.predict(faces, verbose=0).shape == (5, 7)

@@ -1,4 +1,10 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,14 +15,13 @@ import tensorflow as tf
 from keras_deep_emotion.building import build
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.evaluation import evaluate, read_predictions
-from keras_deep_emotion.model import build_model
 from keras_deep_emotion.runs import judge, new_run_dir, open_run
 from keras_deep_emotion.training import (
-    BestModel,
-    compiled_trainer,
+    class_weights,
     fit,
     fit_folds,
     resolve_precision,
+    resume,
 )
 
 
@@ -27,6 +32,7 @@ def test_run_folder_holds_what_later_commands_take(run_dir):
         "labels.txt",
         "model.keras",
         "history.csv",
+        "backup.npz",
         "logs",
         "predictions.csv",
         "report.json",
@@ -36,9 +42,15 @@ def test_run_folder_holds_what_later_commands_take(run_dir):
         "paper", epochs=2, seed=1
     )
     history = pd.read_csv(run_dir / "history.csv")
-    assert {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "images_per_second"} == set(
-        history.columns
-    )
+    assert set(history.columns) == {
+        "epoch",
+        "loss",
+        "accuracy",
+        "val_loss",
+        "val_accuracy",
+        "images_per_second",
+        "learning_rate",
+    }
     assert len(history) == 2
     assert (history["images_per_second"] > 10).all()
 
@@ -67,19 +79,6 @@ def test_report_is_of_the_predictions_and_these_of_the_model(run_dir, toon_faces
     assert (run_dir / "predictions.csv").read_bytes() == before
 
 
-def test_best_epoch_is_kept_by_validation_accuracy_then_loss(tmp_path):
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    best = BestModel(model, tmp_path / "model.keras")
-    epochs = [(0.5, 1.0), (0.7, 2.0), (0.6, 0.1), (0.7, 1.5), (0.7, 1.9)]
-    for epoch, (accuracy, loss) in enumerate(epochs):
-        model.layers[0].set_weights([np.full((1, 1), epoch), np.zeros(1)])
-        best.on_epoch_end(epoch, {"val_accuracy": accuracy, "val_loss": loss})
-    kept = keras.saving.load_model(tmp_path / "model.keras")
-    assert kept.layers[0].get_weights()[0] == 3
-    assert best.epoch == 4
-    assert [entry.name for entry in tmp_path.iterdir()] == ["model.keras"]
-
-
 def test_two_runs_of_one_seed_are_alike(run_dir, toon_faces_dir, tmp_path):
     fit(TrainConfig.from_recipe("paper", epochs=2, seed=1), tmp_path / "again", toon_faces_dir)
     one, two = (
@@ -100,19 +99,6 @@ def test_a_folder_in_use_is_not_written_over(run_dir, toon_faces_dir):
     with pytest.raises(FileExistsError, match="already holds something; name a new folder"):
         fit(TrainConfig.from_recipe("paper", epochs=1), run_dir, toon_faces_dir)
     assert (run_dir / "model.keras").read_bytes() == before
-
-
-def test_loss_is_cross_entropy_plus_the_penalty():
-    config = TrainConfig.from_recipe("paper", regularization=0.01, dropout=0.0)
-    model = build_model(config)
-    trainer = compiled_trainer(model, config)
-    faces = np.random.default_rng(0).uniform(0, 255, (6, 48, 48, 1)).astype(np.float32)
-    labels = np.array([0, 1, 2, 3, 4, 5])
-    loss, _ = trainer.evaluate(faces, labels, verbose=0)
-    chosen = model.predict(faces, verbose=0)[range(6), labels]
-    dense = [layer for layer in model.layers if getattr(layer, "units", 0) in (50, 7)]
-    norm = sum((layer.get_weights()[0] ** 2).sum() for layer in dense)
-    assert loss == pytest.approx(-np.log(chosen).mean() + 0.01 * norm, rel=1e-4)
 
 
 @pytest.mark.slow
@@ -142,16 +128,6 @@ def test_all_folds_go_with_subjects_only(tmp_path):
         fit_folds(TrainConfig.from_recipe("paper"), tmp_path)
 
 
-def test_a_trainer_shares_the_models_weights():
-    config = TrainConfig.from_recipe("paper")
-    model = build_model(config)
-    trainer = compiled_trainer(model, config)
-    before = [weight.copy() for weight in model.get_weights()]
-    faces = np.random.default_rng(0).uniform(0, 255, (8, 48, 48, 1)).astype(np.float32)
-    trainer.fit(faces, np.arange(8) % 7, verbose=0)
-    assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
-
-
 @pytest.mark.parametrize(
     ("capability", "expected"),
     [(None, "float32"), ((6, 1), "float32"), ((7, 5), "mixed_float16"), ((9, 0), "mixed_bfloat16")],
@@ -168,18 +144,6 @@ def test_auto_precision_is_the_fastest_of_the_device(monkeypatch, capability, ex
     assert resolve_precision("float32") == "float32"
 
 
-def test_mixed_precision_trains(toon_faces_dir, tmp_path):
-    config = TrainConfig.from_recipe(
-        "paper", epochs=1, precision="mixed_bfloat16", protocol="paper", batch_size=256
-    )
-    try:
-        report = fit(config, tmp_path / "run", toon_faces_dir)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    assert report["faces"] == 504
-    assert np.isfinite(pd.read_csv(tmp_path / "run" / "history.csv")["loss"]).all()
-
-
 def test_names_of_new_runs():
     config = TrainConfig.from_recipe("paper", dataset="fer2013", protocol="deduplicated")
     assert new_run_dir(config).match("runs/fer2013-ferplus-deduplicated-2*-*")
@@ -187,28 +151,90 @@ def test_names_of_new_runs():
     assert new_run_dir(config, "other").match("other/toon_faces-subjects-fold3-2*")
 
 
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ({"epochs": 0}, "epochs must be 1 or more. Received: 0"),
-        ({"dropout": 1.0}, "dropout must be 0 or more and below 1"),
-        ({"precision": "half"}, "precision must be one of auto, float32"),
-        ({"seed": -1}, "seed must be between 0"),
-        ({"recipe": "worst"}, "recipe must be one of"),
-    ],
-)
-def test_settings_out_of_range_are_refused(setting, message):
-    with pytest.raises(ValueError, match=message):
-        TrainConfig(**setting)
+def same_run(one, two):
+    """Assert that two run folders hold the same history and the same weights."""
+    histories = [
+        pd.read_csv(folder / "history.csv").drop(columns="images_per_second")
+        for folder in (one, two)
+    ]
+    pd.testing.assert_frame_equal(*histories)
+    weights = [open_run(folder)[1].get_weights() for folder in (one, two)]
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-def test_settings_come_back_from_json_and_others_are_refused(tmp_path):
-    config = TrainConfig.from_recipe(
-        "paper", dataset="jaffe", fold=2, protocol="subjects", learning_rate=0.1
-    )
+def wait_for(condition, process, seconds=120):
+    """Wait until a condition holds while a process runs."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end, "nothing came"
+        time.sleep(0.02)
+
+
+def test_a_killed_run_goes_on_as_if_it_had_never_stopped(toon_faces_dir, tmp_path):
+    # All that has a state: two random augmentations, dropout, schedule, decay, averaged weights.
+    config = TrainConfig.from_recipe("best", width=4, epochs=3, seed=5, average=3.0, warmup=1.0)
+    whole = fit(config, tmp_path / "whole", toon_faces_dir)
+    options = ["--width", "4", "--epochs", "3", "--seed", "5", "--average", "3", "--warmup", "1"]
+    run = tmp_path / "killed"
+    command = [sys.executable, "cli.py", "fit", "--run-dir", run, "--data-dir", toon_faces_dir]
+    root = Path(__file__).parent.parent
+    pipes = {"cwd": root, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, *options], **pipes) as process:
+        wait_for((run / "backup.npz").exists, process)
+        process.kill()
+    assert len(pd.read_csv(run / "history.csv")) < 3
+    assert not (run / "report.json").exists()
+    # Told to stop in the second epoch, it says how to go on.
+    command = [sys.executable, "cli.py", "fit", "--resume", run, "--data-dir", toon_faces_dir]
+    before = os.stat(run / "backup.npz").st_mtime_ns
+    with subprocess.Popen(command, **pipes) as process:
+        wait_for(lambda: os.stat(run / "backup.npz").st_mtime_ns != before, process)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate()
+    if process.returncode:  # else it was done before the signal came
+        assert f"To go on: python cli.py fit --resume {run}" in errors
+    report = resume(run, toon_faces_dir)
+    same_run(tmp_path / "whole", run)
+    assert report == whole
+    # Taken up once more when it is done, it stays as it is.
+    assert resume(run, toon_faces_dir) == whole
+
+
+def test_resume_refuses_what_is_no_run_or_damaged(run_dir, toon_faces_dir, tmp_path):
+    with pytest.raises(FileNotFoundError, match="is no run: it has no config.json"):
+        resume(tmp_path, toon_faces_dir)
+    config = TrainConfig.from_recipe("paper", epochs=3, seed=1)
     (tmp_path / "config.json").write_text(config.to_json())
-    assert TrainConfig.from_json(tmp_path / "config.json") == config
-    for text in ('{"colour": 1}', "not JSON", "[1]"):
-        (tmp_path / "config.json").write_text(text)
-        with pytest.raises(ValueError, match="does not hold the settings of a run"):
-            TrainConfig.from_json(tmp_path / "config.json")
+    whole = (run_dir / "backup.npz").read_bytes()
+    (tmp_path / "backup.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="backup.npz is damaged"):
+        resume(tmp_path, toon_faces_dir)
+    config = TrainConfig.from_recipe("paper", epochs=3, seed=1, width=4)
+    (tmp_path / "config.json").write_text(config.to_json())
+    (tmp_path / "backup.npz").write_bytes(whole)
+    with pytest.raises(ValueError, match="is of another network: was config.json changed"):
+        resume(tmp_path, toon_faces_dir)
+
+
+def test_class_balance_weighs_by_the_classes_share():
+    labels = np.array([0, 0, 0, 0, 1])
+    assert class_weights(labels, 2, 0.0) is None
+    np.testing.assert_allclose(class_weights(labels, 2, 1.0), [0.625] * 4 + [2.5])
+    half = class_weights(labels, 3, 0.5)  # a class without faces weighs nothing
+    assert half[4] / half[0] == pytest.approx(2.0)
+    assert half.mean() == pytest.approx(1.0)
+
+
+def test_the_kept_model_computes_in_float32_whatever_trained_it(toon_faces_dir, tmp_path):
+    config = TrainConfig.from_recipe(
+        "best", width=4, epochs=1, precision="mixed_bfloat16", class_balance=0.5
+    )
+    try:
+        fit(config, tmp_path / "run", toon_faces_dir)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model = open_run(tmp_path / "run")[1]
+    assert {layer.compute_dtype for layer in model.layers if layer.weights} == {"float32"}
+    assert np.isfinite(pd.read_csv(tmp_path / "run" / "history.csv")["loss"]).all()

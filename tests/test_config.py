@@ -1,0 +1,61 @@
+import dataclasses
+
+import pytest
+
+from keras_deep_emotion.config import RECIPES, TrainConfig
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"epochs": 0}, "epochs must be 1 or more. Received: 0"),
+        ({"dropout": 1.0}, "dropout must be 0 or more and below 1"),
+        ({"precision": "half"}, "precision must be one of auto, float32"),
+        ({"seed": -1}, "seed must be between 0"),
+        ({"recipe": "worst"}, "recipe must be one of"),
+        ({"network": "deep"}, "network must be one of wide, paper, resnet50"),
+        ({"optimizer": "rmsprop"}, "optimizer must be one of adam, sgd"),
+        ({"class_balance": 2.0}, "class_balance must be between 0 and 1"),
+        ({"cutout": -0.1}, "cutout must be between 0 and 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**setting)
+
+
+def test_settings_come_back_from_json_and_others_are_refused(tmp_path):
+    config = TrainConfig.from_recipe(
+        "paper", dataset="jaffe", fold=2, protocol="subjects", learning_rate=0.1
+    )
+    (tmp_path / "config.json").write_text(config.to_json())
+    assert TrainConfig.from_json(tmp_path / "config.json") == config
+    for text in ('{"colour": 1}', "not JSON", "[1]"):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(ValueError, match="does not hold the settings of a run"):
+            TrainConfig.from_json(tmp_path / "config.json")
+
+
+def test_the_paper_recipe_is_the_papers():
+    paper = TrainConfig.from_recipe("paper")
+    assert (paper.epochs, paper.learning_rate, paper.optimizer) == (500, 0.005, "adam")
+    assert paper.network == "paper" and paper.width == 10
+    # Nothing of what has been learnt since.
+    later = ("weight_decay", "average", "label_smoothing", "class_balance", "cutout", "warmup")
+    assert [getattr(paper, name) for name in later] == [0.0] * 6
+    assert not paper.cosine and not paper.soft_labels
+
+
+def test_a_recipe_sets_what_is_not_given():
+    assert TrainConfig.from_recipe("paper", epochs=3).epochs == 3
+    assert TrainConfig.from_recipe("best") == TrainConfig()
+    with pytest.raises(ValueError, match="recipe must be one of best, paper. Received: worst"):
+        TrainConfig.from_recipe("worst")
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    assert all(set(changes) <= fields for changes in RECIPES.values())
+
+
+def test_settings_that_a_file_lacks_are_the_recipes(tmp_path):
+    (tmp_path / "config.json").write_text('{"recipe": "paper", "epochs": 7}')
+    config = TrainConfig.from_json(tmp_path / "config.json")
+    assert config == TrainConfig.from_recipe("paper", epochs=7)
