@@ -110,7 +110,8 @@ def fit(config, run_dir, data_dir=None):
         "".join(f"{label}\n" for label in builder.info.features["label"].names)
     )
     (run_dir / "config.json").write_text(config.to_json())
-    return train(config, run_dir, data_dir)
+    train(config, run_dir, data_dir)
+    return judge(run_dir, data_dir)
 
 
 def resume(run_dir, data_dir=None):
@@ -137,11 +138,22 @@ def resume(run_dir, data_dir=None):
     config = TrainConfig.from_json(run_dir / "config.json")
     if config.protocol == "subjects" and config.fold is None:
         return fit_folds(config, run_dir, data_dir, resumed=True)
-    return train(config, run_dir, data_dir)
+    train(config, run_dir, data_dir)
+    return judge(run_dir, data_dir)
 
 
 def train(config, run_dir, data_dir):
-    """The work of `fit` and `resume`: `run_dir` has config.json, and a backup if it was begun."""
+    """Train and keep the best epoch on validation; the test split is not looked at.
+
+    Args:
+        config: `TrainConfig`.
+        run_dir: folder that is there, with a backup if the training was begun; model.keras,
+            history.csv and logs are written to it.
+        data_dir: where the data sets are built, None for TFDS's own place.
+
+    Returns:
+        Highest validation accuracy of an epoch, that of the kept model.
+    """
     name, _ = parse_dataset(config.dataset)
     splits = role_splits(name, config.protocol, config.fold)
     builder = built_dataset(config.dataset, config.protocol, data_dir)
@@ -191,7 +203,7 @@ def train(config, run_dir, data_dir):
                 Backup(backup, best, state["history"]),
             ],
         )
-    return judge(run_dir, data_dir)
+    return best.best[0]
 
 
 def fit_folds(config, run_dir, data_dir=None, resumed=False):

@@ -53,6 +53,7 @@ ALLOWED = {
         "report",
         "training",
     },
+    "tuning": {"callbacks", "config", "data", "datasets", "training"},
     "predict": {"data", "runs"},
     "export": {"data", "runs", "verify_export"},
     "cli": {
@@ -68,6 +69,7 @@ ALLOWED = {
         "predict",
         "export",
         "reproduction",
+        "tuning",
     },
 }
 PORTABLE = ("spatial_transformer", "augmentation", "model", "trainer")

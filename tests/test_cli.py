@@ -1,6 +1,7 @@
 """Each command once for success, once for each likely mistake: the exact sentence, no traceback."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.cli import main
+from keras_deep_emotion.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,8 +53,32 @@ def test_version(run_command):
 
 def test_defaults_shown_are_those_of_the_settings(run_command):
     text = " ".join(run_command("fit", "--help").split())
-    assert "--learning-rate FLOAT Of Adam. [default: 0.005]" in text
-    assert "--epochs INTEGER Passes over the training faces. [default: 500]" in text
+    best, paper = TrainConfig(), TrainConfig.from_recipe("paper")
+    for name in ("epochs", "learning_rate", "width"):
+        shown = f"[default: {getattr(best, name)}; paper: {getattr(paper, name)}]"
+        assert re.search(
+            f"--{name.replace('_', '-')} (INTEGER|FLOAT) [^[]*{re.escape(shown)}", text
+        )
+    assert "[default: cosine; paper: no-cosine]" in text
+
+
+def test_what_is_not_given_is_the_recipes(run_command, monkeypatch):
+    from keras_deep_emotion import training
+
+    seen = []
+
+    def stop(config, run_dir, data_dir):
+        seen.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", stop)
+    for arguments in ([], ["--recipe", "paper"], ["--no-flip", "--epochs", "2"]):
+        CliRunner().invoke(main, ["fit", *arguments])
+    assert seen == [
+        TrainConfig(),
+        TrainConfig.from_recipe("paper"),
+        TrainConfig(flip=False, epochs=2),
+    ]
 
 
 def test_build_data_that_is_built_already(run_command, toon_faces_dir):
@@ -145,7 +171,16 @@ def test_mistakes_with_runs(run_command, run_dir, toon_faces_dir, tmp_path):
     fails(run_command, "predict", "--model", run_dir, says="Missing argument 'IMAGES...'", status=2)
     fails(
         run_command, "fit", "--run-dir", run_dir, "--data-dir", toon_faces_dir,
-        says=f"{run_dir} already holds something; name a new folder.",
+        says=f"{run_dir} already holds something; name a new folder, or go on with what is there:",
+    )  # fmt: skip
+    fails(
+        run_command, "fit", "--resume", run_dir, "--epochs", 3,
+        says="A run goes on with its own settings: --resume takes no others.", status=2,
+    )  # fmt: skip
+    fails(run_command, "evaluate", says="Name either RUN, a folder that fit made", status=2)
+    fails(
+        run_command, "predict", "--weights", "none", "x.png",
+        says="There are no weights 'none'; there are: ",
     )  # fmt: skip
     fails(
         run_command, "explain", run_dir, "--stride", 9, "--data-dir", toon_faces_dir,

@@ -1,0 +1,147 @@
+"""Search for settings on the validation split, by KerasTuner; the test split is not looked at.
+
+The paper tunes lambda, the weight of its penalty, on validation (section III); here dropout,
+learning rate and widths are searched with it.
+"""
+
+import contextlib
+import dataclasses
+import os
+import socket
+from pathlib import Path
+
+import pandas as pd
+
+from keras_deep_emotion.callbacks import written_whole
+from keras_deep_emotion.data import built_dataset
+from keras_deep_emotion.datasets import parse_dataset, role_splits
+from keras_deep_emotion.training import train
+
+# What is searched and where: (lowest, highest) on a logarithmic scale, or the choices.
+LOGARITHMIC = {"learning_rate": (3e-4, 1e-2), "regularization": (1e-6, 1e-2)}
+LINEAR = {"dropout": (0.0, 0.6)}
+WIDTHS = {"wide": [8, 16, 24, 32], "paper": [6, 10, 16, 24], "resnet50": [64]}
+
+
+def keras_tuner():
+    """KerasTuner, an optional library.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message says how to.
+    """
+    try:
+        import keras_tuner as library
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "KerasTuner is not installed: pip install 'keras-deep-emotion[tune]'"
+        ) from None
+    return library
+
+
+def search_space(network):
+    """`keras_tuner.HyperParameters` of the settings that are searched.
+
+    Args:
+        network: of `config.NETWORKS`; the widths hang on it.
+    """
+    space = keras_tuner().HyperParameters()
+    for name, (low, high) in LOGARITHMIC.items():
+        space.Float(name, low, high, sampling="log")
+    for name, (low, high) in LINEAR.items():
+        space.Float(name, low, high)
+    space.Choice("width", WIDTHS[network])
+    return space
+
+
+def tune(config, output, trials=20, data_dir=None, serve=None, join=None):
+    """Train with one choice of settings after another and say which was best on validation.
+
+    Each trial is a folder of its own below `output`. A search that was stopped goes on when called
+    again with the same `output`. On several machines, one process serves the search and trains
+    nothing; the others join it, each with an `output` of its own.
+
+    Args:
+        config: `TrainConfig` of the settings that are not searched.
+        output: folder of the search.
+        trials: how many choices to try in all.
+        data_dir: where the data sets are built, None for TFDS's own place.
+        serve: "HOST:PORT" to hand out trials at, or None.
+        join: "HOST:PORT" to take trials from, or None.
+
+    Returns:
+        DataFrame, best first: `trial`, the settings searched, `val_accuracy` (null where the trial
+        failed); of one that joined another's search, empty. Also written to tuning.csv.
+
+    Raises:
+        FileNotFoundError: the data set is not built.
+        ModuleNotFoundError: KerasTuner is not installed.
+        ValueError: both `serve` and `join` are given, or an address is none.
+    """
+    library = keras_tuner()
+    name, _ = parse_dataset(config.dataset)
+    role_splits(name, config.protocol, config.fold)
+    if not serve:
+        built_dataset(config.dataset, config.protocol, data_dir)
+    output = Path(output)
+
+    class Trainer(library.engine.base_tuner.BaseTuner):
+        """Runs a trial by our own training."""
+
+        def _populate_initial_space(self):
+            """Nothing: the space is known before."""
+
+        def run_trial(self, trial):
+            """Validation accuracy of one choice of settings."""
+            chosen = dataclasses.replace(config, **trial.hyperparameters.values)
+            run_dir = output / f"trial_{trial.trial_id}"
+            run_dir.mkdir(parents=True, exist_ok=True)
+            (run_dir / "config.json").write_text(chosen.to_json())
+            return {"val_accuracy": train(chosen, run_dir, data_dir)}
+
+    with distributed(serve, join):
+        oracle = library.oracles.BayesianOptimizationOracle(
+            objective=library.Objective("val_accuracy", "max"),
+            max_trials=trials,
+            hyperparameters=search_space(config.network),
+            seed=config.seed,
+        )
+        Trainer(oracle, directory=str(output), project_name="search").search()
+        if join:
+            return pd.DataFrame()
+    rows = [
+        {"trial": trial.trial_id, **trial.hyperparameters.values, "val_accuracy": trial.score}
+        for trial in oracle.trials.values()
+    ]
+    table = pd.DataFrame(rows).sort_values("val_accuracy", ascending=False, ignore_index=True)
+    with written_whole(output / "tuning.csv") as aside:
+        table.to_csv(aside, index=False)
+    return table
+
+
+@contextlib.contextmanager
+def distributed(serve, join):
+    """While it lasts, KerasTuner's chief or one of its workers: by its environment variables.
+
+    Args:
+        serve: "HOST:PORT" of the chief that this process is, or None.
+        join: "HOST:PORT" of the chief that this process works for, or None.
+    """
+    if serve and join:
+        raise ValueError("A process either serves a search or joins one, not both.")
+    settings = {}
+    if address := serve or join:
+        host, separator, port = address.rpartition(":")
+        if not (separator and host and port.isdecimal()):
+            raise ValueError(f"An address must be HOST:PORT. Received: {address}")
+        worker = f"worker-{socket.gethostname()}-{os.getpid()}"
+        settings = {
+            "KERASTUNER_TUNER_ID": "chief" if serve else worker,
+            "KERASTUNER_ORACLE_IP": host,
+            "KERASTUNER_ORACLE_PORT": port,
+        }
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name in settings:
+            del os.environ[name]
