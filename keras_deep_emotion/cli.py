@@ -318,6 +318,11 @@ def config_option(name, **kwargs):
 @config_option("seed", help="Same seed, same run, on a CPU.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="[default: runs/DATASET-...-TIME]")
 @click.option(
+    "--profile",
+    is_flag=True,
+    help="Record some steps for TensorBoard's profiler (pip install tensorboard-plugin-profile).",
+)
+@click.option(
     "--resume",
     "resumed",
     metavar="RUN",
@@ -330,7 +335,7 @@ def config_option(name, **kwargs):
     help="Build the data set from this first, if it is not built: your pictures' folder, say.",
 )
 @data_dir_option
-def fit(run_dir, resumed, source, data_dir, **settings):
+def fit(run_dir, resumed, profile, source, data_dir, **settings):
     """Train the attentional network and judge it on the test split.
 
     With pictures of your own in a folder for each emotion: --dataset folder --source DIR.
@@ -343,6 +348,8 @@ def fit(run_dir, resumed, source, data_dir, **settings):
     every = given.get("fold") == "all"
     if every:
         del given["fold"]
+        if profile:
+            raise click.UsageError("--profile is of one run: leave --fold all out.")
     config = TrainConfig.from_recipe(**given)
     load_tensorflow()
     # Told to stop by a supervisor or by Ctrl-C: the same end.
@@ -356,9 +363,11 @@ def fit(run_dir, resumed, source, data_dir, **settings):
     run_dir = resumed or run_dir or new_run_dir(config)
     try:
         if resumed is not None:
-            report = training.resume(run_dir, data_dir)
+            report = training.resume(run_dir, data_dir, profile)
+        elif every:
+            report = training.fit_folds(config, run_dir, data_dir)
         else:
-            report = (training.fit_folds if every else training.fit)(config, run_dir, data_dir)
+            report = training.fit(config, run_dir, data_dir, profile)
     except KeyboardInterrupt:
         raise click.ClickException(
             "Stopped; what is done up to the last whole epoch is kept. To go on: "

@@ -114,7 +114,9 @@ def wide_localisation(x):
     x = normalised_conv(x, 16, size=5, pool=True)
     x = normalised_conv(x, 32, pool=True)
     # Flat, not averaged: where a feature lies is what this network is for.
-    return layers.ReLU()(layers.Dense(32)(layers.Flatten()(x)))
+    x = layers.Dense(32, use_bias=False)(layers.Flatten()(x))
+    # Without it, all 32 units died in training: each then answers 0 to every face, for good.
+    return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
 
 
 def wide_features(x, config, penalty):

@@ -4,6 +4,7 @@ Figures are made without pyplot, so that nothing global is touched and no screen
 """
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -20,9 +21,15 @@ def save_confusion_matrix(report, path):
         report: what `evaluation.evaluate` returns.
         path: PNG to write.
     """
-    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
-    draw_confusion_matrix(figure.subplots(), report, f"{report['dataset']}, {report['split']}")
+    figure = confusion_figure(report, f"{report['dataset']}, {report['split']}")
     figure.savefig(path, dpi=150)
+
+
+def confusion_figure(report, title):
+    """The figure of one confusion matrix; arguments as in `draw_confusion_matrix`."""
+    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+    draw_confusion_matrix(figure.subplots(), report, title)
+    return figure
 
 
 def draw_confusion_matrix(axes, report, title):
@@ -97,6 +104,11 @@ def save_reproduction(table, figures, path):
 
 
 def save_saliency(faces, saliency, decisive, truths, answers, path):
+    """Write the picture of `saliency_figure`, a PNG."""
+    saliency_figure(faces, saliency, decisive, truths, answers).savefig(path, dpi=120)
+
+
+def saliency_figure(faces, saliency, decisive, truths, answers):
     """Draw faces with where the model looks, like the paper's figure 12: one row a face.
 
     Columns: the face; the probability lost when a region is hidden, laid over it; the regions
@@ -108,7 +120,9 @@ def save_saliency(faces, saliency, decisive, truths, answers, path):
         decisive: (count, height, width) bool.
         truths: (count,) names of the true classes, or None for each unknown.
         answers: (count,) text, what the model says of each.
-        path: PNG to write.
+
+    Returns:
+        The figure.
     """
     count = len(faces)
     figure = Figure(figsize=(6.0, 0.9 + 1.75 * count), layout="constrained")
@@ -136,7 +150,74 @@ def save_saliency(faces, saliency, decisive, truths, answers, path):
     # Its own solid colours: the last map's would be as transparent as that map.
     scale = ScalarMappable(Normalize(0, top), HEAT)
     figure.colorbar(scale, ax=grid[-1, 1], location="bottom", fraction=0.06, pad=0.04)
-    figure.savefig(path, dpi=120)
+    return figure
+
+
+def attended_corners(theta, size):
+    """Corners of the regions that transforms look at, in pixels of the image.
+
+    Args:
+        theta: (count, 6) as `SpatialTransformer` takes it.
+        size: (height, width) of the image.
+
+    Returns:
+        (count, 4, 2) float: x, y of what becomes the top left, top right, bottom right and bottom
+        left of the attended image; 0 is the centre of the first pixel.
+    """
+    # Both in [-1, 1] from centre of first to centre of last pixel.
+    corners = np.array([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]], np.float64)
+    places = np.einsum("nij,kj->nki", np.reshape(theta, (-1, 2, 3)), corners)
+    height, width = size
+    return (places + 1) / 2 * np.array([width - 1, height - 1])
+
+
+def attended_figure(faces, theta, attended, truths):
+    """Draw faces with the region that the transformer attends to, and what it makes of it.
+
+    Args:
+        faces: (count, height, width, 1) grey levels 0..255.
+        theta: (count, 6) transforms.
+        attended: (count, height, width, 1) grey levels 0..255, the warped faces.
+        truths: (count,) names of the true classes.
+
+    Returns:
+        The figure: one column a face.
+    """
+    count = len(faces)
+    figure = Figure(figsize=(1.5 * count + 0.6, 3.5), layout="constrained")
+    grid = figure.subplots(2, count, squeeze=False)
+    corners = attended_corners(theta, faces.shape[1:3])
+    for column, name in enumerate(truths):
+        whole, crop = grid[:, column]
+        whole.imshow(faces[column, ..., 0], cmap="gray", vmin=0, vmax=255)
+        # Closed, by its first corner again; two colours, so that it shows on dark and light.
+        box = corners[column][[0, 1, 2, 3, 0]].T
+        whole.plot(*box, color="black", linewidth=3)
+        whole.plot(*box, color="orange", linewidth=1.5)
+        # A region may reach beyond the face.
+        height, width = faces.shape[1:3]
+        margin = 0.15
+        whole.set_xlim(-margin * width, (1 + margin) * width)
+        whole.set_ylim((1 + margin) * height, -margin * height)
+        whole.set_title(name, fontsize=10)
+        crop.imshow(attended[column, ..., 0], cmap="gray", vmin=0, vmax=255)
+        for axes in (whole, crop):
+            axes.set_xticks([])
+            axes.set_yticks([])
+    grid[0, 0].set_ylabel("face and region", fontsize=9)
+    grid[1, 0].set_ylabel("what is seen of it", fontsize=9)
+    return figure
+
+
+def figure_pixels(figure):
+    """Draw a figure into memory.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
 
 
 def save_contact_sheet(samples, classes, path):

@@ -29,6 +29,7 @@ from keras_deep_emotion.data import (
 from keras_deep_emotion.datasets import DATASETS, parse_dataset, role_splits
 from keras_deep_emotion.evaluation import evaluate, read_predictions
 from keras_deep_emotion.model import build_model
+from keras_deep_emotion.monitoring import monitoring
 from keras_deep_emotion.runs import judge
 from keras_deep_emotion.trainer import compiled_trainer
 
@@ -84,13 +85,14 @@ def refuse_used(run_dir):
         )
 
 
-def fit(config, run_dir, data_dir=None):
+def fit(config, run_dir, data_dir=None, profile=False):
     """Train, keep the best epoch on validation, and judge it on test.
 
     Args:
         config: `TrainConfig`.
         run_dir: folder to make; it must not exist or be empty.
         data_dir: where the data sets are built, None for TFDS's own place.
+        profile: record where the time goes, see `monitoring.monitoring`.
 
     Returns:
         The test report, as from `evaluation.evaluate`.
@@ -110,16 +112,17 @@ def fit(config, run_dir, data_dir=None):
         "".join(f"{label}\n" for label in builder.info.features["label"].names)
     )
     (run_dir / "config.json").write_text(config.to_json())
-    train(config, run_dir, data_dir)
+    train(config, run_dir, data_dir, profile)
     return judge(run_dir, data_dir)
 
 
-def resume(run_dir, data_dir=None):
+def resume(run_dir, data_dir=None, profile=False):
     """Take up a run that was stopped, from its last whole epoch; judge it again if it was not.
 
     Args:
         run_dir: a folder that `fit` or `fit_folds` made.
         data_dir: where the data sets are built, None for TFDS's own place.
+        profile: as in `fit`; folds are not profiled.
 
     Returns:
         What `fit` returns, or `fit_folds`, as if the run had never stopped: on a CPU to the last
@@ -138,11 +141,11 @@ def resume(run_dir, data_dir=None):
     config = TrainConfig.from_json(run_dir / "config.json")
     if config.protocol == "subjects" and config.fold is None:
         return fit_folds(config, run_dir, data_dir, resumed=True)
-    train(config, run_dir, data_dir)
+    train(config, run_dir, data_dir, profile)
     return judge(run_dir, data_dir)
 
 
-def train(config, run_dir, data_dir):
+def train(config, run_dir, data_dir, profile=False):
     """Train and keep the best epoch on validation; the test split is not looked at.
 
     Args:
@@ -150,10 +153,12 @@ def train(config, run_dir, data_dir):
         run_dir: folder that is there, with a backup if the training was begun; model.keras,
             history.csv and logs are written to it.
         data_dir: where the data sets are built, None for TFDS's own place.
+        profile: as in `fit`.
 
     Returns:
         Highest validation accuracy of an epoch, that of the kept model.
     """
+    run_dir = Path(run_dir)
     name, _ = parse_dataset(config.dataset)
     splits = role_splits(name, config.protocol, config.fold)
     builder = built_dataset(config.dataset, config.protocol, data_dir)
@@ -162,7 +167,8 @@ def train(config, run_dir, data_dir):
     faces = read_faces(builder, splits["train"], size, config.soft_labels, config.label_smoothing)
     validation = read_faces(builder, splits["validation"], size)
     steps = math.ceil(len(faces.images) / batch)
-    classes = faces.targets.shape[1]
+    labels = builder.info.features["label"].names
+    classes = len(labels)
 
     keras.config.set_dtype_policy("float32")
     kept = build_model(config, classes)  # float32 whatever trains it, so it serves anywhere
@@ -199,7 +205,16 @@ def train(config, run_dir, data_dir):
                 Throughput(len(faces.images)),
                 AveragedValidation(),
                 best,
-                keras.callbacks.TensorBoard(run_dir / "logs", write_graph=False),
+                *monitoring(
+                    config,
+                    run_dir / "logs",
+                    network,
+                    validation,
+                    labels,
+                    first_epoch=done,
+                    steps=steps,
+                    profile=profile,
+                ),
                 Backup(backup, best, state["history"]),
             ],
         )

@@ -14,6 +14,7 @@ ALLOWED = {
     "config": LIGHT,
     "datasets": LIGHT,
     "evaluation": LIGHT,
+    "model_card": {"datasets"},
     "saliency": LIGHT,
     "report": LIGHT,
     "spatial_transformer": LIGHT,
@@ -34,6 +35,7 @@ ALLOWED = {
     },
     "trainer": {"augmentation"},
     "callbacks": {"trainer"},
+    "monitoring": {"evaluation", "report", "saliency", "trainer"},
     "training": {
         "callbacks",
         "config",
@@ -41,6 +43,7 @@ ALLOWED = {
         "datasets",
         "evaluation",
         "model",
+        "monitoring",
         "runs",
         "trainer",
     },

@@ -67,7 +67,7 @@ def test_what_is_not_given_is_the_recipes(run_command, monkeypatch):
 
     seen = []
 
-    def stop(config, run_dir, data_dir):
+    def stop(config, run_dir, data_dir, profile):
         seen.append(config)
         raise KeyboardInterrupt
 

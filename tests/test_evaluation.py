@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from keras_deep_emotion.evaluation import (
+    calibration,
     evaluate,
     predictions_table,
     read_predictions,
@@ -91,3 +92,30 @@ def test_summary_reads_as_a_sentence(table):
 def test_ties_go_to_the_first_class():
     table = predictions_table(["a"], [""], [1], np.full((1, 3), 1 / 3), CLASSES)
     assert evaluate(table)["confusion"][1] == [1, 0, 0]
+
+
+def test_calibration_by_hand():
+    # Four answers: at 0.9 (right), 0.9 (wrong), 0.6 (right) and 0.55 (right).
+    table = predictions_table(
+        ["1", "2", "3", "4"],
+        [""] * 4,
+        [0, 1, 1, 0],
+        [[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.55, 0.45]],
+        ["a", "b"],
+    )
+    found = calibration(table, bins=2)  # all are above 1/2: one bin
+    assert found["error"] == pytest.approx(abs((0.9 + 0.9 + 0.6 + 0.55) / 4 - 0.75))
+    found = calibration(table, bins=10)
+    # Bins [0.5, 0.6), [0.6, 0.7) and [0.9, 1).
+    assert [one["faces"] for one in found["bins"]] == [1, 1, 2]
+    assert found["error"] == pytest.approx((0.45 + 0.4 + 2 * 0.4) / 4)
+    assert found["per_class"]["a"]["faces"] == 3
+    assert found["per_class"]["a"]["accuracy"] == pytest.approx(2 / 3)
+    assert found["per_class"]["b"] == {"faces": 1, "probability": 0.6, "accuracy": 1.0}
+
+
+def test_calibration_of_a_class_never_answered_is_null():
+    table = predictions_table(["1"], [""], [0], [[1.0, 0.0]], ["a", "b"])
+    found = calibration(table)
+    assert found["error"] == 0
+    assert found["per_class"]["b"] == {"faces": 0, "probability": None, "accuracy": None}

@@ -136,7 +136,7 @@ def test_the_wide_network_has_fewer_than_ten_layers_on_the_feature_path():
     )
     features = kernels + 4 * sum(widths) + (192 + 1) * 7  # normalisation keeps four a channel
     localisation = conv(5, 1, 16) + conv(3, 16, 32) + 4 * (16 + 32)
-    localisation += (6 * 6 * 32 + 1) * 32 + (32 + 1) * 6
+    localisation += (6 * 6 * 32 + 4) * 32 + (32 + 1) * 6
     assert model.count_params() == features + localisation
     assert model.count_params() < 2_000_000
     names = [layer.name for layer in model.layers]

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_deep_emotion.building import build
 from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.data import built_dataset, read_faces
 from keras_deep_emotion.evaluation import evaluate, read_predictions
 from keras_deep_emotion.runs import judge, new_run_dir, open_run
 from keras_deep_emotion.training import (
@@ -78,6 +79,22 @@ def test_report_is_of_the_predictions_and_these_of_the_model(run_dir, toon_faces
     before = (run_dir / "predictions.csv").read_bytes()
     assert judge(run_dir, toon_faces_dir) == report
     assert (run_dir / "predictions.csv").read_bytes() == before
+
+
+def test_judging_elsewhere_and_with_mirror_images(run_dir, toon_faces_dir, tmp_path):
+    before = (run_dir / "report.json").read_bytes()
+    report = judge(run_dir, toon_faces_dir, flip=True, output=tmp_path / "other")
+    assert (run_dir / "report.json").read_bytes() == before
+    _, model, _ = open_run(run_dir)
+    builder = built_dataset("toon_faces", data_dir=toon_faces_dir)
+    faces = read_faces(builder, "test", 48)
+    answers = [
+        model.predict(images, verbose=0) for images in (faces.images, faces.images[:, :, ::-1])
+    ]
+    right = (np.mean(answers, axis=0).argmax(axis=1) == faces.labels).sum()
+    assert report["flip_averaged"]["correct"] == right
+    assert report["correct"] == (answers[0].argmax(axis=1) == faces.labels).sum()
+    assert read_predictions(tmp_path / "other" / "predictions.csv").shape == (504, 10)
 
 
 def test_two_runs_of_one_seed_are_alike(run_dir, toon_faces_dir, tmp_path):

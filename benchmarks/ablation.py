@@ -1,0 +1,81 @@
+"""What each choice of recipe `best` brings: one setting changed at a time, judged on validation.
+
+    python benchmarks/ablation.py --output DIR [--data-dir DIR] [--width 12] [--epochs 10]
+
+The test split is not looked at. What --output holds already is not trained again.
+"""
+
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+
+from keras_deep_emotion.config import PRECISIONS, TrainConfig
+from keras_deep_emotion.training import train
+
+VARIANTS = {
+    "best": {},
+    "without the spatial transformer": {"transformer": False},
+    "labels in place of votes": {"soft_labels": False},
+    "labels, not smoothed": {"soft_labels": False, "label_smoothing": 0.0},
+    "without cutout": {"cutout": 0.0},
+    "without augmentation": {
+        "cutout": 0.0,
+        "flip": False,
+        "rotation": 0.0,
+        "zoom": 0.0,
+        "shift": 0.0,
+    },
+    "without schedule": {"cosine": False, "warmup": 0.0},
+    "without weight decay": {"weight_decay": 0.0},
+    "without averaged weights": {"average": 0.0},
+    "without dropout": {"dropout": 0.0},
+    "rare classes weigh more": {"class_balance": 0.5},
+    "SGD, rate 0.1, in place of Adam": {
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "weight_decay": 0.005,
+    },
+    "the paper's network": {"network": "paper", "width": 10},
+    "ResNet50": {"network": "resnet50"},
+}
+
+
+@click.command()
+@click.option("--output", required=True, type=click.Path(path_type=Path))
+@click.option("--data-dir", type=click.Path(path_type=Path))
+@click.option("--dataset", default="fer2013")
+@click.option("--width", default=12)
+@click.option("--epochs", default=10)
+@click.option("--seed", "seeds", multiple=True, type=int, default=[0])
+@click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)))
+@click.option("--precision", default="auto", type=click.Choice(PRECISIONS))
+def main(output, data_dir, dataset, width, epochs, seeds, only, precision):
+    common = {"dataset": dataset, "width": width, "epochs": epochs, "precision": precision}
+    lines = []
+    for title, changes in VARIANTS.items():
+        if only and title not in only:
+            continue
+        accuracies, seconds = [], []
+        for seed in seeds:
+            config = TrainConfig.from_recipe("best", **{**common, "seed": seed, **changes})
+            folder = output / f"{title.replace(' ', '_').replace(',', '')}-{seed}"
+            folder.mkdir(parents=True, exist_ok=True)
+            settings = folder / "config.json"
+            if settings.exists() and TrainConfig.from_json(settings) != config:
+                raise click.ClickException(f"{folder} is of other settings: name another --output.")
+            settings.write_text(config.to_json())
+            accuracies.append(train(config, folder, data_dir))
+            history = pd.read_csv(folder / "history.csv")
+            seconds.append(history["images_per_second"].iloc[1:].median())
+        spread = f" ± {100 * np.std(accuracies, ddof=1):.2f}" if len(seeds) > 1 else ""
+        line = f"| {title} | {100 * np.mean(accuracies):.2f}{spread} | {np.median(seconds):,.0f} |"
+        click.echo(line)
+        lines.append(line)
+    click.echo("\n| variant | validation accuracy, % | faces a second |\n|---|---|---|")
+    click.echo("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Cards, and the weights that ship with theirs."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_deep_emotion import runs
+from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.model_card import model_card
+
+
+def test_a_runs_card_holds_its_own_numbers(run_dir):
+    report = json.loads((run_dir / "report.json").read_text())
+    card = model_card(TrainConfig.from_json(run_dir / "config.json"), report)
+    assert "# toon_faces: recipe `paper`" in card
+    assert f"| test | 504 | {report['accuracy']:.2%} |" in card
+    row = re.search(r"^\| fear \| ([\d,]+) \| (\S+) \|", card, re.M)
+    assert row.group(1) == str(report["per_class"]["fear"]["faces"])
+    assert row.group(2) == f"{report['per_class']['fear']['recall']:.1%}"
+    assert "## Misuse" in card and "FER-2013's pictures" not in card
+    assert max(map(len, card.splitlines())) < 400
+
+
+@pytest.mark.parametrize("name", runs.shipped_weights())
+def test_shipped_cards_are_of_their_reports(name):
+    folder = runs.weights_dir(name)
+    report = json.loads((folder / "report.json").read_text())
+    config = TrainConfig.from_json(folder / "config.json")
+    assert (folder / "MODEL_CARD.md").read_text() == model_card(config, report)
+    # A model of FER+ is judged on the faces of the paper's figure 8.
+    assert report["faces"] == 3573
+
+
+@pytest.mark.parametrize("name", runs.shipped_weights())
+def test_shipped_numbers_come_out_again_on_the_real_faces(name, fer2013_dir, tmp_path):
+    folder = runs.weights_dir(name)
+    kept = json.loads((folder / "report.json").read_text())
+    found = runs.judge(folder, fer2013_dir, flip=True, output=tmp_path)
+    # Another processor may round a face that lies between two answers to the other.
+    for one, other in ((found, kept), (found["deduplicated"], kept["deduplicated"])):
+        assert one["faces"] == other["faces"]
+        assert abs(one["correct"] - other["correct"]) <= 2
+    assert np.abs(np.subtract(found["confusion"], kept["confusion"])).sum() <= 4
+    assert found["calibration"]["error"] == pytest.approx(kept["calibration"]["error"], abs=2e-3)
+    assert not (folder / "predictions.csv").exists()
+
+
+def test_weights_ship_and_are_small():
+    assert runs.shipped_weights() == ["ferplus", "ferplus-paper"]
+    files = [path for path in runs.SHIPPED.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 10e6
+    assert {path.name for path in files} == {
+        "config.json",
+        "labels.txt",
+        "model.keras",
+        "report.json",
+        "MODEL_CARD.md",
+    }
+
+
+def test_shipped_weights_predict_and_export_without_training(tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from keras_deep_emotion.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    face = np.random.default_rng(0).integers(0, 256, (48, 48)).astype(np.uint8)
+    Image.fromarray(face).save("face.png")
+    command = ["predict", "--weights", "ferplus", "--json", "face.png"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout.splitlines()[-1])
+    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    result = CliRunner().invoke(main, ["export", "--weights", "ferplus", "--name", "ferplus"])
+    assert result.exit_code == 0, result.output
+    assert (Path("exports") / "ferplus" / "1" / "saved_model.pb").is_file()
+    both = ["export", "--weights", "ferplus", "runs/one"]
+    assert CliRunner().invoke(main, both).exit_code == 2
+
+
+def test_weights_that_are_not_there_are_named():
+    with pytest.raises(ValueError, match="There are no weights 'x'; there are: ferplus"):
+        runs.weights_dir("x")

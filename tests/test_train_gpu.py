@@ -1,0 +1,105 @@
+"""benchmarks/train_gpu.py: trains without TensorFlow what opens, and judges alike, with it."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+KEPT = {"train": 384, "validation": 70, "test": 70}  # faces; no multiples of a batch but one
+
+
+def run(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{BENCHMARKS}"},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def parts(toon_faces_dir, tmp_path_factory):
+    """Two files that hold a few faces of toon_faces, and those faces."""
+    pytest.importorskip("jax")
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        from pack_faces import pack, write
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    arrays = pack("toon_faces", "paper", None, 48, toon_faces_dir)
+    for role, count in KEPT.items():
+        for kind in ("images", "targets", "labels"):
+            arrays[f"{role}_{kind}"] = arrays[f"{role}_{kind}"][:count]
+    return write(arrays, tmp_path_factory.mktemp("packed") / "faces.npz", 2), arrays
+
+
+def test_a_pack_in_two_parts_is_the_pack(parts, tmp_path):
+    paths, arrays = parts
+    assert [path.name for path in paths] == ["faces-1.npz", "faces-2.npz"]
+    code = "import sys, numpy, train_gpu; numpy.savez(sys.argv[1], **train_gpu.read_parts("
+    done = run(code + "sys.argv[:1:-1]))", tmp_path / "read.npz", *paths)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with np.load(tmp_path / "read.npz") as read:
+        for name, value in arrays.items():
+            np.testing.assert_array_equal(read[name], value, err_msg=name)
+    assert "Name every part once" in run(code + "sys.argv[2:]))", "unused", paths[1]).stderr
+
+
+@pytest.mark.parametrize(
+    ("whole", "variant", "folder"),
+    [
+        (True, "paper epochs=10 batch_size=48 shift=0", "paper-epochs=10-batch_size=48-shift=0"),
+        (False, "best epochs=2 width=2 average=1", "best-epochs=2-width=2-average=1"),
+    ],
+    ids=["an epoch in one call, as on a GPU", "step by step, as on a CPU"],
+)
+def test_trains_without_tensorflow(parts, tmp_path, whole, variant, folder):
+    paths, arrays = parts
+    code = (
+        "import sys; sys.modules['tensorflow'] = None; import train_gpu;"
+        f"train_gpu.IN_ONE_CALL = {whole}; train_gpu.main()"
+    )
+    done = run(code, *paths, "--out", tmp_path, "--variant", variant)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with open(tmp_path / folder / "history.csv") as file:
+        history = list(csv.DictReader(file))
+    result = json.loads((tmp_path / folder / "result.json").read_text())
+    assert len(history) == result["epochs"]
+    assert float(history[-1]["loss"]) < float(history[0]["loss"])
+    assert result["validation_accuracy"] == max(float(row["val_accuracy"]) for row in history)
+
+    model = keras.saving.load_model(tmp_path / folder / "model.keras")
+    for role, key in (("test", "test_accuracy"), ("validation", "validation_accuracy")):
+        images = arrays[f"{role}_images"].astype(np.float32)
+        answers = model.predict(images, verbose=0)
+        accuracy = np.mean(answers.argmax(1) == arrays[f"{role}_labels"])
+        # A face on the very border of two emotions may fall either way.
+        assert abs(accuracy - result[key]) < 1.5 / KEPT[role]
+    assert f"test {100 * result['test_accuracy']:.2f} %" in done.stdout
+    mirrored = answers + model.predict(images[:, :, ::-1], verbose=0)
+    assert mirrored.shape == (KEPT["validation"], 7)
+    assert (tmp_path / folder / "labels.txt").read_text().split() == arrays["classes"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ("paperr", "a variant begins with one of best, paper. Received: 'paperr'"),
+        ("best epoch=2", "'epoch' is no setting of a variant"),
+        ("best dataset=ferg", "'dataset' is no setting of a variant"),
+        ("best flip=no", "flip must be true or false"),
+        ("best epochs=0", "epochs must be 1 or more. Received: 0"),
+    ],
+)
+def test_refuses_a_variant_that_is_none(parts, variant, message):
+    paths, _ = parts
+    done = run("import train_gpu; train_gpu.main()", *paths, "--out", "x", "--variant", variant)
+    assert message in done.stderr
