@@ -46,7 +46,9 @@ class Throughput(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Log the rates."""
         logs["images_per_second"] = self.images / ((self.stop or time.perf_counter()) - self.start)
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["learning_rate"] = float(
+            keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        )
 
 
 class AveragedValidation(keras.callbacks.Callback):

@@ -330,17 +330,38 @@ def config_option(name, **kwargs):
     help="Go on with a run that was stopped, with its own settings.",
 )
 @click.option(
+    "--distribute",
+    metavar="HOST:PORT",
+    help="Train on several machines: where process 0 listens.",
+)
+@click.option("--processes", type=click.IntRange(1), help="With --distribute: how many.")
+@click.option("--process", type=click.IntRange(0), help="With --distribute: which, from 0.")
+@click.option(
     "--source",
     type=click.Path(path_type=Path),
     help="Build the data set from this first, if it is not built: your pictures' folder, say.",
 )
 @data_dir_option
-def fit(run_dir, resumed, profile, source, data_dir, **settings):
+def fit(
+    run_dir,
+    resumed,
+    profile,
+    distribute,
+    processes,
+    process,
+    source,
+    data_dir,
+    **settings,
+):
     """Train the attentional network and judge it on the test split.
 
     With pictures of your own in a folder for each emotion: --dataset folder --source DIR.
 
     A run that was stopped, in whatever way, goes on with --resume RUN and ends as if it had not.
+
+    On several machines, each started with the same settings and its own --process, from 0 to N - 1;
+    the data set is built on each, the run folder lies on the machine of process 0:
+    --distribute HOST:PORT --processes N --process I. It needs JAX.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     if resumed is not None and (given or run_dir or source):
@@ -350,19 +371,33 @@ def fit(run_dir, resumed, profile, source, data_dir, **settings):
         del given["fold"]
         if profile:
             raise click.UsageError("--profile is of one run: leave --fold all out.")
+    if len({distribute is None, processes is None, process is None}) == 2:
+        raise click.UsageError("--distribute, --processes and --process go together.")
+    if distribute is not None:
+        if resumed or every or profile or source:
+            raise click.UsageError(
+                "--distribute goes with neither --resume, --fold all, --profile nor --source."
+            )
+        os.environ["KERAS_BACKEND"] = "jax"  # before anything imports Keras
     config = TrainConfig.from_recipe(**given)
     load_tensorflow()
     # Told to stop by a supervisor or by Ctrl-C: the same end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if source is not None:
         config = dataclasses.replace(config, dataset=built_from(config, source, data_dir))
+    if distribute is not None:
+        from keras_deep_emotion import distribution
+
+        distribution.join(distribute, processes, process, config.seed)
     from keras_deep_emotion import training
     from keras_deep_emotion.evaluation import summary
     from keras_deep_emotion.runs import new_run_dir
 
     run_dir = resumed or run_dir or new_run_dir(config)
     try:
-        if resumed is not None:
+        if distribute is not None:
+            report = distribution.fit(config, run_dir, data_dir)
+        elif resumed is not None:
             report = training.resume(run_dir, data_dir, profile)
         elif every:
             report = training.fit_folds(config, run_dir, data_dir)
@@ -373,6 +408,8 @@ def fit(run_dir, resumed, profile, source, data_dir, **settings):
             "Stopped; what is done up to the last whole epoch is kept. To go on: "
             f"python cli.py fit --resume {run_dir}"
         ) from None
+    if report is None:  # process 0 has it
+        return
     if "accuracies" in report:
         for number, accuracy in enumerate(report["accuracies"]):
             click.echo(f"fold {number}: {100 * accuracy:.2f} %")
@@ -502,7 +539,7 @@ def tune(trials, output, serve, join, data_dir, **settings):
 @data_dir_option
 def evaluate(run, flip, output, data_dir):
     """Judge RUN's model on its test split again: numbers, confusion matrix, predictions."""
-    from keras_deep_emotion.evaluation import summary
+    from keras_deep_emotion.evaluation import attention_summary, summary
     from keras_deep_emotion.runs import judge
 
     report = judge(run, data_dir, flip, output)
@@ -512,6 +549,8 @@ def evaluate(run, flip, output, data_dir):
         click.echo(f"without faces that also stand in training: {summary(report['deduplicated'])}")
     if flip:
         click.echo(f"averaged with mirror images: {summary(report['flip_averaged'])}")
+    if "attention" in report:
+        click.echo(f"transformer: {attention_summary(report['attention'])}")
     balanced, macro_f1 = 100 * report["balanced_accuracy"], report["macro_f1"]
     calibration = report["calibration"]
     click.echo(

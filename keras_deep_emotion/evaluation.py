@@ -172,3 +172,20 @@ def summary(report, paper_accuracy=None):
         f"(95 % interval {low:.2f} to {high:.2f})"
     )
     return line + (f"; the paper: {paper_accuracy:.2f} %" if paper_accuracy else "")
+
+
+def attention_summary(attention):
+    """One clause: what the spatial transformer does.
+
+    Args:
+        attention: what `runs.attention` returns.
+    """
+    zoom_x, _, shift_x, _, zoom_y, shift_y = attention["mean"]
+    text = (
+        f"attends to {zoom_x:.0%} of the width and {zoom_y:.0%} of the height on average, "
+        f"{shift_x / 2:+.1%} and {shift_y / 2:+.1%} of them off the centre; "
+    )
+    largest = max(attention["spread"])
+    if largest < 0.001:
+        return text + "the same for every face: it has learnt nothing of them"
+    return text + f"its numbers differ among faces by up to {largest:.3f} (standard deviation)"

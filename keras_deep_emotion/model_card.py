@@ -1,10 +1,11 @@
 """The model card of a run: what it was trained on, how good it is, what it must not be used for.
 
 After Mitchell et al., "Model Cards for Model Reporting" (2019). Every number is of the run's own
-report.json; standard library only.
+report.json.
 """
 
 from keras_deep_emotion.datasets import DATASETS, parse_dataset
+from keras_deep_emotion.evaluation import attention_summary
 
 USE = """\
 ## Intended use
@@ -78,6 +79,11 @@ def model_card(config, report):
         f"Balanced accuracy {report['balanced_accuracy']:.2%}, macro F1 {report['macro_f1']:.3f}, "
         f"expected calibration error {calibration['error']:.3f}.",
         "",
+        *(
+            ["The spatial transformer " + attention_summary(report["attention"]) + ".", ""]
+            if "attention" in report
+            else []
+        ),
         "Recall: of the faces of this emotion, how many are named so. Precision: of the faces "
         "named so, how many are; beside it the mean probability that the model gave them: where it "
         "is higher, the model is too sure.",

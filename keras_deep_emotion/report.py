@@ -125,6 +125,7 @@ def saliency_figure(faces, saliency, decisive, truths, answers):
         The figure.
     """
     count = len(faces)
+    saliency = np.nan_to_num(saliency)  # of a network that has diverged, nothing is lost
     figure = Figure(figsize=(6.0, 0.9 + 1.75 * count), layout="constrained")
     grid = figure.subplots(count, 3, squeeze=False)
     grid[0, 0].set_title("face", fontsize=10)
@@ -186,7 +187,13 @@ def attended_figure(faces, theta, attended, truths):
     count = len(faces)
     figure = Figure(figsize=(1.5 * count + 0.6, 3.5), layout="constrained")
     grid = figure.subplots(2, count, squeeze=False)
-    corners = attended_corners(theta, faces.shape[1:3])
+    height, width = faces.shape[1:3]
+    corners = attended_corners(theta, (height, width))
+    # A region may reach beyond the face. One frame for all, so that faces and regions compare; of
+    # a network that has diverged, the face's.
+    reach = np.nan_to_num(corners).reshape(-1, 2)
+    left, top = np.minimum(reach.min(axis=0), 0) - 0.06 * width
+    right, bottom = np.maximum(reach.max(axis=0), [width - 1, height - 1]) + 0.06 * width
     for column, name in enumerate(truths):
         whole, crop = grid[:, column]
         whole.imshow(faces[column, ..., 0], cmap="gray", vmin=0, vmax=255)
@@ -194,11 +201,9 @@ def attended_figure(faces, theta, attended, truths):
         box = corners[column][[0, 1, 2, 3, 0]].T
         whole.plot(*box, color="black", linewidth=3)
         whole.plot(*box, color="orange", linewidth=1.5)
-        # A region may reach beyond the face.
-        height, width = faces.shape[1:3]
-        margin = 0.15
-        whole.set_xlim(-margin * width, (1 + margin) * width)
-        whole.set_ylim((1 + margin) * height, -margin * height)
+        whole.set_xlim(left, right)
+        whole.set_ylim(bottom, top)
+        whole.set_facecolor("0.85")
         whole.set_title(name, fontsize=10)
         crop.imshow(attended[column, ..., 0], cmap="gray", vmin=0, vmax=255)
         for axes in (whole, crop):

@@ -18,7 +18,7 @@ from keras_deep_emotion import report as reports
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import built_dataset, examples
 from keras_deep_emotion.datasets import DATASETS, parse_dataset, role_splits
-from keras_deep_emotion.evaluation import evaluate, predictions_table
+from keras_deep_emotion.evaluation import evaluate, predictions_table, read_predictions
 from keras_deep_emotion.saliency import occlusion_saliency, window_starts
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -139,12 +139,18 @@ def judge(run_dir, data_dir=None, flip=False, output=None):
     Returns:
         The report that is written: that of `evaluation.evaluate` with what was tested; where the
         data set has a deduplicated test split, `deduplicated` is its accuracy, interval and faces;
-        `flip_averaged` is the same of the average, if asked for.
+        `flip_averaged` is the same of the average, if asked for; with a transformer, `attention`
+        is what `attention` returns.
     """
     output = Path(output or run_dir)
     config, model, _ = open_run(run_dir)
     builder, split = judged_split(config, data_dir)
-    table = predict_split(model, builder, split, config.image_size)
+    output.mkdir(parents=True, exist_ok=True)
+    predict_split(model, builder, split, config.image_size).to_csv(
+        output / "predictions.csv", index=False
+    )
+    # From the file, so that whoever judges it gets these very numbers.
+    table = read_predictions(output / "predictions.csv")
     result = {
         "dataset": builder.info.full_name,
         "protocol": config.protocol,
@@ -162,11 +168,34 @@ def judge(run_dir, data_dir=None, flip=False, output=None):
     if flip:
         averaged = predict_split(model, builder, split, config.image_size, flip=True)
         result["flip_averaged"] = headline(evaluate(averaged))
-    output.mkdir(parents=True, exist_ok=True)
-    table.to_csv(output / "predictions.csv", index=False)
+    if any(layer.name == "theta" for layer in model.layers):
+        result["attention"] = attention(model, builder, split, config.image_size)
     (output / "report.json").write_text(json.dumps(result, indent=2) + "\n")
     reports.save_confusion_matrix(result, output / "confusion_matrix.png")
     return result
+
+
+def attention(model, builder, split, size, faces=1024):
+    """How much the spatial transformer's regions differ from the whole face and among faces.
+
+    A transformer can die in training: then every face gets the same region, and nothing but this
+    says so.
+
+    Args:
+        model: a network with a layer `theta`.
+        builder: what `built_dataset` returns.
+        split: TFDS split expression.
+        size: side of the faces, pixels.
+        faces: how many to look at, the first of the split.
+
+    Returns:
+        dict of two lists of six, rows of the 2 x 3 matrix: `mean` of the transforms, and `spread`,
+        their standard deviation.
+    """
+    look = keras.Model(model.input, model.get_layer("theta").output)
+    batches = examples(builder, split, size).take(faces).batch(256)
+    theta = np.concatenate([look.predict_on_batch(batch["image"]) for batch in batches])
+    return {"mean": theta.mean(axis=0).tolist(), "spread": theta.std(axis=0).tolist()}
 
 
 def headline(report):

@@ -57,6 +57,13 @@ def resolve_precision(precision):
     return "mixed_float16" if weakest >= (7, 0) else "float32"
 
 
+def strategy_for_devices():
+    """How this machine trains: each batch shared by all its GPUs, or on its one device."""
+    if len(tf.config.list_physical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
 def class_weights(labels, classes, power):
     """Weight of each face in the loss, so that rare classes count more.
 
@@ -85,6 +92,15 @@ def refuse_used(run_dir):
         )
 
 
+def make_run_dir(config, run_dir, builder):
+    """Make the folder of a run with what is known before it: labels.txt and config.json."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "labels.txt").write_text(
+        "".join(f"{label}\n" for label in builder.info.features["label"].names)
+    )
+    (run_dir / "config.json").write_text(config.to_json())
+
+
 def fit(config, run_dir, data_dir=None, profile=False):
     """Train, keep the best epoch on validation, and judge it on test.
 
@@ -92,7 +108,7 @@ def fit(config, run_dir, data_dir=None, profile=False):
         config: `TrainConfig`.
         run_dir: folder to make; it must not exist or be empty.
         data_dir: where the data sets are built, None for TFDS's own place.
-        profile: record where the time goes, see `monitoring.monitoring`.
+        profile: record where the time goes, see `monitoring.Profile`.
 
     Returns:
         The test report, as from `evaluation.evaluate`.
@@ -107,11 +123,7 @@ def fit(config, run_dir, data_dir=None, profile=False):
     role_splits(name, config.protocol, config.fold)
     builder = built_dataset(config.dataset, config.protocol, data_dir)
     refuse_used(run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "labels.txt").write_text(
-        "".join(f"{label}\n" for label in builder.info.features["label"].names)
-    )
-    (run_dir / "config.json").write_text(config.to_json())
+    make_run_dir(config, run_dir, builder)
     train(config, run_dir, data_dir, profile)
     return judge(run_dir, data_dir)
 
@@ -122,7 +134,7 @@ def resume(run_dir, data_dir=None, profile=False):
     Args:
         run_dir: a folder that `fit` or `fit_folds` made.
         data_dir: where the data sets are built, None for TFDS's own place.
-        profile: as in `fit`; folds are not profiled.
+        profile: as in `fit`.
 
     Returns:
         What `fit` returns, or `fit_folds`, as if the run had never stopped: on a CPU to the last
@@ -130,7 +142,7 @@ def resume(run_dir, data_dir=None, profile=False):
 
     Raises:
         FileNotFoundError: the folder is no run, or the data set is not built.
-        ValueError: its backup is damaged.
+        ValueError: its backup is damaged; or there is nothing that could be profiled.
     """
     run_dir = Path(run_dir)
     if not (run_dir / "config.json").is_file():
@@ -140,6 +152,8 @@ def resume(run_dir, data_dir=None, profile=False):
         )
     config = TrainConfig.from_json(run_dir / "config.json")
     if config.protocol == "subjects" and config.fold is None:
+        if profile:
+            raise ValueError(f"--profile is of one run, and {run_dir} is of all folds.")
         return fit_folds(config, run_dir, data_dir, resumed=True)
     train(config, run_dir, data_dir, profile)
     return judge(run_dir, data_dir)
@@ -157,6 +171,9 @@ def train(config, run_dir, data_dir, profile=False):
 
     Returns:
         Highest validation accuracy of an epoch, that of the kept model.
+
+    Raises:
+        ValueError: the backup is damaged; or there is no epoch left to profile.
     """
     run_dir = Path(run_dir)
     name, _ = parse_dataset(config.dataset)
@@ -176,19 +193,25 @@ def train(config, run_dir, data_dir, profile=False):
     if not on_gpu:
         tf.config.experimental.enable_op_determinism()  # two runs of one seed are alike
     keras.config.set_dtype_policy(resolve_precision(config.precision))
-    network = build_model(config, classes)
-    trainer = compiled_trainer(
-        network,
-        config,
-        steps,
-        # On a CPU, XLA halves the speed of these networks.
-        jit_compile="auto" if on_gpu else False,
-        # Calls cost more than small networks' steps do.
-        steps_per_execution=min(16, steps) if on_gpu else 1,
-    )
     backup = run_dir / "backup.npz"
-    state = restore(backup, trainer) if backup.exists() else {"history": [], "best": (-1.0, 0.0)}
+    strategy = strategy_for_devices()
+    with strategy.scope():
+        network = build_model(config, classes)
+        trainer = compiled_trainer(
+            network,
+            config,
+            steps,
+            # On a CPU, XLA halves the speed of these networks; between GPUs it cannot reduce.
+            jit_compile="auto" if on_gpu and strategy.num_replicas_in_sync == 1 else False,
+            # Calls cost more than small networks' steps do.
+            steps_per_execution=min(16, steps) if on_gpu else 1,
+        )
+        state = {"history": [], "best": (-1.0, 0.0)}
+        if backup.exists():
+            state = restore(backup, trainer)
     done = len(state["history"])
+    if profile and done == config.epochs:
+        raise ValueError(f"--profile records training, and {run_dir} has all its epochs.")
     best = BestModel(network, kept, run_dir / "model.keras", state["best"])
     if done < config.epochs:
         weights = class_weights(faces.labels, classes, config.class_balance)
@@ -205,16 +228,7 @@ def train(config, run_dir, data_dir, profile=False):
                 Throughput(len(faces.images)),
                 AveragedValidation(),
                 best,
-                *monitoring(
-                    config,
-                    run_dir / "logs",
-                    network,
-                    validation,
-                    labels,
-                    first_epoch=done,
-                    steps=steps,
-                    profile=profile,
-                ),
+                *monitoring(config, run_dir / "logs", network, validation, labels, best, profile),
                 Backup(backup, best, state["history"]),
             ],
         )

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from keras_deep_emotion.evaluation import (
+    attention_summary,
     calibration,
     evaluate,
     predictions_table,
@@ -119,3 +120,13 @@ def test_calibration_of_a_class_never_answered_is_null():
     found = calibration(table)
     assert found["error"] == 0
     assert found["per_class"]["b"] == {"faces": 0, "probability": None, "accuracy": None}
+
+
+def test_a_dead_transformer_is_called_one():
+    dead = {"mean": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0], "spread": [0.0] * 6}
+    assert "100% of the width" in attention_summary(dead)
+    assert "the same for every face" in attention_summary(dead)
+    alive = {"mean": [0.8, 0.0, 0.1, 0.0, 0.9, -0.04], "spread": [0.02, 0, 0, 0, 0.01, 0]}
+    text = attention_summary(alive)
+    assert "80% of the width and 90% of the height on average, +5.0% and -2.0% of them" in text
+    assert text.endswith("by up to 0.020 (standard deviation)")

@@ -11,9 +11,11 @@ import keras
 import numpy as np
 import pytest
 
+import keras_deep_emotion.spatial_transformer  # noqa: F401  (layers of the models that are opened)
+
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
-KEPT = {"train": 384, "validation": 70, "test": 70}  # faces; no multiples of a batch but one
+KEPT = {"train": 210, "validation": 60, "test": 60}  # faces; no multiples of a batch
 
 
 def run(code, *arguments):
@@ -77,29 +79,35 @@ def test_trains_without_tensorflow(parts, tmp_path, whole, variant, folder):
     assert result["validation_accuracy"] == max(float(row["val_accuracy"]) for row in history)
 
     model = keras.saving.load_model(tmp_path / folder / "model.keras")
-    for role, key in (("test", "test_accuracy"), ("validation", "validation_accuracy")):
+    for role in ("validation", "test"):
         images = arrays[f"{role}_images"].astype(np.float32)
         answers = model.predict(images, verbose=0)
-        accuracy = np.mean(answers.argmax(1) == arrays[f"{role}_labels"])
-        # A face on the very border of two emotions may fall either way.
-        assert abs(accuracy - result[key]) < 1.5 / KEPT[role]
-    assert f"test {100 * result['test_accuracy']:.2f} %" in done.stdout
-    mirrored = answers + model.predict(images[:, :, ::-1], verbose=0)
-    assert mirrored.shape == (KEPT["validation"], 7)
+        found = {f"{role}_accuracy": answers}
+        if role == "test":
+            found["flip_averaged_test_accuracy"] = answers + model.predict(
+                images[:, :, ::-1], verbose=0
+            )
+        for key, scores in found.items():
+            accuracy = np.mean(scores.argmax(1) == arrays[f"{role}_labels"])
+            # A face on the very border of two emotions may fall either way.
+            assert abs(accuracy - result[key]) < 1.5 / KEPT[role], key
+            assert f"{role.split('_')[0]} {100 * result[key]:.2f} %" in done.stdout
     assert (tmp_path / folder / "labels.txt").read_text().split() == arrays["classes"].tolist()
 
 
-@pytest.mark.parametrize(
-    ("variant", "message"),
-    [
-        ("paperr", "a variant begins with one of best, paper. Received: 'paperr'"),
-        ("best epoch=2", "'epoch' is no setting of a variant"),
-        ("best dataset=ferg", "'dataset' is no setting of a variant"),
-        ("best flip=no", "flip must be true or false"),
-        ("best epochs=0", "epochs must be 1 or more. Received: 0"),
-    ],
-)
-def test_refuses_a_variant_that_is_none(parts, variant, message):
-    paths, _ = parts
-    done = run("import train_gpu; train_gpu.main()", *paths, "--out", "x", "--variant", variant)
-    assert message in done.stderr
+def test_refuses_a_variant_that_is_none():
+    pytest.importorskip("jax")
+    messages = {
+        "paperr": "a variant begins with one of best, paper. Received: 'paperr'",
+        "best epoch=2": "'epoch' is no setting of a variant. Received: 'best epoch=2'",
+        "best dataset=ferg": "'dataset' is no setting of a variant. Received: 'best dataset=ferg'",
+        "best flip=no": "flip must be true or false. Received: 'best flip=no'",
+        "best epochs=0": "epochs must be 1 or more. Received: 0",
+    }
+    code = (
+        "import sys, train_gpu\n"
+        "for variant in sys.argv[1:]:\n"
+        "    try: train_gpu.parse_variant(variant)\n"
+        "    except ValueError as error: print(error)\n"
+    )
+    assert run(code, *messages).stdout.splitlines() == list(messages.values())

@@ -72,8 +72,15 @@ def test_tensorboard_reads_the_logs(run_dir):
 def test_report_is_of_the_predictions_and_these_of_the_model(run_dir, toon_faces_dir):
     report = json.loads((run_dir / "report.json").read_text())
     table = read_predictions(run_dir / "predictions.csv")
+    _, model, _ = open_run(run_dir)
     judged = evaluate(table)
     assert {key: report[key] for key in judged} == judged
+    theta = keras.Model(model.input, model.get_layer("theta").output).predict(
+        read_faces(built_dataset("toon_faces", data_dir=toon_faces_dir), "test", 48).images,
+        verbose=0,
+    )
+    np.testing.assert_allclose(report["attention"]["mean"], theta.mean(0), atol=1e-5)
+    np.testing.assert_allclose(report["attention"]["spread"], theta.std(0), atol=1e-5)
     assert report["faces"] == 504
     assert table["subject"].nunique() == 6
     before = (run_dir / "predictions.csv").read_bytes()
@@ -200,7 +207,7 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(toon_faces_dir, tmp_pat
     root = Path(__file__).parent.parent
     pipes = {"cwd": root, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([*command, *options], **pipes) as process:
-        wait_for((run / "backup.npz").exists, process)
+        wait_for((run / "history.csv").exists, process)
         process.kill()
     assert len(pd.read_csv(run / "history.csv")) < 3
     assert not (run / "report.json").exists()
