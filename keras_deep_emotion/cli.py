@@ -132,7 +132,9 @@ def run_or_weights(command):
     """RUN, or --weights NAME in its place: the command gets the folder of either as `run`."""
 
     @click.argument("run", required=False, type=click.Path(path_type=Path))
-    @click.option("--weights", metavar="NAME", help="Instead of RUN: weights that ship (ferplus).")
+    @click.option(
+        "--weights", metavar="NAME", help="Instead of RUN: weights that come with the package."
+    )
     @functools.wraps(command)
     def with_folder(run, weights, **others):
         if (run is None) == (weights is None):
@@ -584,7 +586,9 @@ def explain(run, window, stride, output, data_dir):
 
 @main.command()
 @click.option("--model", type=click.Path(path_type=Path), help="A run's folder or an export's.")
-@click.option("--weights", metavar="NAME", help="Instead of it: weights that ship (ferplus).")
+@click.option(
+    "--weights", metavar="NAME", help="Instead of it: weights that come with the package."
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line.")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 def predict(model, weights, as_json, images):

@@ -88,7 +88,9 @@ def tune(config, output, trials=20, data_dir=None, serve=None, join=None):
         """Runs a trial by our own training."""
 
         def _populate_initial_space(self):
-            """Nothing: the space is known before."""
+            """Take up what another process of the search left; the space itself is known."""
+            if Path(self.oracle._get_oracle_fname()).exists():
+                self.oracle.reload()
 
         def run_trial(self, trial):
             """Validation accuracy of one choice of settings."""

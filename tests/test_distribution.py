@@ -19,13 +19,17 @@ from keras_deep_emotion.cli import main
 from keras_deep_emotion.runs import open_run
 
 ROOT = Path(__file__).parent.parent
-# Before anything reads the data: few faces, whose last batch of 64 is smaller, and even.
+# Few faces, whose last batch of 64 is smaller, and even.
 FEW = """
 import sys
-from keras_deep_emotion import data
-def few(*arguments, read=data.read_faces):
-    return data.Faces(*(column[:200] for column in read(*arguments)))
-data.read_faces = few
+from keras_deep_emotion import cli
+def load_tensorflow(original=cli.load_tensorflow):
+    original()
+    from keras_deep_emotion import data
+    def few(*arguments, read=data.read_faces):
+        return data.Faces(*(column[:200] for column in read(*arguments)))
+    data.read_faces = few
+cli.load_tensorflow = load_tensorflow
 """
 
 
@@ -79,7 +83,7 @@ def test_two_processes_train_the_model_of_one(toon_faces_dir, tmp_path):
         # Adam would make a step of full size out of the rounding of a gradient that is nearly 0.
         settings = {"--optimizer": "sgd", "--learning-rate": 0.01, "--width": 2, "--epochs": 1}
         return started(
-            "from keras_deep_emotion.cli import main; main()",
+            "cli.main()",
             "fit",
             *(word for pair in settings.items() for word in pair),
             *("--batch-size", 64, "--data-dir", toon_faces_dir),
@@ -103,8 +107,9 @@ def test_two_processes_train_the_model_of_one(toon_faces_dir, tmp_path):
 
 
 def test_devices_share_each_batch(toon_faces_dir, tmp_path):
-    # Each device has its own random draws: without them, two devices do what one does.
+    # Each device draws by itself: without augmentation and dropout, two do what one does.
     code = """
+cli.load_tensorflow()
 import tensorflow as tf
 from keras_deep_emotion import training
 from keras_deep_emotion.config import TrainConfig
@@ -199,7 +204,7 @@ def test_the_command_line_refuses(arguments, message):
 
 
 def test_names_the_extra_where_jax_is_missing():
-    code = "sys.modules['jax'] = None; from keras_deep_emotion.cli import main; main()"
+    code = "sys.modules['jax'] = None; cli.main()"
     arguments = ("--distribute", "host:1", "--processes", "2", "--process", "0")
     process = started(code, "fit", *arguments)
     output = process.communicate()[0]

@@ -2,11 +2,9 @@
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from keras_deep_emotion import runs
 from keras_deep_emotion.config import TrainConfig
@@ -49,39 +47,6 @@ def test_shipped_numbers_come_out_again_on_the_real_faces(name, fer2013_dir, tmp
     assert not (folder / "predictions.csv").exists()
 
 
-def test_weights_ship_and_are_small():
-    assert runs.shipped_weights() == ["ferplus", "ferplus-paper"]
-    files = [path for path in runs.SHIPPED.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 10e6
-    assert {path.name for path in files} == {
-        "config.json",
-        "labels.txt",
-        "model.keras",
-        "report.json",
-        "MODEL_CARD.md",
-    }
-
-
-def test_shipped_weights_predict_and_export_without_training(tmp_path, monkeypatch):
-    from click.testing import CliRunner
-
-    from keras_deep_emotion.cli import main
-
-    monkeypatch.chdir(tmp_path)
-    face = np.random.default_rng(0).integers(0, 256, (48, 48)).astype(np.uint8)
-    Image.fromarray(face).save("face.png")
-    command = ["predict", "--weights", "ferplus", "--json", "face.png"]
-    result = CliRunner().invoke(main, command)
-    assert result.exit_code == 0, result.output
-    answer = json.loads(result.stdout.splitlines()[-1])
-    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    result = CliRunner().invoke(main, ["export", "--weights", "ferplus", "--name", "ferplus"])
-    assert result.exit_code == 0, result.output
-    assert (Path("exports") / "ferplus" / "1" / "saved_model.pb").is_file()
-    both = ["export", "--weights", "ferplus", "runs/one"]
-    assert CliRunner().invoke(main, both).exit_code == 2
-
-
 def test_weights_that_are_not_there_are_named():
-    with pytest.raises(ValueError, match="There are no weights 'x'; there are: ferplus"):
+    with pytest.raises(ValueError, match="There are no weights 'x'; there are: "):
         runs.weights_dir("x")
