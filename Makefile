@@ -17,7 +17,7 @@ CLI := .venv/bin/python cli.py
 # The main job on faces drawn by code: nothing to request, nothing to download.
 quickstart: .venv/installed
 	$(CLI) build-data toon_faces/paper
-	$(CLI) fit --dataset toon_faces --epochs 20 --run-dir $(RUN)
+	$(CLI) fit --dataset toon_faces --epochs 10 --run-dir $(RUN)
 	$(CLI) evaluate $(RUN)
 	$(CLI) explain $(RUN)
 	$(CLI) export $(RUN)

@@ -71,7 +71,7 @@ def main(debug):
     \b
     First steps, without any data of your own:
       python cli.py build-data toon_faces
-      python cli.py fit --dataset toon_faces --epochs 20
+      python cli.py fit --dataset toon_faces --epochs 10
     """
     # Before TensorFlow loads: it logs about its build at every start.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

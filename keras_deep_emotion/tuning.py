@@ -107,7 +107,12 @@ def tune(config, output, trials=20, data_dir=None, serve=None, join=None):
             hyperparameters=search_space(config.network),
             seed=config.seed,
         )
-        Trainer(oracle, directory=str(output), project_name="search").search()
+        tuner = Trainer(oracle, directory=str(output), project_name="search")
+        # KerasTuner saves that a trial is over before it strikes it off those that are running.
+        oracle._retry_queue = [
+            trial for trial in oracle._retry_queue if trial not in oracle.end_order
+        ]
+        tuner.search()
         if join:
             return pd.DataFrame()
     rows = [

@@ -19,15 +19,19 @@ from keras_deep_emotion.cli import main
 from keras_deep_emotion.runs import open_run
 
 ROOT = Path(__file__).parent.parent
-# Few faces, whose last batch of 64 is smaller, and even.
+# Few faces, whose last batch of 64 is smaller, and even. Of noise: in drawn faces whole regions are
+# equal, and rounding decides which pixel of one is the maximum that learns.
 FEW = """
 import sys
 from keras_deep_emotion import cli
 def load_tensorflow(original=cli.load_tensorflow):
     original()
+    import numpy as np
     from keras_deep_emotion import data
     def few(*arguments, read=data.read_faces):
-        return data.Faces(*(column[:200] for column in read(*arguments)))
+        images, targets, labels = (column[:200] for column in read(*arguments))
+        noise = np.random.default_rng(0).uniform(0, 255, images.shape).astype(np.float32)
+        return data.Faces(noise, targets, labels)
     data.read_faces = few
 cli.load_tensorflow = load_tensorflow
 """
@@ -66,7 +70,9 @@ def assert_same_weights(run_dir, other_dir):
     ours, theirs = weights(run_dir), weights(other_dir)
     assert ours.keys() == theirs.keys() and ours
     for name in ours:
-        np.testing.assert_allclose(ours[name], theirs[name], atol=1e-4, rtol=0, err_msg=name)
+        # Batch normalisation's moving variances are sums of squares, above 1: theirs by shares.
+        rtol = 1e-3 if name.endswith("vars/3") else 0
+        np.testing.assert_allclose(ours[name], theirs[name], atol=1e-4, rtol=rtol, err_msg=name)
 
 
 def free_port():
