@@ -17,7 +17,7 @@ CLI := .venv/bin/python cli.py
 # The main job on faces drawn by code: nothing to request, nothing to download.
 quickstart: .venv/installed
 	$(CLI) build-data toon_faces/paper
-	$(CLI) fit --dataset toon_faces --epochs 10 --run-dir $(RUN)
+	$(CLI) fit --dataset toon_faces --recipe paper --epochs 20 --run-dir $(RUN)
 	$(CLI) evaluate $(RUN)
 	$(CLI) explain $(RUN)
 	$(CLI) export $(RUN)
@@ -29,7 +29,7 @@ quickstart: .venv/installed
 	@echo "The model for TensorFlow Serving:   exports/toon_faces"
 	@echo "Next: .venv/bin/python cli.py predict --model $(RUN) YOUR_FACE.png"
 	@echo "      .venv/bin/python cli.py build-data fer2013 --source DIR_OR_ARCHIVE"
-	@echo "      .venv/bin/python cli.py fit --dataset fer2013 --epochs 3"
+	@echo "      .venv/bin/python cli.py fit --dataset fer2013 --recipe paper --epochs 3"
 
 lint: .venv/installed-dev
 	.venv/bin/ruff check .
