@@ -3,8 +3,9 @@
 Keras's fit does not work under TensorFlow's MultiWorkerMirroredStrategy. On JAX all processes run
 one program on one global batch (`keras.distribution.DataParallel`): batch normalisation sees the
 whole batch, augmentation and dropout draw what one machine would draw, and so each step is that
-of one machine but for rounding, which adds up over a training. The faces come from the same tf.data as on one machine, and the
-model that is kept opens under TensorFlow, which judges it, explains and exports.
+of one machine but for rounding, which adds up over a training. The faces come from the same tf.data
+as on one machine, and the model that is kept opens under TensorFlow, which judges it, explains and
+exports.
 
 JAX must be Keras's backend before Keras is imported: set KERAS_BACKEND=jax.
 """
