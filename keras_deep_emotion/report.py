@@ -3,6 +3,8 @@
 Figures are made without pyplot, so that nothing global is touched and no screen is needed.
 """
 
+import textwrap
+
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -75,7 +77,7 @@ def save_reproduction(table, figures, path):
     """
     across = 2
     down = -(-len(figures) // across)
-    text_height = 0.9 + 0.34 * len(table)
+    text_height = 0.7 + 0.22 * len(table)
     figure = Figure(figsize=(13.5, text_height + 6.4 * down), layout="constrained")
     parts = figure.subfigures(
         1 + bool(down), 1, height_ratios=[text_height, 6.4 * down][: 1 + bool(down)], squeeze=False
@@ -83,9 +85,9 @@ def save_reproduction(table, figures, path):
     axes = parts[0, 0].subplots()
     axes.axis("off")
     axes.set_title("The paper's results and ours: accuracy on the test split, percent", loc="left")
-    # A long note goes below its row's width: the page of Markdown has it whole.
+    # As much of a note as there is room for: the page of Markdown has it whole.
     cells = [
-        [str(cell)[:58] + ("..." if len(str(cell)) > 58 else "") for cell in row]
+        [textwrap.shorten(str(cell), 96, placeholder=" ...") for cell in row]
         for row in table.itertuples(index=False)
     ]
     drawn = axes.table(

@@ -109,9 +109,7 @@ def reproduce(
         rows.append(row(dataset, protocol, judged, note))
         if "deduplicated" in report:
             rows.append(row(dataset, "deduplicated", report["deduplicated"], ""))
-        figure = IN_THE_PAPER.get(name, (None, None))[1]
-        title = f"{dataset}, {protocol}" + (f" (the paper's figure {figure})" if figure else "")
-        figures.append((title, judged))
+        figures.append((figure_title(dataset, protocol), judged))
     table = pd.DataFrame(rows, columns=COLUMNS)
     output.mkdir(parents=True, exist_ok=True)
     with written_whole(output / "reproduction.csv") as aside:
@@ -120,6 +118,16 @@ def reproduce(
         aside.write_text(as_markdown(table, recipe, changes))
     reports.save_reproduction(table, figures, output / "reproduction.png")
     return table
+
+
+def figure_title(dataset, protocol):
+    """What a confusion matrix is of, and the paper's figure of the same faces, if there is one."""
+    name, _ = parse_dataset(dataset)
+    figure = IN_THE_PAPER.get(name, (None, None))[1]
+    # The paper's figure 8 is of FER+'s labels (README).
+    same = protocol == "paper" and dataset != "fer2013/original"
+    title = f"{dataset}, protocol {protocol}"
+    return title + (f" (the paper's figure {figure})" if figure and same else "")
 
 
 def available(dataset, protocol, source, data_dir):
@@ -157,6 +165,8 @@ def row(dataset, protocol, judged, note):
     table, _ = IN_THE_PAPER.get(name, (None, None))
     # The paper does not say what people it tested on: its numbers are of its own splits.
     theirs = f"{paper:.2f} (table {table})" if paper and protocol == "paper" else "-"
+    if theirs != "-" and dataset == "fer2013/original":
+        note = f"{note + '; ' if note else ''}the paper's number is of FER+'s labels"
     if judged is None:
         return (dataset, protocol, theirs, "-", "-", "-", note)
     low, high = judged["accuracy_interval"]

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.reproduction import finished_run, parts_of, reproduce
+from keras_deep_emotion.reproduction import figure_title, finished_run, parts_of, reproduce, row
 
 
 def test_every_labelling_and_protocol_is_trained_once():
@@ -17,6 +17,15 @@ def test_every_labelling_and_protocol_is_trained_once():
     ]
     assert parts_of(["fer2013/original"]) == [("fer2013/original", "paper")]
     assert parts_of(["ck_plus"]) == [("ck_plus/peak", "paper"), ("ck_plus/peak", "subjects")]
+
+
+def test_only_the_papers_own_faces_stand_beside_its_figures():
+    assert figure_title("fer2013/ferplus", "paper").endswith("(the paper's figure 8)")
+    assert figure_title("jaffe", "paper").endswith("(the paper's figure 10)")
+    for other in (("fer2013/original", "paper"), ("jaffe", "subjects"), ("ck_plus", "paper")):
+        assert "figure" not in figure_title(*other)
+    assert "of FER+'s labels" in row("fer2013/original", "paper", None, "")[-1]
+    assert row("fer2013/ferplus", "paper", None, "")[-1] == ""
 
 
 def test_what_is_not_at_hand_is_named_as_such(toon_faces_dir, tmp_path):
