@@ -406,6 +406,11 @@ def fit(
         else:
             report = training.fit(config, run_dir, data_dir, profile)
     except KeyboardInterrupt:
+        if distribute is not None:
+            raise click.ClickException(
+                f"Stopped. The best epoch so far lies in {run_dir}: python cli.py evaluate "
+                f"{run_dir}. A run of several machines cannot be resumed."
+            ) from None
         raise click.ClickException(
             "Stopped; what is done up to the last whole epoch is kept. To go on: "
             f"python cli.py fit --resume {run_dir}"
