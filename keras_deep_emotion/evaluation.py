@@ -11,6 +11,8 @@ import pandas as pd
 from sklearn import metrics
 
 COLUMNS = ("name", "subject", "label")
+# Of the six numbers, whose unit is half a face: a tenth of a pixel of 48.
+SAME_FOR_ALL = 0.004
 
 
 def predictions_table(names, subjects, labels, probabilities, classes):
@@ -186,6 +188,6 @@ def attention_summary(attention):
         f"{shift_x / 2:+.1%} and {shift_y / 2:+.1%} of them off the centre; "
     )
     largest = max(attention["spread"])
-    if largest < 0.001:
-        return text + "the same for every face: it has learnt nothing of them"
+    if largest < SAME_FOR_ALL:
+        return text + "the same for every face but for a fraction of a pixel: it looks at none"
     return text + f"its numbers differ among faces by up to {largest:.3f} (standard deviation)"
