@@ -137,8 +137,8 @@ def resume(run_dir, data_dir=None, profile=False):
         profile: as in `fit`.
 
     Returns:
-        What `fit` returns, or `fit_folds`, as if the run had never stopped: on a CPU to the last
-        digit.
+        What `fit` returns, or `fit_folds`, as if the run had never stopped: on a CPU to
+        1e-6.
 
     Raises:
         FileNotFoundError: the folder is no run, or the data set is not built.
