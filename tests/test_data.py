@@ -156,6 +156,18 @@ def test_faces_are_read_with_smoothed_labels_where_nobody_voted(toon_faces_dir):
     np.testing.assert_array_equal(faces.images[0], example["image"])
 
 
+def test_votes_are_the_targets_of_the_real_faces_where_asked_for(fer2013_dir):
+    builder = built_dataset("fer2013/ferplus", data_dir=fer2013_dir)
+    soft = read_faces(builder, "train[:500]", 48, soft_labels=True)
+    hard = read_faces(builder, "train[:500]", 48)
+    np.testing.assert_array_equal(hard.targets, np.eye(7)[hard.labels])
+    np.testing.assert_allclose(soft.targets.sum(axis=1), 1, atol=1e-6)
+    assert (soft.targets.max(axis=1) < 1).mean() > 0.3  # taggers disagree
+    # The label is the most voted: no emotion of its face has a larger share.
+    label_share = soft.targets[range(500), soft.labels]
+    np.testing.assert_allclose(label_share, soft.targets.max(axis=1), atol=1e-6)
+
+
 def test_a_data_set_that_is_not_built_says_how_to(tmp_path):
     with pytest.raises(FileNotFoundError, match="FER-2013 is not built in") as caught:
         built_dataset("fer2013/original", data_dir=tmp_path)

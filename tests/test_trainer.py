@@ -109,3 +109,16 @@ def test_without_averaging_the_weights_stay_as_they_are():
     with averaged_weights(trainer):
         for one, two in zip(before, model.get_weights(), strict=True):
             np.testing.assert_array_equal(one, two)
+
+
+def test_cutout_hides_parts_of_training_faces_only():
+    settings = {"flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.0, "dropout": 0.0}
+    faces = some_faces(8)
+    for cutout, changes in ((0.0, False), (1.0, True)):
+        config = TrainConfig.from_recipe("paper", cutout=cutout, **settings)
+        trainer = compiled_trainer(build_model(config), config, steps_per_epoch=1)
+        still, trained = (
+            keras.ops.convert_to_numpy(trainer(faces, training=training))
+            for training in (False, True)
+        )
+        assert np.allclose(still, trained, atol=1e-5) != changes

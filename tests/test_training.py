@@ -201,6 +201,14 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(toon_faces_dir, tmp_pat
     # All that has a state: two random augmentations, dropout, schedule, decay, averaged weights.
     config = TrainConfig.from_recipe("best", width=4, epochs=3, seed=5, average=3.0, warmup=1.0)
     whole = fit(config, tmp_path / "whole", toon_faces_dir)
+    # What was validated is what is kept: the averaged weights, not those that learn.
+    faces = read_faces(built_dataset("toon_faces", data_dir=toon_faces_dir), "validation", 48)
+    answers = open_run(tmp_path / "whole")[1].predict(faces.images, verbose=0)
+    history = pd.read_csv(tmp_path / "whole" / "history.csv")
+    best = history.sort_values(["val_accuracy", "val_loss"], ascending=[False, True]).iloc[0]
+    loss = -np.log(answers[range(len(answers)), faces.labels]).mean()
+    assert loss == pytest.approx(best["val_loss"], rel=1e-4)
+    assert (answers.argmax(axis=1) == faces.labels).mean() == pytest.approx(best["val_accuracy"])
     options = ["--width", "4", "--epochs", "3", "--seed", "5", "--average", "3", "--warmup", "1"]
     run = tmp_path / "killed"
     command = [sys.executable, "cli.py", "fit", "--run-dir", run, "--data-dir", toon_faces_dir]
