@@ -32,10 +32,11 @@ VARIANTS = {
     "without averaged weights": {"average": 0.0},
     "without dropout": {"dropout": 0.0},
     "rare classes weigh more": {"class_balance": 0.5},
-    "SGD, rate 0.1, in place of Adam": {
-        "optimizer": "sgd",
-        "learning_rate": 0.1,
-        "weight_decay": 0.005,
+    "Adam, rate 0.002, in place of SGD": {
+        "optimizer": "adam",
+        "learning_rate": 0.002,
+        "weight_decay": 0.05,
+        "theta_rate": 0.03,
     },
     "the paper's network": {"network": "paper", "width": 10},
     "ResNet50": {"network": "resnet50"},

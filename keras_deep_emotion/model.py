@@ -120,13 +120,11 @@ def wide_localisation(x):
 
 
 def wide_features(x, config, penalty):
-    """Ours: seven convolutions, (batch, size, size, 1) to (batch, 8 * width).
+    """Ours: eight convolutions, (batch, size, size, 1) to (batch, 8 * width).
 
-    A stage of two convolutions for each halving of the resolution, twice the channels each time;
-    one alone at the full one, where a convolution costs most and sees least.
+    A stage of two convolutions for each resolution, twice the channels each time it is halved.
     """
-    x = normalised_conv(x, config.width, size=5, pool=True)
-    for stage in (2, 4, 8):
+    for stage in (1, 2, 4, 8):
         x = normalised_conv(x, stage * config.width)
         x = normalised_conv(x, stage * config.width, pool=stage < 8)
     x = layers.Dropout(config.dropout)(layers.GlobalAveragePooling2D()(x))

@@ -18,9 +18,10 @@ from keras_deep_emotion.datasets import parse_dataset, role_splits
 from keras_deep_emotion.training import train
 
 # What is searched and where: (lowest, highest) on a logarithmic scale, or the choices.
-LOGARITHMIC = {"learning_rate": (3e-4, 1e-2), "regularization": (1e-6, 1e-2)}
+LEARNING_RATES = {"adam": (3e-4, 1e-2), "sgd": (2e-2, 0.5)}
+REGULARIZATION = (1e-6, 1e-2)
 LINEAR = {"dropout": (0.0, 0.6)}
-WIDTHS = {"wide": [8, 16, 24, 32], "paper": [6, 10, 16, 24], "resnet50": [64]}
+WIDTHS = {"wide": [8, 16, 24, 32, 40], "paper": [6, 10, 16, 24], "resnet50": [64]}
 
 
 def keras_tuner():
@@ -38,18 +39,18 @@ def keras_tuner():
     return library
 
 
-def search_space(network):
+def search_space(config):
     """`keras_tuner.HyperParameters` of the settings that are searched.
 
     Args:
-        network: of `config.NETWORKS`; the widths hang on it.
+        config: `TrainConfig`; the rates hang on its optimiser, the widths on its network.
     """
     space = keras_tuner().HyperParameters()
-    for name, (low, high) in LOGARITHMIC.items():
-        space.Float(name, low, high, sampling="log")
+    space.Float("learning_rate", *LEARNING_RATES[config.optimizer], sampling="log")
+    space.Float("regularization", *REGULARIZATION, sampling="log")
     for name, (low, high) in LINEAR.items():
         space.Float(name, low, high)
-    space.Choice("width", WIDTHS[network])
+    space.Choice("width", WIDTHS[config.network])
     return space
 
 
@@ -104,7 +105,7 @@ def tune(config, output, trials=20, data_dir=None, serve=None, join=None):
         oracle = library.oracles.BayesianOptimizationOracle(
             objective=library.Objective("val_accuracy", "max"),
             max_trials=trials,
-            hyperparameters=search_space(config.network),
+            hyperparameters=search_space(config),
             seed=config.seed,
         )
         tuner = Trainer(oracle, directory=str(output), project_name="search")

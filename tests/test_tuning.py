@@ -66,7 +66,7 @@ def test_a_search_shared_by_two_workers_and_read_again(toon_faces_dir, tmp_path)
 
 
 def test_the_space_holds_what_the_paper_tunes():
-    values = search_space("wide").values
+    values = search_space(TrainConfig()).values
     assert set(values) == {"learning_rate", "regularization", "dropout", "width"}
     assert TrainConfig(**values)  # all within what a run can have
 

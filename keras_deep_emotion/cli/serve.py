@@ -1,0 +1,66 @@
+"""Commands that put a model to use."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from keras_deep_emotion.cli.options import load_tensorflow, run_or_weights
+
+
+@click.command()
+@click.option("--model", type=click.Path(path_type=Path), help="A run's folder or an export's.")
+@click.option(
+    "--weights", metavar="NAME", help="Instead of it: weights that come with the package."
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line.")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+def predict(model, weights, as_json, images):
+    """Name the emotion of each of IMAGES, JPEG or PNG files of cropped faces."""
+    if (model is None) == (weights is None):
+        raise click.UsageError("Name either --model, a run or an export, or --weights NAME.")
+    load_tensorflow()
+    from keras_deep_emotion.predict import load
+    from keras_deep_emotion.runs import weights_dir
+
+    loaded = load(weights_dir(weights) if model is None else model)
+    failed = 0
+    if not as_json:
+        click.echo(f"{'emotion':<12}{'probability':>11}  file")
+    for prediction in loaded.predict_files(images):
+        if prediction.error:
+            failed += 1
+            click.echo(f"{prediction.file}: {prediction.error}.", err=True)
+            continue
+        best = prediction.probabilities.argmax()
+        if as_json:
+            scores = map(float, prediction.probabilities)
+            answer = {
+                "file": str(prediction.file),
+                "emotion": loaded.labels[best],
+                "probabilities": dict(zip(loaded.labels, scores, strict=True)),
+            }
+            click.echo(json.dumps(answer))
+        else:
+            share = prediction.probabilities[best]
+            click.echo(f"{loaded.labels[best]:<12}{share:>11.1%}  {prediction.file}")
+    if failed:
+        sys.exit(1)
+
+
+@click.command()
+@run_or_weights
+@click.option("--name", help="Name to clients.  [default: the data set's]")
+@click.option(
+    "--exports",
+    default="exports",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of all exports.",
+)
+def export(run, name, exports):
+    """Write RUN's model as the next version for TensorFlow Serving, verified before it appears."""
+    from keras_deep_emotion.export import export_run
+
+    click.echo(f"exported, opened by the C loader and compared: {export_run(run, name, exports)}")
