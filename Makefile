@@ -23,7 +23,7 @@ quickstart: .venv/installed
 	$(CLI) export $(RUN)
 	@echo
 	@echo "The run, its numbers and pictures:  $(RUN)"
-	@echo "  confusion matrix:                 $(RUN)/confusion_matrix.png"
+	@echo "  all on one page:                  $(RUN)/report.html"
 	@echo "  where the model looks:            $(RUN)/saliency.png"
 	@echo "  training curves:                  .venv/bin/tensorboard --logdir runs"
 	@echo "The model for TensorFlow Serving:   exports/toon_faces"

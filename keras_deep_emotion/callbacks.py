@@ -11,16 +11,8 @@ import keras
 import numpy as np
 import pandas as pd
 
+from keras_deep_emotion.files import written_whole
 from keras_deep_emotion.trainer import averaged_weights
-
-
-@contextlib.contextmanager
-def written_whole(path):
-    """Give a path beside `path` to write to, and rename it: a reader never sees half a file."""
-    path = Path(path)
-    aside = path.with_name(f"partial.{path.name}")
-    yield aside
-    os.replace(aside, path)
 
 
 class Throughput(keras.callbacks.Callback):

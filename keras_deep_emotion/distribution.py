@@ -27,7 +27,7 @@ import keras
 import pandas as pd
 import tensorflow as tf
 
-from keras_deep_emotion.callbacks import Throughput, written_whole
+from keras_deep_emotion.callbacks import Throughput
 from keras_deep_emotion.data import (
     built_dataset,
     read_faces,
@@ -35,6 +35,7 @@ from keras_deep_emotion.data import (
     validation_batches,
 )
 from keras_deep_emotion.datasets import parse_dataset, role_splits
+from keras_deep_emotion.files import written_whole
 from keras_deep_emotion.model import build_model
 from keras_deep_emotion.trainer import compiled_trainer
 from keras_deep_emotion.training import class_weights, make_run_dir, refuse_used

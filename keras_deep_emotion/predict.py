@@ -29,11 +29,19 @@ class Model:
 
     Attributes:
         labels: names of the classes, in the order of the probabilities.
+        size: side of the faces, pixels.
+        classify: graph code from (batch, size, size, 1) float32 tensors of grey levels 0..255 to
+            (batch, classes) probabilities.
+        predict_bytes: a list of JPEG or PNG files to the same.
+        keras: the `keras.Model`, or None of an export, which has no layers to look at.
     """
 
-    def __init__(self, labels, predict_bytes):
+    def __init__(self, labels, size, classify, predict_bytes, keras=None):
         self.labels = labels
+        self.size = size
+        self.classify = classify
         self.predict_bytes = predict_bytes
+        self.keras = keras
 
     def predict_files(self, files, batch_size=64):
         """Predict image files of cropped faces.
@@ -117,7 +125,10 @@ def load_run(path):
         faces = [prepare(decode(content), config.image_size) for content in contents]
         return model.predict_on_batch(tf.stack(faces))
 
-    return Model(labels, predict_bytes)
+    def classify(faces):
+        return model(faces, training=False)
+
+    return Model(labels, config.image_size, classify, predict_bytes, model)
 
 
 def load_export(path):
@@ -129,4 +140,9 @@ def load_export(path):
         signature = saved.signatures["predict_bytes"]
         return signature(image_bytes=tf.constant(contents))["probabilities"].numpy()
 
-    return Model((Path(path) / "assets" / "labels.txt").read_text().split(), predict_bytes)
+    def classify(faces):
+        return saved.signatures["serving_default"](image=faces)["probabilities"]
+
+    labels = (Path(path) / "assets" / "labels.txt").read_text().split()
+    _, inputs = saved.signatures["serving_default"].structured_input_signature
+    return Model(labels, inputs["image"].shape[1], classify, predict_bytes)

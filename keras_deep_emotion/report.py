@@ -4,16 +4,21 @@ Figures are made without pyplot, so that nothing global is touched and no screen
 """
 
 import textwrap
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from keras_deep_emotion.evaluation import wilson_interval
 
 # Colour-blind safe and even in print: dark is much (matplotlib's own `cividis`, `magma`).
 COUNTS = "Blues"
 HEAT = "magma"
+CURVE = "#0072b2"  # blue of Okabe and Ito's colour-blind safe palette
 
 
 def save_confusion_matrix(report, path):
@@ -67,6 +72,73 @@ def draw_confusion_matrix(axes, report, title):
     )
 
 
+def save_reliability(report, path):
+    """Write the picture of `reliability_figure`, a PNG.
+
+    Args:
+        report: what `runs.judge` returns.
+        path: PNG to write.
+    """
+    figure = reliability_figure(report, f"{report['dataset']}, {report['split']}")
+    figure.savefig(path, dpi=150)
+
+
+def reliability_figure(report, title=""):
+    """Draw a reliability curve (Guo et al., 2017): whether answers are right as often as sure.
+
+    Above, for each bin of the answers' probabilities, the share that are right with its 95 %
+    interval (Wilson), at their mean probability; a calibrated model lies on the diagonal. Below,
+    how many faces each bin holds.
+
+    Args:
+        report: what `evaluation.evaluate` returns.
+        title: of what; the calibration error and the number of faces are added to it.
+
+    Returns:
+        The figure.
+    """
+    calibration = report["calibration"]
+    bins = calibration["bins"]
+    sure = np.array([one["probability"] for one in bins])
+    right = np.array([one["accuracy"] for one in bins])
+    faces = np.array([one["faces"] for one in bins])
+    bounds = [
+        wilson_interval(round(share * count), count)
+        for share, count in zip(right.tolist(), faces.tolist(), strict=True)
+    ]
+    figure = Figure(figsize=(6.4, 6.4), layout="constrained")
+    curve, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
+    diagonal = "as sure as right (below: too sure; above: not sure enough)"
+    curve.plot([0, 1], [0, 1], color="0.5", linestyle="--", label=diagonal)
+    # An interval holds its share, but for the last digits of a float.
+    spread = np.abs(np.array(bounds).T - right)
+    curve.errorbar(
+        sure, right, spread, color=CURVE, marker="o", markersize=5, linewidth=1.5,
+        elinewidth=1, capsize=3, label="this model, with 95 % intervals",
+    )  # fmt: skip
+    curve.set_ylim(-0.02, 1.02)
+    curve.set_ylabel("share of answers that are right")
+    # Beside the curve, for its intervals may reach anywhere.
+    figure.legend(loc="outside lower center", frameon=False, fontsize=9)
+    curve.set_title(
+        f"{title}\ncalibration error (ECE) {calibration['error']:.3f}, "
+        f"{report['faces']:,} faces".strip(),
+        fontsize=10,
+    )
+    low = np.array([one["low"] for one in bins])
+    high = np.array([one["high"] for one in bins])
+    bars = counts.bar(low, faces, high - low, align="edge", color="0.75", edgecolor="white")
+    counts.bar_label(bars, [f"{count:,}" for count in faces], fontsize=7, padding=1)
+    counts.set_ylim(0, 1.2 * faces.max())  # room for the numbers
+    counts.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    counts.set_ylabel("faces")
+    counts.set_xlabel("probability that the model gives its answer")
+    for axes in (curve, counts):
+        axes.set_xlim(-0.02, 1.02)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def save_reproduction(table, figures, path):
     """Draw a table of results and the confusion matrices that belong to it.
 
@@ -105,16 +177,11 @@ def save_reproduction(table, figures, path):
     figure.savefig(path, dpi=110)
 
 
-def save_saliency(faces, saliency, decisive, truths, answers, path):
-    """Write the picture of `saliency_figure`, a PNG."""
-    saliency_figure(faces, saliency, decisive, truths, answers).savefig(path, dpi=120)
-
-
-def saliency_figure(faces, saliency, decisive, truths, answers):
+def saliency_figure(faces, saliency, decisive, truths, answers, effect=None):
     """Draw faces with where the model looks, like the paper's figure 12: one row a face.
 
     Columns: the face; the probability lost when a region is hidden, laid over it; the regions
-    whose hiding changes the answer, the rest darkened.
+    whose hiding changes the answer (makes it wrong, where the truth is known), the rest darkened.
 
     Args:
         faces: (count, height, width, 1) grey levels 0..255.
@@ -122,19 +189,22 @@ def saliency_figure(faces, saliency, decisive, truths, answers):
         decisive: (count, height, width) bool.
         truths: (count,) names of the true classes, or None for each unknown.
         answers: (count,) text, what the model says of each.
+        effect: what hiding the regions of the last column does, for its title; None for the
+            answer becoming wrong where truths are known, else for its changing.
 
     Returns:
         The figure.
     """
     count = len(faces)
     saliency = np.nan_to_num(saliency)  # of a network that has diverged, nothing is lost
-    figure = Figure(figsize=(6.0, 0.9 + 1.75 * count), layout="constrained")
+    figure = Figure(figsize=(6.0, 0.9 + 1.95 * count), layout="constrained")
     grid = figure.subplots(count, 3, squeeze=False)
-    grid[0, 0].set_title("face", fontsize=10)
-    grid[0, 1].set_title("probability lost\nwhen hidden", fontsize=10)
-    grid[0, 2].set_title("hiding it changes\nthe answer", fontsize=10)
-    # One scale for all, so that a face on which nothing matters looks like one.
-    top = max(float(np.max(saliency)), 0.05)
+    known = "makes\nthe answer wrong" if truths[0] is not None else "changes\nthe answer"
+    effect = effect or known
+    for axes, title in zip(
+        grid[0], ("face", "probability lost\nwhen hidden", f"hiding it {effect}"), strict=True
+    ):
+        axes.set_title(title, fontsize=10)
     for row in range(count):
         plain, heat, mask = grid[row]
         face = np.asarray(faces[row])[..., 0]
@@ -142,18 +212,95 @@ def saliency_figure(faces, saliency, decisive, truths, answers):
             axes.imshow(face, cmap="gray", vmin=0, vmax=255)
             axes.set_xticks([])
             axes.set_yticks([])
+        # Each face has its own scale, or all but the least sure answers would look like nothing;
+        # the figure below says how much the scale is.
+        top = max(float(saliency[row].max()), 1e-6)
         # The more a region matters, the less it is seen through: the rest stays a face.
         strength = np.clip(saliency[row] / top, 0, 1)
         heat.imshow(saliency[row], cmap=HEAT, vmin=0, vmax=top, alpha=0.75 * strength)
+        heat.set_xlabel(f"at most {100 * top:.2g} points", fontsize=8)
         dark = np.zeros((*face.shape, 4))
         dark[..., 3] = np.where(decisive[row], 0.0, 0.8)
         mask.imshow(dark)
+        share = float(np.mean(decisive[row]))
+        mask.set_xlabel(
+            {0.0: "nowhere", 1.0: "everywhere"}.get(share, f"{share:.0%} of the face"), fontsize=8
+        )
         label = answers[row] if truths[row] is None else f"{truths[row]}\n→ {answers[row]}"
         plain.set_ylabel(label, fontsize=9)
     # Its own solid colours: the last map's would be as transparent as that map.
-    scale = ScalarMappable(Normalize(0, top), HEAT)
-    figure.colorbar(scale, ax=grid[-1, 1], location="bottom", fraction=0.06, pad=0.04)
+    scale = ScalarMappable(Normalize(0, 1), HEAT)
+    bar = figure.colorbar(scale, ax=grid, location="bottom", shrink=0.3, aspect=12, pad=0.01)
+    bar.set_ticks([0, 1], labels=["none", "the face's most"])
+    bar.ax.tick_params(labelsize=8)
     return figure
+
+
+class OccludedFace(NamedTuple):
+    """A face and what hiding regions of it does: a row of `occlusions_figure`.
+
+    Attributes:
+        face: (height, width) grey levels 0..255.
+        truth: name of the true class, or None.
+        answer: what the model says of the whole face.
+        occluded: (count, height, width), the face with one region hidden in each.
+        answers: (count,) what the model says of those.
+        lost: (count,) the probability that the watched class loses, -1..1.
+    """
+
+    face: np.ndarray
+    truth: str | None
+    answer: str
+    occluded: np.ndarray
+    answers: list
+    lost: list
+
+
+def occlusions_figure(rows):
+    """Draw faces with their most telling occlusions, like the paper's figure 11.
+
+    Args:
+        rows: list of `OccludedFace`.
+
+    Returns:
+        The figure: one row a face, the whole face first; where hiding a region changes the answer,
+        the new one stands below in bold, with a frame.
+    """
+    across = 1 + max(len(row.answers) for row in rows)
+    figure = Figure(figsize=(1.12 * across + 0.5, 1.55 * len(rows) + 0.3), layout="constrained")
+    grid = figure.subplots(len(rows), across, squeeze=False)
+    for places, row in zip(grid, rows, strict=True):
+        for axes in places:
+            axes.set_xticks([])
+            axes.set_yticks([])
+        for axes in places[1 + len(row.answers) :]:
+            axes.axis("off")
+        places[0].imshow(row.face, cmap="gray", vmin=0, vmax=255)
+        places[0].set_ylabel(row.truth or "", fontsize=9)
+        places[0].set_xlabel(row.answer, fontsize=8)
+        for axes, face, answer, lost in zip(
+            places[1:], row.occluded, row.answers, row.lost, strict=False
+        ):
+            axes.imshow(face, cmap="gray", vmin=0, vmax=255)
+            changed = answer != row.answer
+            axes.set_xlabel(
+                f"{answer}\n{points(lost)}",
+                fontsize=8,
+                fontweight="bold" if changed else "normal",
+            )
+            for spine in axes.spines.values():
+                spine.set_color("tab:orange" if changed else "0.7")
+                spine.set_linewidth(2.5 if changed else 0.8)
+    grid[0, 0].set_title("whole face", fontsize=9)
+    title = grid[0, 1].set_title("regions hidden, the most telling first", fontsize=9, loc="left")
+    title.set_in_layout(False)  # it runs over its column's edge
+    return figure
+
+
+def points(lost):
+    """A probability lost, in whole percentage points, as text."""
+    rounded = round(100 * lost)
+    return f"{-rounded:+d} points".replace("-", "\N{MINUS SIGN}") if rounded else "unchanged"
 
 
 def attended_corners(theta, size):

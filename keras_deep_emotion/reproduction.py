@@ -11,10 +11,10 @@ import pandas as pd
 
 from keras_deep_emotion import report as reports
 from keras_deep_emotion.building import build
-from keras_deep_emotion.callbacks import written_whole
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import built_dataset
 from keras_deep_emotion.datasets import DATASETS, parse_dataset, tfds_config
+from keras_deep_emotion.files import written_whole
 from keras_deep_emotion.training import fit, fit_folds, resume
 
 # Data set to the paper's table of its accuracy and figure of its confusion matrix.

@@ -1,7 +1,7 @@
 """The run folder: what `fit` leaves and every later command takes.
 
 `config.json` (settings), `labels.txt`, `model.keras` (best on validation), `history.csv`, `logs/`
-(TensorBoard), `predictions.csv` (test), `report.json` and figures.
+(TensorBoard), `predictions.csv` (test), `report.json`, figures, `versions.json`, `report.html`.
 """
 
 import json
@@ -11,15 +11,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 import keras_deep_emotion.spatial_transformer  # noqa: F401  (layers of the models that are opened)
 from keras_deep_emotion import report as reports
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import built_dataset, examples
 from keras_deep_emotion.datasets import DATASETS, parse_dataset, role_splits
-from keras_deep_emotion.evaluation import evaluate, predictions_table, read_predictions
-from keras_deep_emotion.saliency import occlusion_saliency, window_starts
+from keras_deep_emotion.evaluation import evaluate, mcnemar, predictions_table, read_predictions
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -112,19 +110,20 @@ def open_run(run_dir):
     return config, model, (run_dir / "labels.txt").read_text().split()
 
 
-def judged_split(config, data_dir=None):
+def judged_split(config, data_dir=None, role="test"):
     """Where the faces lie that a run is judged on.
 
     Args:
         config: `TrainConfig`.
         data_dir: where the data sets are built, None for TFDS's own place.
+        role: "test", or another part of the run's protocol: "train", "validation".
 
     Returns:
         (builder, TFDS split expression).
     """
     name, _ = parse_dataset(config.dataset)
     builder = built_dataset(config.dataset, config.protocol, data_dir)
-    return builder, role_splits(name, config.protocol, config.fold)["test"]
+    return builder, role_splits(name, config.protocol, config.fold)[role]
 
 
 def judge(run_dir, data_dir=None, flip=False, output=None):
@@ -138,9 +137,9 @@ def judge(run_dir, data_dir=None, flip=False, output=None):
 
     Returns:
         The report that is written: that of `evaluation.evaluate` with what was tested; where the
-        data set has a deduplicated test split, `deduplicated` is its accuracy, interval and faces;
-        `flip_averaged` is the same of the average, if asked for; with a transformer, `attention`
-        is what `attention` returns.
+        data set has a deduplicated test split, `deduplicated` is what `evaluate` says of that
+        part; `flip_averaged` is the accuracy, interval and faces of the average, if asked for;
+        with a transformer, `attention` is what `attention` returns.
     """
     output = Path(output or run_dir)
     config, model, _ = open_run(run_dir)
@@ -164,7 +163,7 @@ def judge(run_dir, data_dir=None, flip=False, output=None):
             example["name"].decode()
             for example in builder.as_dataset(split=unique).as_numpy_iterator()
         ]
-        result["deduplicated"] = headline(evaluate(table[table["name"].isin(names)]))
+        result["deduplicated"] = evaluate(table[table["name"].isin(names)])
     if flip:
         averaged = predict_split(model, builder, split, config.image_size, flip=True)
         result["flip_averaged"] = headline(evaluate(averaged))
@@ -172,6 +171,53 @@ def judge(run_dir, data_dir=None, flip=False, output=None):
         result["attention"] = attention(model, builder, split, config.image_size)
     (output / "report.json").write_text(json.dumps(result, indent=2) + "\n")
     reports.save_confusion_matrix(result, output / "confusion_matrix.png")
+    reports.save_reliability(result, output / "reliability.png")
+    return result
+
+
+def judged_predictions(folder):
+    """The predictions that `judge` left in a folder.
+
+    Args:
+        folder: a run's, or what `judge` was given as output.
+
+    Returns:
+        DataFrame as from `evaluation.predictions_table`.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: they are damaged.
+    """
+    path = Path(folder) / "predictions.csv"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} is not a finished run: it has no predictions.csv. "
+            "Name a folder that `python cli.py fit` or `evaluate --output` made."
+        )
+    return read_predictions(path)
+
+
+def compare(folder, other):
+    """Compare the predictions in two folders; write against.json into the first.
+
+    Args:
+        folder: where `judge` left its files.
+        other: the same of another run, on the same faces.
+
+    Returns:
+        dict that is written: `first` and `second`, the folders, and what `evaluation.mcnemar` says.
+
+    Raises:
+        FileNotFoundError: a folder holds no predictions.
+        ValueError: they are damaged, or of other faces or labels.
+    """
+    tables = judged_predictions(folder), judged_predictions(other)
+    try:
+        found = mcnemar(*tables)
+    except ValueError as error:
+        raise ValueError(f"{folder} and {other} cannot be compared. {error}") from error
+    result = {"first": str(folder), "second": str(other), **found}
+    (Path(folder) / "against.json").write_text(json.dumps(result, indent=2) + "\n")
     return result
 
 
@@ -201,55 +247,3 @@ def attention(model, builder, split, size, faces=1024):
 def headline(report):
     """The numbers of a report that fit in a line."""
     return {key: report[key] for key in ("faces", "correct", "accuracy", "accuracy_interval")}
-
-
-def explain(run_dir, window=8, stride=2, data_dir=None, output=None):
-    """Draw where a run's model looks, on the first test face of each emotion.
-
-    Args:
-        run_dir: a folder that `fit` made.
-        window: side of the hidden square, pixels.
-        stride: step between squares, pixels, at most the window.
-        data_dir: where the data sets are built, None for TFDS's own place.
-        output: folder for the files, made if it is not there; None for the run's own.
-
-    Returns:
-        Path of the picture; the maps lie beside it as saliency.npz.
-
-    Raises:
-        ValueError: window or stride does not fit the faces.
-    """
-    output = Path(output or run_dir)
-    config, model, labels = open_run(run_dir)
-    builder, split = judged_split(config, data_dir)
-    window_starts(config.image_size, window, stride)  # refuse before the data are read
-    first = {}
-    for example in examples(builder, split, config.image_size):
-        first.setdefault(int(example["label"]), example)
-        if len(first) == len(labels):
-            break
-    chosen = [first[label] for label in sorted(first)]
-    images = tf.stack([example["image"] for example in chosen])
-    result = tf.function(occlusion_saliency, autograph=False)(
-        lambda faces: model(faces, training=False), images, window=window, stride=stride
-    )
-    output.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        output / "saliency.npz",
-        name=[example["name"].numpy().decode() for example in chosen],
-        label=[int(example["label"]) for example in chosen],
-        class_id=result.class_id,
-        probabilities=result.probabilities,
-        saliency=result.saliency,
-        decisive=result.decisive,
-    )
-    picture = output / "saliency.png"
-    reports.save_saliency(
-        images.numpy(),
-        result.saliency.numpy(),
-        result.decisive.numpy(),
-        [labels[int(example["label"])] for example in chosen],
-        [labels[i] for i in result.class_id.numpy()],
-        picture,
-    )
-    return picture

@@ -8,6 +8,25 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+FILLINGS = ("zero", "mean", "blur")
+
+
+class Occlusions(NamedTuple):
+    """What hiding each window did, before it is gathered into a map.
+
+    Attributes:
+        probabilities: (batch, classes) float32, of the whole faces.
+        class_id: (batch,) int64, the class that was watched.
+        lost: (batch, rows, columns) float32 in [-1, 1]: the probability that the watched class
+            loses; rows and columns of windows, whose first pixels `window_starts` gives.
+        answer: (batch, rows, columns) int64, the class answered with the window hidden.
+    """
+
+    probabilities: tf.Tensor
+    class_id: tf.Tensor
+    lost: tf.Tensor
+    answer: tf.Tensor
+
 
 class Saliency(NamedTuple):
     """What hiding regions did.
@@ -53,37 +72,69 @@ def window_starts(side, window, stride):
     return starts
 
 
-def occlusion_saliency(predict, images, class_id=None, window=8, stride=2, chunk=256):
-    """Hide each window of each image and gather what the prediction loses. Graph code.
+def filled(images, filling, window):
+    """What hidden pixels become, for whole images.
 
     Args:
-        predict: maps (n, height, width, channels) float32 to (n, classes) probabilities.
+        images: (batch, height, width, channels) float32, grey levels 0..255; static but for batch.
+        filling: "zero" is grey level 0, black, as in the paper; "mean" each image's mean, by
+            channel; "blur" the image blurred by a Gaussian whose standard deviation is half the
+            window, so that what is smaller than the window is gone.
+        window: side of the hidden square, pixels.
+
+    Returns:
+        Tensor of the images' shape.
+
+    Raises:
+        ValueError: there is no such filling.
+    """
+    if filling == "zero":
+        return tf.zeros_like(images)
+    if filling == "mean":
+        return tf.zeros_like(images) + tf.reduce_mean(images, axis=(1, 2), keepdims=True)
+    if filling != "blur":
+        raise ValueError(f"filling must be one of {', '.join(FILLINGS)}. Received: {filling}")
+
+    def kernel(side):
+        """(side, side): how much of each pixel along a side goes into each; rows sum to 1."""
+        place = tf.range(side, dtype=tf.float32)
+        return tf.nn.softmax(-(((place[:, None] - place) / (window / 2)) ** 2) / 2, axis=1)
+
+    height, width = images.shape[1:3]
+    return tf.einsum("yY,xX,bYXc->byxc", kernel(height), kernel(width), images)
+
+
+def occlude(predict, images, class_id=None, window=8, stride=2, filling="zero", chunk=256):
+    """Hide each window of each image and predict again. Graph code.
+
+    Args:
+        predict: maps (n, height, width, channels) float32 to (n, classes) probabilities: any
+            model, whatever it was made with.
         images: (batch, height, width, channels) float32 tensor, grey levels 0..255; height and
             width static.
         class_id: (batch,) integers, the class to watch (the true one, say), or None for the one
             that the model answers.
-        window: side of the hidden square, pixels; it is filled with 0 as in the paper.
+        window: side of the hidden square, pixels.
         stride: step between windows, pixels.
+        filling: what hidden pixels become, see `filled`.
         chunk: how many (image, window) pairs are predicted at once; bounds the memory whatever
             the batch.
 
     Returns:
-        `Saliency`.
+        `Occlusions`.
 
     Raises:
-        ValueError: window or stride does not fit the images.
+        ValueError: window or stride does not fit the images, or there is no such filling.
     """
     height, width = images.shape[1:3]
-    tops = tf.constant(window_starts(height, window, stride))
-    lefts = tf.constant(window_starts(width, window, stride))
-    rows, columns = tops.shape[0], lefts.shape[0]
-    # Which pixels each row (column) of windows covers, computed: as constants they bloat an export.
-    covers_y = (tops[:, None] <= tf.range(height)) & (tf.range(height) < tops[:, None] + window)
-    covers_x = (lefts[:, None] <= tf.range(width)) & (tf.range(width) < lefts[:, None] + window)
+    # Computed, not constants: masks in the graph bloat an export.
+    covers_y = coverage(height, window, stride)
+    covers_x = coverage(width, window, stride)
+    rows, columns = covers_y.shape[0], covers_x.shape[0]
+    substitute = filled(images, filling, window)
 
     probabilities = tf.cast(predict(images), tf.float32)
-    answer = tf.argmax(probabilities, axis=1)
-    watched = answer if class_id is None else tf.cast(class_id, tf.int64)
+    watched = tf.argmax(probabilities, axis=1) if class_id is None else tf.cast(class_id, tf.int64)
     whole = tf.gather(probabilities, watched, batch_dims=1)
 
     pairs = tf.shape(images)[0] * rows * columns
@@ -94,37 +145,91 @@ def occlusion_saliency(predict, images, class_id=None, window=8, stride=2, chunk
         pair = tf.minimum(number * chunk + tf.range(chunk), pairs - 1)
         image, place = pair // (rows * columns), pair % (rows * columns)
         hidden = (
-            tf.gather(covers_y, place // columns)[:, :, None]
-            & tf.gather(covers_x, place % columns)[:, None, :]
+            tf.gather(covers_y, place // columns)[:, :, None, None]
+            & tf.gather(covers_x, place % columns)[:, None, :, None]
         )
-        occluded = tf.where(hidden[..., None], 0.0, tf.gather(images, image))
-        scores = tf.cast(predict(occluded), tf.float32)
+        black = filling == "zero"  # nothing to gather
+        instead = 0.0 if black else tf.gather(substitute, image)
+        scores = tf.cast(predict(tf.where(hidden, instead, tf.gather(images, image))), tf.float32)
         target = tf.gather(watched, image)
         lost = tf.gather(whole, image) - tf.gather(scores, target, batch_dims=1)
-        return lost, tf.argmax(scores, axis=1) != target
+        return lost, tf.argmax(scores, axis=1)
 
-    lost, changed = tf.map_fn(
+    lost, answer = tf.map_fn(
         hide_and_predict,
         tf.range(chunks),
         parallel_iterations=1,  # more would multiply the memory that `chunk` bounds
         fn_output_signature=(
             tf.TensorSpec((chunk,), tf.float32),
-            tf.TensorSpec((chunk,), tf.bool),
+            tf.TensorSpec((chunk,), tf.int64),
         ),
     )
 
+    def by_place(values):
+        return tf.reshape(tf.reshape(values, (-1,))[:pairs], (-1, rows, columns))
+
+    return Occlusions(probabilities, watched, by_place(lost), by_place(answer))
+
+
+def coverage(side, window, stride):
+    """Which pixels along a side each window covers: (windows, side) bool.
+
+    Raises:
+        ValueError: window or stride does not fit the side.
+    """
+    starts = tf.constant(window_starts(side, window, stride))[:, None]
+    pixel = tf.range(side)
+    return (starts <= pixel) & (pixel < starts + window)
+
+
+def occlusion_saliency(
+    predict, images, class_id=None, window=8, stride=2, filling="zero", chunk=256
+):
+    """Hide each window of each image and gather what the prediction loses. Graph code.
+
+    Args:
+        predict: maps (n, height, width, channels) float32 to (n, classes) probabilities.
+        images: (batch, height, width, channels) float32 tensor, grey levels 0..255; height and
+            width static.
+        class_id: (batch,) integers, the class to watch, or None for the one that is answered.
+        window: side of the hidden square, pixels.
+        stride: step between windows, pixels, at most the window.
+        filling: what hidden pixels become, see `filled`.
+        chunk: how many (image, window) pairs are predicted at once.
+
+    Returns:
+        `Saliency`.
+
+    Raises:
+        ValueError: as `occlude`.
+    """
+    found = occlude(predict, images, class_id, window, stride, filling, chunk)
+    return gather_windows(found, images.shape[1:3], window, stride)
+
+
+def gather_windows(found, size, window, stride):
+    """Gather what each window did into maps of pixels.
+
+    Args:
+        found: `Occlusions`.
+        size: (height, width) of the images.
+        window: side of the hidden square, pixels.
+        stride: step between windows, pixels, at most the window.
+
+    Returns:
+        `Saliency`.
+    """
+    covers_y = tf.cast(coverage(size[0], window, stride), tf.float32)
+    covers_x = tf.cast(coverage(size[1], window, stride), tf.float32)
+
     def spread(values):
         """Sum over the windows that cover each pixel: (batch, height, width)."""
-        grid = tf.reshape(tf.reshape(values, (-1,))[:pairs], (-1, rows, columns))
-        return tf.einsum("brc,ry,cx->byx", grid, as_float(covers_y), as_float(covers_x))
+        return tf.einsum("brc,ry,cx->byx", tf.cast(values, tf.float32), covers_y, covers_x)
 
-    def as_float(values):
-        return tf.cast(values, tf.float32)
-
-    coverage = tf.einsum("ry,cx->yx", as_float(covers_y), as_float(covers_x))
+    changed = found.answer != found.class_id[:, None, None]
     return Saliency(
-        probabilities=probabilities,
-        class_id=watched,
-        saliency=spread(lost) / coverage,
-        decisive=spread(as_float(changed)) > 0.5,
+        probabilities=found.probabilities,
+        class_id=found.class_id,
+        saliency=spread(found.lost) / tf.einsum("ry,cx->yx", covers_y, covers_x),
+        decisive=spread(changed) > 0.5,
     )

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import os
+import platform
 import sys
 from pathlib import Path
 
@@ -11,13 +13,13 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from keras_deep_emotion import __version__
 from keras_deep_emotion.callbacks import (
     AveragedValidation,
     Backup,
     BestModel,
     Throughput,
     restore,
-    written_whole,
 )
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import (
@@ -28,8 +30,11 @@ from keras_deep_emotion.data import (
 )
 from keras_deep_emotion.datasets import DATASETS, parse_dataset, role_splits
 from keras_deep_emotion.evaluation import evaluate, read_predictions
+from keras_deep_emotion.explanation import explain_run
+from keras_deep_emotion.files import written_whole
 from keras_deep_emotion.model import build_model
 from keras_deep_emotion.monitoring import monitoring
+from keras_deep_emotion.page import write_page
 from keras_deep_emotion.runs import judge
 from keras_deep_emotion.trainer import compiled_trainer
 
@@ -93,12 +98,41 @@ def refuse_used(run_dir):
 
 
 def make_run_dir(config, run_dir, builder):
-    """Make the folder of a run with what is known before it: labels.txt and config.json."""
+    """Make the folder of a run with what is known before it.
+
+    labels.txt, config.json and versions.json: what it is trained with, which a later reader's
+    machine cannot tell.
+    """
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "labels.txt").write_text(
         "".join(f"{label}\n" for label in builder.info.features["label"].names)
     )
+    versions = {
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "keras_deep_emotion": __version__,
+        "machine": machine(),
+    }
+    (run_dir / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
     (run_dir / "config.json").write_text(config.to_json())
+
+
+def machine():
+    """System, processor and GPUs of this machine in one line."""
+    processor = platform.processor() or platform.machine()
+    try:  # Linux leaves the name here and nowhere else
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        processor = names[0] if names else processor
+    except OSError:
+        pass
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    cores = f"{os.cpu_count()} cores"
+    return ", ".join([platform.system(), platform.machine(), processor, cores, *gpus])
 
 
 def fit(config, run_dir, data_dir=None, profile=False):
@@ -121,11 +155,14 @@ def fit(config, run_dir, data_dir=None, profile=False):
     run_dir = Path(run_dir)
     name, _ = parse_dataset(config.dataset)
     role_splits(name, config.protocol, config.fold)
+    if config.protocol == "subjects" and config.fold is None:
+        # Written down: a folder of settings without a fold is of them all, to `resume`.
+        config = dataclasses.replace(config, fold=0)
     builder = built_dataset(config.dataset, config.protocol, data_dir)
     refuse_used(run_dir)
     make_run_dir(config, run_dir, builder)
     train(config, run_dir, data_dir, profile)
-    return judge(run_dir, data_dir)
+    return finish(run_dir, data_dir)
 
 
 def resume(run_dir, data_dir=None, profile=False):
@@ -156,7 +193,23 @@ def resume(run_dir, data_dir=None, profile=False):
             raise ValueError(f"--profile is of one run, and {run_dir} is of all folds.")
         return fit_folds(config, run_dir, data_dir, resumed=True)
     train(config, run_dir, data_dir, profile)
-    return judge(run_dir, data_dir)
+    return finish(run_dir, data_dir)
+
+
+def finish(run_dir, data_dir):
+    """Judge a trained run on its test split, draw where it looks, write its page.
+
+    Args:
+        run_dir: folder of the run.
+        data_dir: where the data sets are built, None for TFDS's own place.
+
+    Returns:
+        The test report.
+    """
+    report = judge(run_dir, data_dir)
+    explain_run(run_dir, data_dir)
+    write_page(run_dir)
+    return report
 
 
 def train(config, run_dir, data_dir, profile=False):

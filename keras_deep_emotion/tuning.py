@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from keras_deep_emotion.callbacks import written_whole
 from keras_deep_emotion.data import built_dataset
 from keras_deep_emotion.datasets import parse_dataset, role_splits
+from keras_deep_emotion.files import written_whole
 from keras_deep_emotion.training import train
 
 # What is searched and where: (lowest, highest) on a logarithmic scale, or the choices.

@@ -125,9 +125,19 @@ def test_fit_evaluate_explain_export_predict(run_command, toon_faces_dir, tmp_pa
     report = json.loads((run / "report.json").read_text())
     assert f"accuracy {100 * report['accuracy']:.2f} % on 504 faces" in output
     assert "happiness" in output
+    for name in ("confusion_matrix.png", "reliability.png", "predictions.csv", "report.json"):
+        assert f"wrote {run / name}\n" in output
+        assert (run / name).stat().st_size > 0
+    assert "6 people: worst " in output
+    surest = report["surest_mistakes"][:5]
+    shown = output.partition("surest mistakes (true -> answer):\n")[2].splitlines()[:5]
+    for mistake, line in zip(surest, shown, strict=True):
+        said = [f"{mistake['probability']:.1%}", mistake["label"], "->", mistake["answer"]]
+        assert line.split() == [*said, mistake["name"]]
 
     output = run_command("explain", run, "--window", 16, "--stride", 8, *data)
-    assert output == f"wrote {run / 'saliency.png'}\n"
+    for name in ("saliency.npz", "saliency.png", "occlusions.png", "attended.png", "report.html"):
+        assert f"wrote {run / name}\n" in output
 
     output = run_command("export", run, "--exports", tmp_path / "exports")
     version = tmp_path / "exports" / "toon_faces" / "1"
@@ -141,6 +151,89 @@ def test_fit_evaluate_explain_export_predict(run_command, toon_faces_dir, tmp_pa
     assert from_run["file"] == str(picture)
     assert from_run["emotion"] == from_export["emotion"]
     assert from_run["probabilities"] == pytest.approx(from_export["probabilities"], abs=1e-6)
+
+
+def test_evaluate_against_another_run(run_command, run_dir, toon_faces_dir, tmp_path):
+    from keras_deep_emotion.evaluation import answered, read_predictions
+
+    # The other: the same answers, but ten of the right ones turned wrong.
+    table = read_predictions(run_dir / "predictions.csv")
+    turned = table.index[answered(table)[2]][:10]
+    table.loc[turned, table.columns[3:]] *= -1
+    (tmp_path / "other").mkdir()
+    table.sample(frac=1, random_state=0).to_csv(tmp_path / "other/predictions.csv", index=False)
+    arguments = ["evaluate", run_dir, "--data-dir", toon_faces_dir, "--output", tmp_path / "one"]
+    output = run_command(*arguments, "--against", tmp_path / "other")
+    assert f"against {tmp_path}/other: " in output
+    assert "+1.98 points on the same 504 faces (95 % interval +" in output  # 10 of 504
+    # All ten of ten: 2 of 1024.
+    assert (
+        "the difference is more than chance: 10 faces only this one gets right, 0 only the other "
+        "(McNemar, p = 0.0020)\n"
+    ) in output
+    assert f"wrote {tmp_path}/one/against.json\n" in output
+    found = json.loads((tmp_path / "one/against.json").read_text())
+    assert found["second"] == f"{tmp_path}/other"
+    assert (found["only_first"], found["only_second"], found["p_value"]) == (10, 0, 2 / 1024)
+
+    # Other faces are known only once this run's have been judged.
+    table.iloc[:-4].to_csv(tmp_path / "other/predictions.csv", index=False)
+    fails(
+        run_command, *arguments, "--against", tmp_path / "other",
+        says=f"{tmp_path}/one and {tmp_path}/other cannot be compared. Both must be judged on the "
+        "same faces: choose runs of one data set, protocol and fold. Received: 4 in only one",
+    )  # fmt: skip
+
+
+def test_evaluate_against_what_is_no_run(run_command, run_dir, tmp_path, monkeypatch):
+    from keras_deep_emotion import runs
+
+    def too_late(*arguments):
+        raise AssertionError("The run was judged before the other was looked at.")
+
+    monkeypatch.setattr(runs, "judge", too_late)
+    fails(
+        run_command, "evaluate", run_dir, "--against", tmp_path,
+        says=f"Error: {tmp_path} is not a finished run: it has no predictions.csv. Name a folder",
+    )  # fmt: skip
+    (tmp_path / "predictions.csv").touch()
+    fails(
+        run_command, "evaluate", run_dir, "--against", tmp_path,
+        says=f"Error: {tmp_path}/predictions.csv is damaged: ",
+    )  # fmt: skip
+
+
+def test_the_deduplicated_part_is_judged_in_full(
+    run_command, run_dir, toon_faces_dir, tmp_path, monkeypatch
+):
+    from types import SimpleNamespace
+
+    from keras_deep_emotion import runs
+    from keras_deep_emotion.data import built_dataset
+    from keras_deep_emotion.evaluation import evaluate, read_predictions
+
+    # toon_faces has no such split: its first hundred test faces stand in for one.
+    builder = built_dataset("toon_faces", data_dir=toon_faces_dir)
+    names = {"test_deduplicated": "test[:100]"}
+    stand_in = SimpleNamespace(
+        info=SimpleNamespace(
+            full_name=builder.info.full_name,
+            features=builder.info.features,
+            splits={**builder.info.splits, **names},
+        ),
+        as_dataset=lambda split, **others: builder.as_dataset(
+            split=names.get(split, split), **others
+        ),
+    )
+    monkeypatch.setattr(runs, "judged_split", lambda config, data_dir: (stand_in, "test"))
+    output = run_command("evaluate", run_dir, "--output", tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    table = read_predictions(tmp_path / "predictions.csv")
+    assert report["deduplicated"] == evaluate(table.iloc[:100])
+    assert re.search(r"without faces that also stand in training: accuracy .* on 100 faces", output)
+    assert f"and of these: balanced accuracy {report['deduplicated']['balanced_accuracy']:.2%}" in (
+        output.replace(" %", "%")
+    )
 
 
 def write_picture(path):

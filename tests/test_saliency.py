@@ -1,8 +1,9 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_deep_emotion.saliency import occlusion_saliency, window_starts
+from keras_deep_emotion.saliency import filled, occlude, occlusion_saliency, window_starts
 
 
 def reads_one_pixel(row, column):
@@ -91,3 +92,78 @@ def test_runs_as_one_graph_of_any_batch_and_takes_an_empty_one():
     )
     for batch in (1, 5, 0):
         assert function(tf.zeros((batch, 6, 6, 1))).saliency.shape == (batch, 6, 6)
+
+
+def reads_a_block(images):
+    """Class 1's probability is the mean grey level of rows 2..3, columns 5..7, over 255."""
+    share = tf.reduce_mean(images[:, 2:4, 5:8, 0], axis=(1, 2)) / 255
+    return tf.stack([1 - share, share], axis=1)
+
+
+def test_the_map_of_a_model_that_reads_a_block_is_that_block():
+    images = np.full((1, 9, 9, 1), 255, np.float32)
+    result = occlusion_saliency(reads_a_block, tf.constant(images), window=1, stride=1)
+    expected = np.zeros((9, 9))
+    expected[2:4, 5:8] = 1 / 6  # one of six pixels hidden
+    np.testing.assert_allclose(result.saliency[0], expected, atol=1e-6)
+    assert not result.decisive.numpy().any()
+    # Windows of three: rows 0..2 and 3..5 hold half of the block each, columns 3..5 and 6..8 one
+    # and two of its three. Two thirds of half is a third: never enough to turn the answer; ...
+    wide = occlusion_saliency(reads_a_block, tf.constant(images), window=3, stride=3)
+    np.testing.assert_allclose(wide.saliency.numpy()[0, 0, [0, 3, 6]], [0, 1 / 6, 1 / 3], atol=1e-6)
+    assert not wide.decisive.numpy().any()
+    # ... of four by four, the one at row 0, column 4 hides all of it.
+    four = occlusion_saliency(reads_a_block, tf.constant(images), window=4, stride=4)
+    expected = np.zeros((9, 9), bool)
+    expected[0:4, 4:9] = True  # column 8 is of the last window, flush with the edge: it hides 2 / 3
+    np.testing.assert_array_equal(four.decisive[0], expected)
+
+
+def test_what_each_window_did_is_told_apart():
+    images = np.full((2, 6, 6, 1), 255, np.float32)
+    found = occlude(reads_one_pixel(0, 5), tf.constant(images), window=3, stride=3)
+    np.testing.assert_allclose(found.lost, [[[0, 1], [0, 0]]] * 2)
+    np.testing.assert_array_equal(found.answer, [[[1, 0], [1, 1]]] * 2)
+
+
+def test_fillings():
+    images = np.zeros((2, 8, 8, 2), np.float32)
+    images[0, :4, :, 0] = 200
+    images[1, ..., 1] = 90
+    images = tf.constant(images)
+    assert not filled(images, "zero", 4).numpy().any()
+    mean = filled(images, "mean", 4).numpy()
+    np.testing.assert_allclose(mean[0, ..., 0], 100)
+    np.testing.assert_allclose(mean[1, ..., 1], 90)
+    blurred = filled(images, "blur", 4).numpy()
+    np.testing.assert_allclose(blurred[1, ..., 1], 90, rtol=1e-5)  # flat stays flat, at the rim too
+    column = blurred[0, :, 3, 0]
+    assert (np.diff(column) < 0).all() and 100 < column[3] < 150 and 50 < column[4] < 100
+    with pytest.raises(ValueError, match="filling must be one of zero, mean, blur. Received: x"):
+        filled(images, "x", 4)
+
+
+@pytest.mark.parametrize(("filling", "lost"), [("zero", 0.4), ("mean", 0.2)])
+def test_the_filling_is_what_the_model_sees(filling, lost):
+    images = np.zeros((1, 2, 2, 1), np.float32)
+    images[0, 0] = 102  # 0.4 of 255; the mean is half of it
+    found = occlude(
+        reads_one_pixel(0, 0), tf.constant(images), [1], window=1, stride=1, filling=filling
+    )
+    np.testing.assert_allclose(found.lost[0], [[lost, 0], [0, 0]], atol=1e-6)
+
+
+def test_any_keras_model_of_colour_pictures_will_do():
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [keras.Input((12, 10, 3)), keras.layers.Flatten(), keras.layers.Dense(4, "softmax")]
+    )
+    images = np.random.default_rng(0).integers(0, 256, (2, 12, 10, 3)).astype(np.float32)
+    result = occlusion_saliency(model, tf.constant(images), window=5, stride=3, chunk=7)
+    assert result.saliency.shape == (2, 12, 10)
+    # The corner is covered by the first window alone.
+    hidden = images.copy()
+    hidden[:, :5, :5] = 0
+    change = model.predict(images, verbose=0) - model.predict(hidden, verbose=0)
+    expected = change[np.arange(2), result.class_id.numpy()]
+    np.testing.assert_allclose(result.saliency[:, 0, 0], expected, atol=1e-5)

@@ -38,6 +38,14 @@ def test_run_folder_holds_what_later_commands_take(run_dir):
         "predictions.csv",
         "report.json",
         "confusion_matrix.png",
+        "reliability.png",
+        "saliency.npz",
+        "saliency.png",
+        "occlusions.png",
+        "attended.png",
+        "mistakes.png",
+        "versions.json",
+        "report.html",
     }
     assert TrainConfig.from_json(run_dir / "config.json") == TrainConfig.from_recipe(
         "paper", epochs=2, seed=1
