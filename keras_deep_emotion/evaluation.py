@@ -118,8 +118,8 @@ def evaluate(table):
     without = int(table[classes].isna().any(axis=1).sum())
     if without:
         raise ValueError(
-            f"{without:,} of {len(table):,} faces have no probabilities: the training has diverged. "
-            "Train anew with a lower --learning-rate."
+            f"{without:,} of {len(table):,} faces have no probabilities: the training has "
+            "diverged. Train anew with a lower --learning-rate."
         )
     position = {name: i for i, name in enumerate(classes)}
     unknown = sorted(set(table["label"]) - set(classes))

@@ -388,7 +388,9 @@ def part_boxes(example):
 def score_maps(
     model, config, data_dir, output, faces=200, window=8, stride=2, filling="zero", seed=0
 ):
-    """Measure whether a run's maps are right, on faces of its test split; write faithfulness.json.
+    """Measure whether a run's maps are right, on faces of its test split.
+
+    Writes faithfulness.json, and mean_saliency.png: what the maps of each answer have in common.
 
     Args:
         model: `predict.Model` of a run.
@@ -406,7 +408,8 @@ def score_maps(
         `scores`, see `faithfulness.faithfulness`, of the class that the model answers; and
         `randomisation`: for each share of the layers whose weights are scrambled, from the output
         on, the rank correlation of the maps with those of the trained weights (`mean`, `interval`,
-        on at most 48 faces): a map that does not change shows the face, not the model.
+        on at most 48 faces): a map that does not change shows the face, not the model; `regions`:
+        where the maps of each answer lie, see `faithfulness.mean_maps`.
 
     Raises:
         ValueError: windows do not fit, or there are too few faces.
@@ -464,6 +467,16 @@ def score_maps(
     }
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
+    common = faithfulness.mean_maps(found.saliency, found.class_id, model.labels)
+    mean_faces = {
+        name: images[found.class_id == model.labels.index(name)].mean(axis=0)[..., 0]
+        for name in common
+    }
+    reports.mean_maps_figure(mean_faces, common).savefig(output / "mean_saliency.png", dpi=120)
+    result["regions"] = {
+        name: {part: value for part, value in one.items() if part != "map"}
+        for name, one in common.items()
+    }
     with written_whole(output / "faithfulness.json") as aside:
         aside.write_text(json.dumps(result, indent=2) + "\n")
     return result

@@ -193,3 +193,41 @@ def likeness(maps, others):
     return np.array(
         [0.0 if np.ptp(a) == 0 or np.ptp(b) == 0 else stats.spearmanr(a, b)[0] for a, b in pairs]
     )
+
+
+def mean_maps(maps, class_id, classes):
+    """What maps of each class have in common, and in which part of the face it lies.
+
+    Args:
+        maps: (batch, height, width), saliency; what is below 0 counts as 0.
+        class_id: (batch,) integers, the class that each is of.
+        classes: names of the classes.
+
+    Returns:
+        {name: dict}, of the classes that occur: `faces`, `map` (height, width), the mean of the
+        maps, each divided by its sum, so that every face counts alike (a map that is nowhere above
+        0 is left out); and what share of it lies in the `upper`, `middle` and `lower` third of the
+        rows, and in the `rim`, the outer sixth on all sides.
+    """
+    _, height, width = maps.shape
+    positive = np.maximum(maps, 0)
+    sums = positive.sum(axis=(1, 2))
+    inside = np.zeros((height, width), bool)
+    inside[height // 6 : height - height // 6, width // 6 : width - width // 6] = True
+    thirds = [round(height * i / 3) for i in range(4)]
+    result = {}
+    for i, name in enumerate(classes):
+        chosen = (np.asarray(class_id) == i) & (sums > 0)
+        if chosen.any():
+            mean = (positive[chosen] / sums[chosen, None, None]).mean(axis=0)
+            rows = mean.sum(axis=1)
+            result[name] = {
+                "faces": int(chosen.sum()),
+                "map": mean,
+                **{
+                    part: float(rows[thirds[j] : thirds[j + 1]].sum())
+                    for j, part in enumerate(("upper", "middle", "lower"))
+                },
+                "rim": float(mean[~inside].sum()),
+            }
+    return result

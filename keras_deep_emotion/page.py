@@ -77,7 +77,7 @@ def write_page(run_dir):
     Args:
         run_dir: folder with config.json and, each if it is there, labels.txt, versions.json,
             history.csv, report.json, faithfulness.json, confusion_matrix.png, reliability.png,
-            saliency.png, occlusions.png, attended.png and mistakes.png.
+            saliency.png, mean_saliency.png, occlusions.png, attended.png and mistakes.png.
 
     Returns:
         Path of the page: one HTML file, written whole.
@@ -366,6 +366,10 @@ def pictures(run_dir, report, labels):
             "One row for each face: the whole face, then the same with a different region hidden "
             "each time, the most telling first, each with the answer that the model then gives "
             "and the probability lost."
+        ),
+        "mean_saliency": (
+            "For each answer the mean face with what the maps of all its faces have in common, and "
+            "below it how much of the map lies in each third of the face."
         ),
         "attended": (
             "Faces with an outline around the region that the spatial transformer attends to, and "

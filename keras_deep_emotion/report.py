@@ -236,6 +236,35 @@ def saliency_figure(faces, saliency, decisive, truths, answers, effect=None):
     return figure
 
 
+def mean_maps_figure(faces, found):
+    """Draw what the maps of each class have in common, over the mean face of that class.
+
+    Args:
+        faces: {name: (height, width)} mean face of each class, grey levels 0..255.
+        found: {name: dict}, as from `faithfulness.mean_maps`.
+
+    Returns:
+        The figure: one column a class; all maps have one scale.
+    """
+    figure = Figure(figsize=(1.75 * len(found) + 0.3, 2.75), layout="constrained")
+    top = max(one["map"].max() for one in found.values())
+    for axes, (name, one) in zip(
+        figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True
+    ):
+        axes.imshow(faces[name], cmap="gray", vmin=0, vmax=255)
+        strength = np.clip(one["map"] / top, 0, 1)
+        axes.imshow(one["map"], cmap=HEAT, vmin=0, vmax=top, alpha=0.75 * strength)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel(
+            f"{one['faces']:,} face{'s' * (one['faces'] != 1)}\nupper third {one['upper']:.0%}\n"
+            f"middle {one['middle']:.0%}\nlower {one['lower']:.0%}\nrim {one['rim']:.0%}",
+            fontsize=8,
+        )
+    return figure
+
+
 class OccludedFace(NamedTuple):
     """A face and what hiding regions of it does: a row of `occlusions_figure`.
 

@@ -131,6 +131,8 @@ def test_scores_are_measured_beside_chance_and_kept(run_dir, toon_faces_dir, tmp
         assert list(maps) == ["saliency", "random", "random, smooth", "gaussian"]
     assert set(result["randomisation"]) == {"last layer", "upper half", "all layers"}
     assert result["randomisation"]["all layers"]["mean"] < 0.9
+    assert sum(one["faces"] for one in result["regions"].values()) == 12
+    assert (tmp_path / "mean_saliency.png").stat().st_size > 1000
     shown = result["scores"]["insertion"]["saliency"]["mean"]
     assert "insertion area (more is better)" in output and f"saliency        {shown:.3f}" in output
 

@@ -10,6 +10,7 @@ from keras_deep_emotion.faithfulness import (
     compared,
     likeness,
     mean_and_interval,
+    mean_maps,
     pointing_game,
     scrambled,
 )
@@ -97,6 +98,20 @@ def test_likeness_is_of_ranks_and_none_of_a_flat_map():
     np.testing.assert_allclose(likeness(ramp, ramp**3), [1])
     np.testing.assert_allclose(likeness(ramp, -ramp), [-1])
     np.testing.assert_allclose(likeness(ramp, np.ones_like(ramp)), [0])
+
+
+def test_mean_maps_say_where_each_class_lies():
+    maps = np.zeros((4, 12, 12))
+    maps[0, 5, 5] = 3  # the middle third
+    maps[1, 11, 5], maps[1, 0, 0] = 1, -9  # the lower third, in the rim; below 0 counts as 0
+    maps[2, 2, 2] = 1
+    maps[3] = -1  # nowhere: left out
+    found = mean_maps(maps, [0, 0, 2, 2], ["a", "b", "c"])
+    assert list(found) == ["a", "c"]
+    a, c = found["a"], found["c"]
+    assert (a["faces"], a["upper"], a["middle"], a["lower"], a["rim"]) == (2, 0, 0.5, 0.5, 0.5)
+    assert a["map"][5, 5] == a["map"][11, 5] == 0.5
+    assert (c["faces"], c["upper"], c["rim"]) == (1, 1, 0)  # row 2 is the first of the inside
 
 
 def test_a_map_that_is_right_beats_all_baselines():

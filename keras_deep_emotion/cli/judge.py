@@ -163,7 +163,7 @@ def explain(paths, weights, split, per_class, score, faces, output, data_dir, **
     if score:
         result = explanation.score_maps(model, config, data_dir, output, faces, **windows)
         echo_scores(result)
-        written = [output / "faithfulness.json"]
+        written = [output / "faithfulness.json", output / "mean_saliency.png"]
     else:
         written = explanation.explain_split(
             model, config, data_dir, output, split, per_class, **windows
@@ -193,6 +193,12 @@ def echo_scores(result):
                     f"; saliency ahead by {found['ahead']['mean']:+.3f} ({low:+.3f} to {high:+.3f})"
                 )
             click.echo(line)
+    click.echo("where the maps of each answer lie: share in each third of the rows; in the rim")
+    for name, part in result["regions"].items():
+        click.echo(
+            f"  {name:<12}{part['faces']:>6,} faces: upper {part['upper']:.0%}, middle "
+            f"{part['middle']:.0%}, lower {part['lower']:.0%}; rim {part['rim']:.0%}"
+        )
     click.echo("rank correlation with the maps of scrambled weights (near 0: they show the model)")
     for name, found in result["randomisation"].items():
         low, high = found["interval"]
