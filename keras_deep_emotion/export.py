@@ -6,6 +6,10 @@ Signatures (names and shapes are a public contract, see exports/README.md):
   (batch, classes) float32, `class_id` (batch,) int64, `class_name` (batch,) string.
 - `predict_bytes`: `image_bytes` (batch,) string, JPEG or PNG files -> the same, and `valid`
   (batch,) bool: false where the bytes are neither; its other outputs then mean nothing.
+- `saliency`: `image` -> what `serving_default` gives, `saliency` (batch, size, size) float32, the
+  probability of the answer that is lost where a region is hidden, and `decisive` (batch, size,
+  size) bool, where hiding it changes the answer.
+- `saliency_bytes`: `image_bytes` -> what `saliency` gives, and `valid`.
 """
 
 import os
@@ -20,6 +24,7 @@ import tensorflow as tf
 
 from keras_deep_emotion.data import JPEG_START, PNG_START, decode, prepare
 from keras_deep_emotion.runs import open_run
+from keras_deep_emotion.saliency import occlusion_saliency
 from keras_deep_emotion.verify_export import call_apart
 
 
@@ -37,32 +42,41 @@ def make_endpoints(model, labels):
     size = model.input.shape[1]
     shape = (size, size, 1)
 
-    def answers(images):
+    def probabilities(images):
         # TensorFlow's fused convolutions fail on an empty batch: it runs with a blank face.
         count = tf.shape(images)[0]
         blank = tf.cast(count == 0, tf.int32)
         padded = tf.pad(images, [[0, blank], [0, 0], [0, 0], [0, 0]])
-        probabilities = model(padded, training=False)[:count]
-        class_id = tf.argmax(probabilities, axis=1)
+        return model(padded, training=False)[:count]
+
+    def answers(found):
+        class_id = tf.argmax(found, axis=1)
         return {
-            "probabilities": probabilities,
+            "probabilities": found,
             "class_id": class_id,
             "class_name": tf.gather(tf.constant(labels), class_id),
         }
 
-    def serving_default(image):
+    def explained(images):
+        found = occlusion_saliency(probabilities, images)
+        return {
+            **answers(found.probabilities),
+            "saliency": found.saliency,
+            "decisive": found.decisive,
+        }
+
+    def checked(image):
         # The server does not check shapes; a clear refusal beats a failed reshape further down.
         image = tf.ensure_shape(image, (None, *shape))
         # Written so that NaN fails too. REST turns 256 into 0 where the input is uint8: float32.
-        checked = tf.debugging.Assert(
+        good = tf.debugging.Assert(
             tf.reduce_all((image >= 0) & (image <= 255)),
             ["image must hold grey levels from 0 to 255"],
         )
-        with tf.control_dependencies([checked]):
-            image = tf.identity(image)
-        return answers(image)
+        with tf.control_dependencies([good]):
+            return tf.identity(image)
 
-    def predict_bytes(image_bytes):
+    def decoded(image_bytes):
         image_bytes = tf.ensure_shape(image_bytes, (None,))
 
         def starts(magic):
@@ -76,17 +90,29 @@ def make_endpoints(model, labels):
             readable,
             fn_output_signature=tf.TensorSpec(shape, tf.float32),
         )
-        return {**answers(images), "valid": valid}
+        return images, valid
 
+    def serving_default(image):
+        return answers(probabilities(checked(image)))
+
+    def predict_bytes(image_bytes):
+        images, valid = decoded(image_bytes)
+        return {**answers(probabilities(images)), "valid": valid}
+
+    def saliency(image):
+        return explained(checked(image))
+
+    def saliency_bytes(image_bytes):
+        images, valid = decoded(image_bytes)
+        return {**explained(images), "valid": valid}
+
+    faces = [tf.TensorSpec((None, *shape), tf.float32, name="image")]
+    files = [tf.TensorSpec((None,), tf.string, name="image_bytes")]
     return {
-        "serving_default": (
-            serving_default,
-            [tf.TensorSpec((None, *shape), tf.float32, name="image")],
-        ),
-        "predict_bytes": (
-            predict_bytes,
-            [tf.TensorSpec((None,), tf.string, name="image_bytes")],
-        ),
+        "serving_default": (serving_default, faces),
+        "predict_bytes": (predict_bytes, files),
+        "saliency": (saliency, faces),
+        "saliency_bytes": (saliency_bytes, files),
     }
 
 
@@ -125,11 +151,19 @@ def check_export(model, labels, path):
     faces = random.integers(0, 256, (3, size, size, 1)).astype(np.uint8)
     files = [tf.io.encode_png(face).numpy() for face in faces]
     expected = model.predict_on_batch(faces.astype(np.float32))
+    maps = occlusion_saliency(
+        lambda images: model(images, training=False), tf.constant(faces, tf.float32)
+    )
+    levels, contents = {"image": faces.astype(np.float32)}, {"image_bytes": np.array(files, object)}
     for signature, inputs in (
-        ("serving_default", {"image": faces.astype(np.float32)}),
-        ("predict_bytes", {"image_bytes": np.array(files, object)}),
+        ("serving_default", levels),
+        ("predict_bytes", contents),
+        ("saliency", levels),
+        ("saliency_bytes", contents),
     ):
         got = call_apart(path, signature, inputs)
+        if "saliency" in got and np.abs(got["saliency"] - maps.saliency.numpy()).max() > 1e-4:
+            raise ValueError(f"The export's {signature} differs in its maps from the model's.")
         difference = float(np.abs(got["probabilities"] - expected).max())
         if difference > 1e-4:
             raise ValueError(

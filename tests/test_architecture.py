@@ -74,7 +74,7 @@ ALLOWED = {
     "distribution": {"callbacks", "data", "datasets", "files", "model", "trainer", "training"},
     "tuning": {"config", "data", "datasets", "files", "training"},
     "predict": {"data", "runs"},
-    "export": {"data", "runs", "verify_export"},
+    "export": {"data", "runs", "saliency", "verify_export"},
     "cli": {
         "data",
         "distribution",

@@ -10,6 +10,7 @@ from keras_deep_emotion import export as exports
 from keras_deep_emotion.data import decode, prepare
 from keras_deep_emotion.export import export_run
 from keras_deep_emotion.runs import open_run
+from keras_deep_emotion.saliency import occlusion_saliency
 from keras_deep_emotion.verify_export import Session, call_apart
 
 
@@ -57,7 +58,34 @@ def test_signatures_are_the_contract(session):
     assert keys == {
         "serving_default": ({"image"}, answers),
         "predict_bytes": ({"image_bytes"}, answers | {"valid"}),
+        "saliency": ({"image"}, answers | {"saliency", "decisive"}),
+        "saliency_bytes": ({"image_bytes"}, answers | {"saliency", "decisive", "valid"}),
     }
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_maps_are_those_of_the_model_at_every_batch(session, model, count):
+    faces = np.random.default_rng(count).integers(0, 256, (count, 48, 48, 1)).astype(np.uint8)
+    got = session.call("saliency", {"image": faces.astype(np.float32)})
+    assert got["saliency"].shape == got["decisive"].shape == (count, 48, 48)
+    assert got["decisive"].dtype == bool
+    if count:
+        maps = occlusion_saliency(
+            lambda images: model(images, training=False), tf.constant(faces, tf.float32)
+        )
+        np.testing.assert_allclose(got["saliency"], maps.saliency, atol=1e-5)
+        files = as_objects(*(encoded(Image.fromarray(face[..., 0]), "PNG") for face in faces))
+        of_files = session.call("saliency_bytes", {"image_bytes": files})
+        np.testing.assert_allclose(of_files["saliency"], maps.saliency, atol=1e-5)
+        assert of_files["valid"].all()
+
+
+def test_bytes_that_are_no_image_harm_no_others_map(session, picture):
+    good = encoded(picture, "PNG")
+    alone = session.call("saliency_bytes", {"image_bytes": as_objects(good)})
+    got = session.call("saliency_bytes", {"image_bytes": as_objects(b"a text", good)})
+    assert got["valid"].tolist() == [False, True]
+    np.testing.assert_allclose(got["saliency"][1], alone["saliency"][0], atol=1e-6)
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
