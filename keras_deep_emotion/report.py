@@ -223,9 +223,9 @@ def saliency_figure(faces, saliency, decisive, truths, answers, effect=None):
         dark[..., 3] = np.where(decisive[row], 0.0, 0.8)
         mask.imshow(dark)
         share = float(np.mean(decisive[row]))
-        mask.set_xlabel(
-            {0.0: "nowhere", 1.0: "everywhere"}.get(share, f"{share:.0%} of the face"), fontsize=8
-        )
+        # Rounded within 1 and 99: 100 % is said of all of the face alone.
+        some = f"{min(max(share, 0.01), 0.99):.0%} of the face"
+        mask.set_xlabel({0.0: "nowhere", 1.0: "everywhere"}.get(share, some), fontsize=8)
         label = answers[row] if truths[row] is None else f"{truths[row]}\n→ {answers[row]}"
         plain.set_ylabel(label, fontsize=9)
     # Its own solid colours: the last map's would be as transparent as that map.

@@ -5,9 +5,13 @@ import re
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from click.testing import CliRunner
 
 from keras_deep_emotion import runs
+from keras_deep_emotion.cli import main
 from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.data import built_dataset, examples
 from keras_deep_emotion.model_card import model_card
 
 
@@ -45,6 +49,44 @@ def test_shipped_numbers_come_out_again_on_the_real_faces(name, fer2013_dir, tmp
     assert np.abs(np.subtract(found["confusion"], kept["confusion"])).sum() <= 4
     assert found["calibration"]["error"] == pytest.approx(kept["calibration"]["error"], abs=2e-3)
     assert not (folder / "predictions.csv").exists()
+
+
+def test_weights_ship_and_are_small():
+    assert "ferplus" in runs.shipped_weights()
+    files = [path for path in runs.SHIPPED.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 10_000_000
+
+
+def test_shipped_weights_need_no_training(toon_face, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        result = CliRunner().invoke(main, [str(one) for one in arguments])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    answer = json.loads(run("predict", "--weights", "ferplus", "--json", toon_face))
+    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    # A toon face that smiles broadly: the network saw photographs alone.
+    assert answer["emotion"] == "happiness"
+    run("explain", "--weights", "ferplus", toon_face, "--stride", 4)
+    assert (tmp_path / "explanation" / "attended.png").exists()
+    run("export", "--weights", "ferplus")
+    exported = json.loads(run("predict", "--model", "exports/fer2013", "--json", toon_face))
+    for emotion, share in answer["probabilities"].items():
+        assert exported["probabilities"][emotion] == pytest.approx(share, abs=1e-4)
+
+
+@pytest.fixture
+def toon_face(toon_faces_dir, tmp_path):
+    """A PNG file of a happy toon face, cropped."""
+    builder = built_dataset("toon_faces", data_dir=toon_faces_dir)
+    happy = builder.info.features["label"].str2int("happiness")
+    for example in examples(builder, "test", 96):
+        if int(example["label"]) == happy:
+            path = tmp_path / "face.png"
+            path.write_bytes(tf.io.encode_png(tf.cast(example["image"], tf.uint8)).numpy())
+            return path
 
 
 def test_weights_that_are_not_there_are_named():
