@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.model import build_model
+from keras_deep_emotion.model import build_model, without_normalisation
 from keras_deep_emotion.predict import load_run
 from keras_deep_emotion.runs import weights_dir
 from keras_deep_emotion.saliency import occlusion_saliency, window_starts
@@ -117,14 +117,15 @@ def main(run, weights, count, rounds, memory_of):
     keras.utils.disable_interactive_logging()
     model = opened(run, weights)
     if memory_of:
-        maps = ours(model)
+        maps = ours(without_normalisation(model))
         maps(faces(1))
         before = highest_memory()
         maps(faces(memory_of))
         click.echo(f"{highest_memory() - before:.0f}")
         return
     sides = {
-        "ours": (ours(model), count),
+        "ours": (ours(without_normalisation(model)), count),  # as `explain` computes
+        "ours, the model as it was trained": (ours(model), count),
         "Xplique's Occlusion, batches of 32": (xplique(model, 32), count),
         "Xplique's Occlusion, batches of 256": (xplique(model, 256), count),
         "a loop of model.predict": (loop(model), 1),

@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_deep_emotion.data import JPEG_START, PNG_START, decode, prepare
+from keras_deep_emotion.model import without_normalisation
 from keras_deep_emotion.runs import open_run
 from keras_deep_emotion.saliency import occlusion_saliency
 from keras_deep_emotion.verify_export import call_apart
@@ -210,7 +211,7 @@ def export_run(run_dir, name=None, parent="exports"):
     aside = Path(tempfile.mkdtemp(prefix="partial-", dir=folder))
     try:
         saved = aside / "model"
-        write_saved_model(model, labels, saved)
+        write_saved_model(without_normalisation(model), labels, saved)
         shutil.copy(Path(run_dir) / "config.json", saved / "assets")
         check_export(model, labels, saved)
         while True:

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_deep_emotion.data import JPEG_START, PNG_START, decode, prepare
+from keras_deep_emotion.model import without_normalisation
 from keras_deep_emotion.runs import open_run
 
 
@@ -120,13 +121,14 @@ def load(path):
 def load_run(path):
     """`Model` of a run folder."""
     config, model, labels = open_run(path)
+    fast = without_normalisation(model)
 
     def predict_bytes(contents):
         faces = [prepare(decode(content), config.image_size) for content in contents]
-        return model.predict_on_batch(tf.stack(faces))
+        return fast.predict_on_batch(tf.stack(faces))
 
     def classify(faces):
-        return model(faces, training=False)
+        return fast(faces, training=False)
 
     return Model(labels, config.image_size, classify, predict_bytes, model)
 

@@ -133,42 +133,44 @@ def occlude(predict, images, class_id=None, window=8, stride=2, filling="zero", 
     rows, columns = covers_y.shape[0], covers_x.shape[0]
     substitute = filled(images, filling, window)
 
-    probabilities = tf.cast(predict(images), tf.float32)
-    watched = tf.argmax(probabilities, axis=1) if class_id is None else tf.cast(class_id, tf.int64)
-    whole = tf.gather(probabilities, watched, batch_dims=1)
+    # Asked for its shape alone: nothing else needs the result, so no graph computes it.
+    classes = predict(images[:1]).shape[-1]
 
-    pairs = tf.shape(images)[0] * rows * columns
-    chunks = (pairs + chunk - 1) // chunk
+    # Of each image all windows and, last, the whole of it: in chunks too, whatever the batch.
+    places = rows * columns + 1
+    pairs = tf.shape(images)[0] * places
+    black = filling == "zero"  # nothing to gather
 
     def hide_and_predict(number):
         # The last chunk repeats the last pair: every chunk has one shape.
         pair = tf.minimum(number * chunk + tf.range(chunk), pairs - 1)
-        image, place = pair // (rows * columns), pair % (rows * columns)
+        image, place = pair // places, pair % places
+        window_hidden = tf.minimum(place, places - 2)
         hidden = (
-            tf.gather(covers_y, place // columns)[:, :, None, None]
-            & tf.gather(covers_x, place % columns)[:, None, :, None]
-        )
-        black = filling == "zero"  # nothing to gather
+            tf.gather(covers_y, window_hidden // columns)[:, :, None]
+            & tf.gather(covers_x, window_hidden % columns)[:, None, :]
+            & (place < places - 1)[:, None, None]
+        )[..., None]
         instead = 0.0 if black else tf.gather(substitute, image)
-        scores = tf.cast(predict(tf.where(hidden, instead, tf.gather(images, image))), tf.float32)
-        target = tf.gather(watched, image)
-        lost = tf.gather(whole, image) - tf.gather(scores, target, batch_dims=1)
-        return lost, tf.argmax(scores, axis=1)
+        return tf.cast(predict(tf.where(hidden, instead, tf.gather(images, image))), tf.float32)
 
-    lost, answer = tf.map_fn(
+    scores = tf.map_fn(
         hide_and_predict,
-        tf.range(chunks),
+        tf.range((pairs + chunk - 1) // chunk),
         parallel_iterations=1,  # more would multiply the memory that `chunk` bounds
-        fn_output_signature=(
-            tf.TensorSpec((chunk,), tf.float32),
-            tf.TensorSpec((chunk,), tf.int64),
-        ),
+        fn_output_signature=tf.TensorSpec((chunk, classes), tf.float32),
     )
-
-    def by_place(values):
-        return tf.reshape(tf.reshape(values, (-1,))[:pairs], (-1, rows, columns))
-
-    return Occlusions(probabilities, watched, by_place(lost), by_place(answer))
+    scores = tf.reshape(tf.reshape(scores, (-1, classes))[:pairs], (-1, places, classes))
+    probabilities = scores[:, -1]
+    watched = tf.argmax(probabilities, axis=1) if class_id is None else tf.cast(class_id, tf.int64)
+    of_watched = tf.gather(scores, watched, axis=2, batch_dims=1)  # (batch, places)
+    lost = of_watched[:, -1:] - of_watched[:, :-1]
+    return Occlusions(
+        probabilities=probabilities,
+        class_id=watched,
+        lost=tf.reshape(lost, (-1, rows, columns)),
+        answer=tf.reshape(tf.argmax(scores[:, :-1], axis=2), (-1, rows, columns)),
+    )
 
 
 def coverage(side, window, stride):

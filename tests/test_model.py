@@ -6,7 +6,7 @@ import pytest
 
 from keras_deep_emotion.augmentation import RandomAffine
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.model import build_model
+from keras_deep_emotion.model import build_model, without_normalisation
 from keras_deep_emotion.spatial_transformer import IDENTITY
 
 
@@ -159,3 +159,40 @@ def test_resnet50_takes_the_place_of_the_feature_path(faces):
     layers = model.get_layer("resnet50").layers
     assert sum(isinstance(layer, keras.layers.Conv2D) for layer in layers) > 50
     assert model.predict(faces, verbose=0).shape == (5, 7)
+
+
+@pytest.mark.parametrize("recipe", ["best", "paper"])
+def test_normalisation_goes_into_the_weights(recipe, faces):
+    keras.utils.set_random_seed(4)
+    model = build_model(TrainConfig.from_recipe(recipe, width=4))
+    random = np.random.default_rng(0)
+    for weight in model.weights:  # as trained: nothing at its initial 0 or 1
+        weight.assign(weight + random.uniform(0, 0.3, weight.shape))
+    before = [keras.ops.convert_to_numpy(weight).copy() for weight in model.weights]
+    fast = without_normalisation(model)
+    assert not [one for one in fast.layers if isinstance(one, keras.layers.BatchNormalization)]
+    np.testing.assert_allclose(
+        fast.predict(faces, verbose=0), model.predict(faces, verbose=0), atol=1e-5
+    )
+    names = {layer.name for layer in fast.layers}
+    assert {"theta", "attended", "logits", "probabilities"} <= names
+    fast.set_weights([0 * weight for weight in fast.get_weights()])  # a copy: the model stays
+    for weight, kept in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(weight), kept)
+
+
+def test_a_normalisation_after_something_else_stays():
+    image = keras.Input((4, 4, 1))
+    x = keras.layers.BatchNormalization(name="first")(image)
+    x = keras.layers.Conv2D(3, 3, activation="relu", name="conv")(x)
+    x = keras.layers.BatchNormalization(name="after_relu")(x)
+    y = keras.layers.Conv2D(2, 1, use_bias=True, name="shared")(x)
+    out = keras.layers.BatchNormalization(name="beside", scale=False)(y) + y
+    model = keras.Model(image, out)
+    fast = without_normalisation(model)
+    kept = {one.name for one in fast.layers if isinstance(one, keras.layers.BatchNormalization)}
+    assert kept == {"first", "after_relu", "beside"}
+    faces = np.random.default_rng(0).uniform(0, 1, (2, 4, 4, 1)).astype("float32")
+    np.testing.assert_allclose(
+        fast.predict(faces, verbose=0), model.predict(faces, verbose=0), atol=1e-6
+    )

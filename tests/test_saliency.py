@@ -126,6 +126,23 @@ def test_what_each_window_did_is_told_apart():
     np.testing.assert_array_equal(found.answer, [[[1, 0], [1, 1]]] * 2)
 
 
+def test_no_more_than_a_chunk_is_predicted_at_once():
+    sizes = []
+
+    def predict(images):
+        tf.py_function(lambda count: sizes.append(int(count)), [tf.shape(images)[0]], [])
+        return reads_one_pixel(0, 0)(images)
+
+    function = tf.function(
+        lambda images: occlude(predict, images, window=3, stride=3, chunk=16).lost,
+        input_signature=[tf.TensorSpec((None, 6, 6, 1), tf.float32)],
+        autograph=False,
+    )
+    assert function(tf.zeros((100, 6, 6, 1))).shape == (100, 2, 2)
+    # Four windows and the whole face of each of a hundred; the probe for its shape is of one.
+    assert sorted(sizes)[-32:] == [16] * 32 and max(sizes) == 16
+
+
 def test_fillings():
     images = np.zeros((2, 8, 8, 2), np.float32)
     images[0, :4, :, 0] = 200
