@@ -21,6 +21,7 @@ def run_on_jax(*arguments):
     )
 
 
+@pytest.mark.slow
 def test_layers_and_network_pass_their_tests_on_jax():
     pytest.importorskip("jax")
     done = run_on_jax(

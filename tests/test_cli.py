@@ -256,10 +256,11 @@ def test_predict_prints_a_table_and_fails_for_bad_files(run_command, run_dir, tm
 
 def test_mistakes_with_runs(run_command, run_dir, toon_faces_dir, tmp_path):
     none = tmp_path / "none"
-    for command in ("evaluate", "explain", "export"):
+    for command in ("evaluate", "export"):
         fails(
             run_command, command, none, says=f"{none} is not a finished run: it has no config.json"
         )
+    fails(run_command, "explain", none, says=f"{none} is no folder; name a run or an export.")
     fails(run_command, "predict", "--model", none, "x.png", says=f"{none} is no folder")
     fails(run_command, "predict", "--model", run_dir, says="Missing argument 'IMAGES...'", status=2)
     fails(

@@ -24,13 +24,14 @@ ROOT = Path(__file__).parent.parent
 FEW = """
 import sys
 from keras_deep_emotion import cli
-def load_tensorflow(original=cli.load_tensorflow):
+from keras_deep_emotion.cli import train as commands
+def load_tensorflow(original=commands.load_tensorflow):
     original()
     from keras_deep_emotion import data
     def few(*arguments, read=data.read_faces):
         return data.Faces(*(column[:160] for column in read(*arguments)))
     data.read_faces = few
-cli.load_tensorflow = load_tensorflow
+commands.load_tensorflow = load_tensorflow
 """
 
 
@@ -110,7 +111,7 @@ def test_two_processes_train_the_model_of_one(toon_faces_dir, tmp_path):
 def test_devices_share_each_batch(toon_faces_dir, tmp_path):
     # Each device draws by itself: without augmentation and dropout, two do what one does.
     code = """
-cli.load_tensorflow()
+commands.load_tensorflow()
 import tensorflow as tf
 from keras_deep_emotion import training
 from keras_deep_emotion.config import TrainConfig

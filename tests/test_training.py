@@ -205,6 +205,7 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_it_had_never_stopped(toon_faces_dir, tmp_path):
     # All that has a state: two random augmentations, dropout, schedule, decay, averaged weights.
     config = TrainConfig.from_recipe("best", width=4, epochs=3, seed=5, average=3.0, warmup=1.0)

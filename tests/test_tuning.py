@@ -21,6 +21,7 @@ def free_port():
         return one.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_a_search_shared_by_two_workers_and_read_again(toon_faces_dir, tmp_path):
     address = f"127.0.0.1:{free_port()}"
     options = ["--recipe", "paper", "--epochs", "1", "--trials", "4", "--data-dir", toon_faces_dir]
