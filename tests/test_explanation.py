@@ -6,11 +6,14 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
+from keras_deep_emotion import explanation
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import built_dataset, examples
 from keras_deep_emotion.explanation import (
     explain_faces,
+    explain_mistakes,
+    explain_split,
     occluded_faces,
     part_boxes,
     telling_windows,
@@ -177,3 +180,40 @@ def test_explain_writes_the_page_of_the_run_anew(run_dir, toon_faces_dir, tmp_pa
     output = run("explain", copy, "--window", "16", "--stride", "16", "--data-dir", toon_faces_dir)
     assert f"wrote {copy / 'report.html'}" in output
     assert TrainConfig.from_json(copy / "config.json").dataset in (copy / "report.html").read_text()
+
+
+def test_the_pictures_show_what_the_model_answered(run_dir, toon_faces_dir, tmp_path, monkeypatch):
+    drawn = {}
+
+    def keep(name):
+        original = getattr(explanation.reports, name)
+
+        def figure(*arguments):
+            drawn[name] = arguments
+            return original(*arguments)
+
+        monkeypatch.setattr(explanation.reports, name, figure)
+
+    keep("occlusions_figure")
+    keep("saliency_figure")
+    model, config = load(run_dir), TrainConfig.from_json(run_dir / "config.json")
+    explain_split(model, config, toon_faces_dir, tmp_path, window=12, stride=6)
+    (rows,) = drawn["occlusions_figure"]
+    assert [row.truth for row in rows] == model.labels
+    for row in rows:
+        faces = tf.constant(np.stack([row.face, *row.occluded])[..., None], tf.float32)
+        scores = model.classify(faces).numpy()
+        assert [model.labels[i] for i in scores.argmax(axis=1)] == [row.answer, *row.answers]
+        of_truth = scores[:, model.labels.index(row.truth)]
+        np.testing.assert_allclose(row.lost, of_truth[0] - of_truth[1:], atol=1e-5)
+        assert row.lost == sorted(row.lost, reverse=True)
+
+    mistakes = json.loads((run_dir / "report.json").read_text())["surest_mistakes"]
+    explain_mistakes(model, config, toon_faces_dir, tmp_path, mistakes)
+    faces, _, _, truths, answers, _ = drawn["saliency_figure"]
+    builder = built_dataset("toon_faces", data_dir=toon_faces_dir)
+    by_name = {one["name"].numpy().decode(): one for one in examples(builder, "test", 48)}
+    for face, truth, answer, mistake in zip(faces, truths, answers, mistakes, strict=False):
+        np.testing.assert_array_equal(face, by_name[mistake["name"]]["image"])
+        assert truth == mistake["label"] and answer.startswith(mistake["answer"])
+    assert len(faces) == min(len(mistakes), 6)
