@@ -18,6 +18,10 @@ from keras_deep_emotion.emotions import EMOTIONS, FERPLUS_VOTES
 # A JPEG or PNG file starts with one of these (ITU T.81, B.1.1.3; PNG specification, 5.2).
 JPEG_START = b"\xff\xd8\xff"
 PNG_START = b"\x89PNG\r\n\x1a\n"
+# Ours: what a file of a few kilobytes may cost. A photograph of a telephone has 12 million pixels;
+# a progressive JPEG about ten scans, each as dear as the whole picture.
+MOST_PIXELS = 4096 * 4096
+MOST_SCANS = 64
 
 
 def to_grey(image):
@@ -72,6 +76,55 @@ def decode(image_bytes):
     """
     # channels=1 would refuse CMYK files.
     return tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
+
+
+def sides(image_bytes):
+    """Height and width of one JPEG or PNG file, from its header: nothing is decoded.
+
+    Args:
+        image_bytes: scalar string tensor.
+
+    Returns:
+        (2,) int64, pixels.
+
+    Raises:
+        tf.errors.InvalidArgumentError: the bytes are neither, or are cut off before the header's
+            end.
+    """
+
+    def of_png():  # PNG specification, 11.2.2: width, then height
+        header = tf.strings.substr(image_bytes, 16, 8)
+        return tf.io.decode_raw(header, tf.int32, little_endian=False)[::-1]
+
+    def of_jpeg():
+        return tf.image.extract_jpeg_shape(image_bytes)[:2]
+
+    is_png = tf.strings.substr(image_bytes, 0, len(PNG_START)) == PNG_START
+    return tf.cast(tf.reshape(tf.cond(is_png, of_png, of_jpeg), (2,)), tf.int64)
+
+
+def decode_bounded(image_bytes):
+    """`decode`, of a file from a stranger: one that would cost too much is refused beforehand.
+
+    Args:
+        image_bytes: scalar string tensor.
+
+    Returns:
+        As `decode`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: the file is neither JPEG nor PNG, damaged or cut off, has
+            more than `MOST_PIXELS` pixels, or is a JPEG of more than `MOST_SCANS` scans.
+    """
+    scans = tf.size(tf.strings.split(image_bytes, b"\xff\xda")) - 1  # ITU T.81, B.2.3
+    bounds = [
+        tf.debugging.Assert(
+            tf.reduce_prod(sides(image_bytes)) <= MOST_PIXELS, ["the image is too large"]
+        ),
+        tf.debugging.Assert(scans <= MOST_SCANS, ["the JPEG has too many scans"]),
+    ]
+    with tf.control_dependencies([bound for bound in bounds if bound is not None]):
+        return decode(tf.identity(image_bytes))
 
 
 def built_dataset(dataset, protocol="paper", data_dir=None):

@@ -1,303 +1,439 @@
-"""Opens an export the way the C++ server does: TensorFlow's C loader, in a process of its own.
+"""Checks an export as the server will meet it: the C loader, every signature, the warm-up.
 
-`tf.saved_model.load` accepts exports that the server refuses ("Could not find variable"), so it
-proves nothing. Here ctypes calls the library inside the TensorFlow wheel; TensorFlow itself is
-never imported. Function and struct layouts: tensorflow/c/c_api.h, tf_tstring.h; message fields:
-meta_graph.proto, types.proto.
+TensorFlow is never imported, so that the library of any TensorFlow can be tried. All of it runs in
+a process of its own: what brings a loader down does not bring down who asks.
 """
 
-import ctypes
-import importlib.util
+import json
 import os
-import pickle
+import struct
 import subprocess
 import sys
-from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
+import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 
-STRING = 7  # DT_STRING
-DTYPES = {1: np.float32, 3: np.int32, 4: np.uint8, 9: np.int64, 10: np.bool_}
-TSTRING_BYTES = 24
+from keras_deep_emotion.c_loader import Session, entry, fields, read_shape
+
+FLOAT, STRING, INT64, BOOL = 1, 7, 9, 10  # DataType, types.proto
+NAMES = {FLOAT: "float32", STRING: "string", INT64: "int64", BOOL: "bool"}
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+TOLERANCE = 1e-4  # ours: of a probability; TensorFlow's versions differ in their rounding
+
+# The public contract: what each signature takes and gives; every first dimension is the batch.
+ANSWERS = {
+    "probabilities": (FLOAT, ("classes",)),
+    "class_id": (INT64, ()),
+    "class_name": (STRING, ()),
+    "valid": (BOOL, ()),
+}
+MAPS = {"saliency": (FLOAT, ("size", "size")), "decisive": (BOOL, ("size", "size"))}
+IMAGE = {"image": (FLOAT, ("size", "size", 1))}
+FILES = {"image_bytes": (STRING, ())}
+CONTRACT = {
+    "serving_default": (IMAGE, ANSWERS),
+    "predict_bytes": (FILES, ANSWERS),
+    "saliency": (IMAGE, ANSWERS | MAPS),
+    "saliency_bytes": (FILES, ANSWERS | MAPS),
+    "classify": (
+        {"inputs": (STRING, ())},
+        {"classes": (STRING, ("classes",)), "scores": (FLOAT, ("classes",))},
+    ),
+}
+
+# What no graph behind a server may do: call Python, touch files, ask for a compiler that the
+# server has not.
+DENIED = (
+    {"PyFunc", "PyFuncStateless", "EagerPyFunc"},
+    {"ReadFile", "WriteFile", "MatchingFiles", "SaveV2", "RestoreV2", "MergeV2Checkpoints"},
+    {"TextLineDataset", "TFRecordDataset", "TFRecordDatasetV2", "FixedLengthRecordDatasetV2"},
+    {"InitializeTableFromTextFile", "InitializeTableFromTextFileV2", "WholeFileReaderV2"},
+    {"SaveDataset", "SaveDatasetV2", "LoadDataset", "DatasetToTFRecord", "CacheDatasetV2"},
+    {"XlaLaunch", "XlaCallModule", "_XlaCompile", "_XlaRun"},
+)
 
 
-class Buffer(Structure):
-    """TF_Buffer."""
-
-    _fields_ = [("data", c_void_p), ("length", c_size_t), ("free", c_void_p)]
-
-
-class Output(Structure):
-    """TF_Output: one result of one operation."""
-
-    _fields_ = [("operation", c_void_p), ("index", c_int)]
-
-
-def find_library():
-    """Path of the TensorFlow wheel's C library, without importing TensorFlow.
-
-    Raises:
-        FileNotFoundError: TensorFlow is not installed, or its wheel holds no such library.
-    """
-    spec = importlib.util.find_spec("tensorflow")
-    folder = Path(spec.origin).parent if spec else Path("tensorflow")
-    for name in ("libtensorflow_cc.so.2", "libtensorflow_cc.2.dylib", "tensorflow_cc.dll"):
-        if (folder / name).exists():
-            return folder / name
-    raise FileNotFoundError(f"{folder} holds no libtensorflow_cc; install tensorflow.")
-
-
-def load_library(path):
-    """The C library with the signatures of the functions used here."""
-    library = ctypes.CDLL(str(path))
-    pointers = {
-        "TF_NewStatus": [],
-        "TF_NewGraph": [],
-        "TF_NewSessionOptions": [],
-        "TF_GraphOperationByName": [c_void_p, c_char_p],
-        "TF_TensorData": [c_void_p],
-        "TF_AllocateTensor": [c_int, POINTER(c_int64), c_int, c_size_t],
-        "TF_StringGetDataPointer": [c_void_p],
-        "TF_LoadSessionFromSavedModel": [
-            c_void_p, c_void_p, c_char_p, POINTER(c_char_p), c_int, c_void_p, POINTER(Buffer),
-            c_void_p,
-        ],
-    }  # fmt: skip
-    for name, arguments in pointers.items():
-        getattr(library, name).argtypes = arguments
-        getattr(library, name).restype = c_void_p
-    for name, arguments, result in (
-        ("TF_GetCode", [c_void_p], c_int),
-        ("TF_Message", [c_void_p], c_char_p),
-        ("TF_TensorType", [c_void_p], c_int),
-        ("TF_NumDims", [c_void_p], c_int),
-        ("TF_Dim", [c_void_p, c_int], c_int64),
-        ("TF_TensorByteSize", [c_void_p], c_size_t),
-        ("TF_StringInit", [c_void_p], None),
-        ("TF_StringCopy", [c_void_p, c_char_p, c_size_t], None),
-        ("TF_StringGetSize", [c_void_p], c_size_t),
-        (
-            "TF_SessionRun",
-            [
-                c_void_p, c_void_p, POINTER(Output), POINTER(c_void_p), c_int, POINTER(Output),
-                POINTER(c_void_p), c_int, c_void_p, c_int, c_void_p, c_void_p,
-            ],
-            None,
-        ),
-    ):  # fmt: skip
-        getattr(library, name).argtypes = arguments
-        getattr(library, name).restype = result
-    return library
-
-
-def fields(message):
-    """Yield (number, value) of a serialized protocol buffer; bytes, or int for varints."""
-    place = 0
-
-    def varint():
-        nonlocal place
-        value = shift = 0
-        while True:
-            byte = message[place]
-            place += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    while place < len(message):
-        number, kind = divmod(varint(), 8)
-        if kind == 0:
-            yield number, varint()
-            continue
-        length = {1: 8, 5: 4}.get(kind)
-        if length is None:
-            length = varint()
-        yield number, message[place : place + length]
-        place += length
-
-
-def read_signatures(meta_graph):
-    """Tensor names of each signature.
+def reachable_operations(graph, outputs):
+    """Kinds of operations that some outputs depend on, functions that they call included.
 
     Args:
-        meta_graph: a serialized MetaGraphDef.
+        graph: a serialized GraphDef.
+        outputs: names of tensors.
 
     Returns:
-        {signature: {"inputs": {key: (tensor name, dtype number)}, "outputs": {...}}}.
+        Set of names; `XlaMustCompile` among them where a function or a node asks for it.
     """
+    nodes, library = {}, {}
+    for number, value in fields(graph):
+        if number == 1:
+            node = read_node(value)
+            nodes[node["name"]] = node
+        if number == 2:
+            for part, function in fields(value):
+                if part == 1:
+                    name, inside = read_function(function)
+                    library[name] = inside
+    found, functions = set(), set()
 
-    def entry(message):
-        pair = dict(fields(message))
-        return pair[1].decode(), pair.get(2, b"")
+    def take(node):
+        found.add(node["op"])
+        if node["compiled"]:
+            found.add("XlaMustCompile")
+        called = [name for name in (*node["functions"], node["op"]) if name in library]
+        waiting.extend(name for name in called if name not in functions)
+        functions.update(called)
 
-    signatures = {}
-    for number, value in fields(meta_graph):
-        if number != 5:
-            continue
-        name, definition = entry(value)
-        tensors = {"inputs": {}, "outputs": {}}
-        for part, item in fields(definition):
-            if part in (1, 2):
-                key, info = entry(item)
-                info = dict(fields(info))
-                # An empty TensorInfo stands for no tensor at all (__saved_model_init_op).
-                if 1 in info:
-                    tensors["inputs" if part == 1 else "outputs"][key] = (
-                        info[1].decode(),
-                        info.get(2, 0),
-                    )
-        signatures[name] = tensors
-    return signatures
+    waiting = []
+    to_see, seen = [name.partition(":")[0] for name in outputs], set()
+    while to_see:
+        name = to_see.pop()
+        if name in nodes and name not in seen:
+            seen.add(name)
+            take(nodes[name])
+            to_see += nodes[name]["inputs"]
+    while waiting:
+        compiled, inside = library[waiting.pop()]
+        if compiled:
+            found.add("XlaMustCompile")
+        for node in inside:
+            take(node)
+    return found - set(library)
 
 
-class Session:
-    """An export opened by the C loader.
+def read_attributes(attributes):
+    """(names of the functions that a node or function names, whether XLA must compile it)."""
+    functions, compiled = [], False
+    for key, value in map(entry, attributes):
+        for number, inside in fields(value):
+            if number == 10:  # AttrValue.func
+                functions.append(dict(fields(inside))[1].decode())
+            if number == 1:  # AttrValue.list
+                functions += [
+                    dict(fields(one))[1].decode() for part, one in fields(inside) if part == 9
+                ]
+            if number == 5 and key == "_XlaMustCompile":  # AttrValue.b
+                compiled = bool(inside)
+    return functions, compiled
+
+
+def read_node(message):
+    """A NodeDef: name, op, inputs (names of nodes), functions, compiled."""
+    parts = list(fields(message))
+    functions, compiled = read_attributes(value for number, value in parts if number == 5)
+    inputs = [value.decode() for number, value in parts if number == 3]
+    return {
+        "name": dict(parts)[1].decode(),
+        "op": dict(parts)[2].decode(),
+        "inputs": [name.lstrip("^").partition(":")[0] for name in inputs],
+        "functions": functions,
+        "compiled": compiled,
+    }
+
+
+def read_function(message):
+    """A FunctionDef: (name, (whether XLA must compile it, its nodes))."""
+    parts = list(fields(message))
+    _, compiled = read_attributes(value for number, value in parts if number == 5)
+    name = dict(fields(dict(parts)[1]))[1].decode()
+    return name, (compiled, [read_node(value) for number, value in parts if number == 3])
+
+
+def read_records(file):
+    """Yield the records of a TFRecord file (length, its checksum, bytes, their checksum)."""
+    content = Path(file).read_bytes()
+    place = 0
+    while place < len(content):
+        (length,) = struct.unpack_from("<Q", content, place)
+        record = content[place + 12 : place + 12 + length]
+        if len(record) < length:
+            raise ValueError(f"{file} is cut off.")
+        yield record
+        place += 12 + length + 4
+
+
+def read_tensor(message):
+    """A TensorProto of float32 or strings."""
+    parts = list(fields(message))
+    first = dict(parts)
+    shape = read_shape(first.get(2, b""))
+    if first[1] == STRING:
+        values = [value for number, value in parts if number == 8]
+        result = np.empty(int(np.prod(shape)), object)
+        result[:] = values * (result.size if len(values) == 1 else 1)  # repeats are left out
+        return result.reshape(shape)
+    return np.frombuffer(first[4], np.float32).reshape(shape)  # tensor_content
+
+
+def read_warmup(record):
+    """A serialized PredictionLog: (signature, {input: array})."""
+    (kind, log), *_ = (pair for pair in fields(record) if pair[0] != 1)
+    request = list(fields(dict(fields(log))[1]))
+    signature = dict(fields(dict(request)[1]))[3].decode()
+    if kind == 6:  # predict_log
+        tensors = (entry(value) for number, value in request if number == 2)
+        return signature, {key: read_tensor(value) for key, value in tensors}
+    if kind != 2:  # classify_log
+        raise ValueError(f"A warm-up record is of kind {kind}, neither Predict nor Classify.")
+    examples = dict(fields(dict(request)[2]))[1]
+    return signature, {"inputs": strings(value for _, value in fields(examples))}
+
+
+def strings(contents):
+    """Array of bytes objects."""
+    contents = list(contents)
+    result = np.empty(len(contents), object)
+    result[:] = contents
+    return result
+
+
+def example_of(file):
+    """A serialized tf.Example with `file` as its feature `image_bytes`."""
+
+    def field(number, content):
+        length, size = b"", len(content)
+        while size > 127:
+            length += bytes([size & 127 | 128])
+            size >>= 7
+        return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+    feature = field(1, field(1, file))  # Feature.bytes_list.value
+    return field(1, field(1, field(1, b"image_bytes") + field(2, feature)))
+
+
+class Verification:
+    """The checks of one export, in order; each gives a line, the first that fails raises.
 
     Args:
         export: the SavedModel's folder.
-        library: path of libtensorflow_cc, None for the installed one.
-
-    Attributes:
-        signatures: as from `read_signatures`.
-
-    Raises:
-        ValueError: the loader refuses the export.
+        library: libtensorflow_cc or a folder that holds it, None for the installed one.
     """
 
     def __init__(self, export, library=None):
-        self.library = load_library(library or find_library())
-        self.status = self.library.TF_NewStatus()
-        self.graph = self.library.TF_NewGraph()
-        meta_graph = Buffer()
-        tags = (c_char_p * 1)(b"serve")
-        self.session = self.library.TF_LoadSessionFromSavedModel(
-            self.library.TF_NewSessionOptions(), None, os.fsencode(export), tags, 1, self.graph,
-            byref(meta_graph), self.status,
-        )  # fmt: skip
-        self.check(f"{export} cannot be loaded")
-        self.signatures = read_signatures(ctypes.string_at(meta_graph.data, meta_graph.length))
+        self.export = Path(export)
+        start = time.perf_counter()
+        self.session = Session(export, library)
+        self.seconds = time.perf_counter() - start
 
-    def check(self, what):
-        """Raise ValueError if the last call failed."""
-        if self.library.TF_GetCode(self.status):
-            message = self.library.TF_Message(self.status).decode(errors="replace")
-            raise ValueError(f"{what}: {message}")
-
-    def output(self, tensor):
-        """TF_Output of a tensor's name, such as `StatefulPartitionedCall:1`."""
-        name, _, index = tensor.partition(":")
-        operation = self.library.TF_GraphOperationByName(self.graph, name.encode())
-        return Output(operation, int(index or 0))
-
-    def to_tensor(self, array, dtype):
-        """TF_Tensor of an array, as the signature's dtype number."""
-        shape = (c_int64 * array.ndim)(*array.shape)
-        if dtype != STRING:
-            array = np.ascontiguousarray(array, DTYPES[dtype])
-            tensor = self.library.TF_AllocateTensor(dtype, shape, array.ndim, array.nbytes)
-            ctypes.memmove(self.library.TF_TensorData(tensor), array.ctypes.data, array.nbytes)
-            return tensor
-        tensor = self.library.TF_AllocateTensor(
-            dtype, shape, array.ndim, array.size * TSTRING_BYTES
-        )
-        data = self.library.TF_TensorData(tensor)
-        for i, item in enumerate(array.ravel()):
-            self.library.TF_StringInit(data + i * TSTRING_BYTES)
-            self.library.TF_StringCopy(data + i * TSTRING_BYTES, item, len(item))
-        return tensor
-
-    def to_array(self, tensor):
-        """NumPy array of a TF_Tensor; strings become an object array of bytes."""
-        dimensions = range(self.library.TF_NumDims(tensor))
-        shape = tuple(self.library.TF_Dim(tensor, i) for i in dimensions)
-        data = self.library.TF_TensorData(tensor)
-        dtype = self.library.TF_TensorType(tensor)
-        if dtype != STRING:
-            raw = ctypes.string_at(data, self.library.TF_TensorByteSize(tensor))
-            return np.frombuffer(raw, DTYPES[dtype]).reshape(shape)
-        result = np.empty(int(np.prod(shape)), object)
-        for i in range(result.size):
-            item = data + i * TSTRING_BYTES
-            result[i] = ctypes.string_at(
-                self.library.TF_StringGetDataPointer(item), self.library.TF_StringGetSize(item)
-            )
-        return result.reshape(shape)
-
-    def call(self, signature, inputs):
-        """Run one signature.
-
-        Args:
-            signature: its name.
-            inputs: {key: array}; strings as an object array of bytes.
-
-        Returns:
-            {key: array} of its outputs.
+    def lines(self):
+        """Yield a line for each check that the export passed.
 
         Raises:
-            ValueError: there is no such signature, the inputs are not its, or the graph fails.
+            ValueError: a check failed; the message says which.
         """
-        if signature not in self.signatures:
-            raise ValueError(f"There is no signature {signature!r}: {sorted(self.signatures)}.")
-        wanted = self.signatures[signature]
-        if set(inputs) != set(wanted["inputs"]):
-            raise ValueError(f"{signature} takes {sorted(wanted['inputs'])}, not {sorted(inputs)}.")
-        keys = list(inputs)
-        feeds = (Output * len(keys))(*(self.output(wanted["inputs"][key][0]) for key in keys))
-        values = (c_void_p * len(keys))(
-            *(self.to_tensor(inputs[key], wanted["inputs"][key][1]) for key in keys)
+        yield f"opened by TensorFlow {self.session.version}'s C loader in {self.seconds:.1f} s"
+        yield self.check_assets()
+        yield self.check_signatures()
+        yield self.check_operations()
+        for signature in CONTRACT:
+            yield self.check_answers(signature)
+        yield self.check_marks()
+        yield self.check_warmup()
+
+    def check_assets(self):
+        """The labels, the card, the settings and the Keras model's answers are there."""
+        assets = self.export / "assets"
+        names = ("labels.txt", "model_card.md", "config.json", "expected.npz")
+        missing = [name for name in names if not (assets / name).exists()]
+        if missing:
+            raise ValueError(f"{assets} lacks {', '.join(missing)}; export the run again.")
+        self.labels = (assets / "labels.txt").read_text().split()
+        about = json.loads((assets / "config.json").read_text())
+        with np.load(assets / "expected.npz") as expected:
+            self.expected = dict(expected)
+        accuracy = about["accuracy"]
+        judged = "not judged" if accuracy is None else f"{accuracy:.2%} on {about['judged_on']}"
+        return f"{len(self.labels)} labels; {about['dataset']}, {judged}"
+
+    def check_signatures(self):
+        """Names, types and shapes are those of the contract."""
+        sizes = {"classes": len(self.labels), "size": self.expected["image"].shape[1]}
+        found = self.session.signatures
+        if set(found) != set(CONTRACT):
+            raise ValueError(f"The signatures are {sorted(found)}, not {sorted(CONTRACT)}.")
+        for name, sides in CONTRACT.items():
+            for side, wanted in zip(("inputs", "outputs"), sides, strict=True):
+                described = {
+                    key: (dtype, (-1, *(sizes.get(one, one) for one in shape)))
+                    for key, (dtype, shape) in wanted.items()
+                }
+                got = {key: (place.dtype, place.shape) for key, place in found[name][side].items()}
+                if got != described:
+                    raise ValueError(f"{name}'s {side} are {got}, not {described}.")
+        return f"{len(CONTRACT)} signatures, inputs and outputs as in the contract"
+
+    def check_operations(self):
+        """All kinds of operations are stock, and none is denied."""
+        (model,) = (
+            value
+            for number, value in fields((self.export / "saved_model.pb").read_bytes())
+            if number == 2
         )
-        names = list(wanted["outputs"])
-        fetches = (Output * len(names))(*(self.output(wanted["outputs"][n][0]) for n in names))
-        results = (c_void_p * len(names))()
-        self.library.TF_SessionRun(
-            self.session, None, feeds, values, len(keys), fetches, results, len(names), None, 0,
-            None, self.status,
-        )  # fmt: skip
-        self.check(f"{signature} failed")
-        return dict(zip(names, map(self.to_array, results), strict=True))
+        graph = dict(fields(model))[2]
+        tensors = [
+            place.tensor
+            for signature in self.session.signatures.values()
+            for place in signature["outputs"].values()
+        ]
+        used = reachable_operations(graph, tensors)
+        denied = used & set().union(*DENIED, {"XlaMustCompile"})
+        if denied:
+            raise ValueError(f"The signatures use {', '.join(sorted(denied))}: not for a server.")
+        unknown = used - self.session.stock
+        if unknown:
+            raise ValueError(f"A stock server has no {', '.join(sorted(unknown))}.")
+        return f"{len(used)} kinds of operations, all stock; none calls Python, files or XLA"
+
+    def inputs(self, signature, count):
+        """The first `count` of the expected faces, as a signature takes them."""
+        key = next(iter(CONTRACT[signature][0]))
+        if key == "image":
+            return {key: self.expected["image"][:count].astype(np.float32)}
+        files = map(bytes, self.expected["files"][:count])
+        return {key: strings(map(example_of, files) if key == "inputs" else files)}
+
+    def check_answers(self, signature):
+        """At batches of 0, 1 and 3 the shapes are right and the answers the Keras model's."""
+        worst = 0.0
+        for count in (0, 1, 3):
+            got = self.session.call(signature, self.inputs(signature, count))
+            for key, (_, shape) in CONTRACT[signature][1].items():
+                sizes = {"classes": len(self.labels), "size": self.expected["image"].shape[1]}
+                wanted = (count, *(sizes[one] for one in shape))
+                if got[key].shape != wanted:
+                    raise ValueError(f"{signature}'s {key} is {got[key].shape}, not {wanted}.")
+            worst = max(worst, self.compare(signature, got, count))
+        return f"{signature:<15} at batch 0, 1, 3; from the Keras model at most {worst:.1g}"
+
+    def compare(self, signature, got, count):
+        """Largest difference from what the Keras model says.
+
+        Raises:
+            ValueError: it is above the tolerance, or a class has another's name.
+        """
+        expected = self.expected["probabilities"][:count]
+        names = [self.labels[i].encode() for i in expected.argmax(axis=1)]
+        if signature == "classify":
+            pairs = [(got["scores"], expected)]
+            rows = got["classes"].tolist()
+            named = rows == [[label.encode() for label in self.labels]] * count
+        else:
+            pairs = [(got["probabilities"], expected)]
+            named = got["class_name"].tolist() == names and got["valid"].all()
+            named = named and got["class_id"].tolist() == expected.argmax(axis=1).tolist()
+        if "saliency" in got:
+            pairs.append((got["saliency"], self.expected["saliency"][:count]))
+            # A window on the verge may fall to either side of it.
+            changed = got["decisive"] != self.expected["decisive"][:count]
+            if count and changed.mean() > 0.03:
+                raise ValueError(f"{signature}'s decisive regions differ from the Keras model's.")
+        worst = max((float(np.abs(a - b).max()) for a, b in pairs if count), default=0.0)
+        # Written so that NaN fails too.
+        if not worst <= TOLERANCE:
+            raise ValueError(f"{signature} differs from the Keras model by {worst:.2g}.")
+        if not named:
+            raise ValueError(f"{signature} names the classes wrongly.")
+        return worst
+
+    def check_marks(self):
+        """A row that cannot be judged is marked, and the row beside it answered as if alone."""
+        good = bytes(self.expected["files"][0])
+        bad = (b"", b"a text", good[: len(good) // 2], b"\xff\xd8\xff\xe0", good[:20])
+        for signature in ("predict_bytes", "saliency_bytes", "classify"):
+            rows = [*bad, good]
+            if signature == "classify":
+                rows = [*map(example_of, rows), b"no Example"]
+            key = next(iter(CONTRACT[signature][0]))
+            self.check_rows(signature, {key: strings(rows)}, len(bad))
+        face = self.expected["image"][0].astype(np.float32)
+        rows = np.stack([face * np.nan, face - 300, face + 256, face])
+        for signature in ("serving_default", "saliency"):
+            self.check_rows(signature, {"image": rows}, 3)
+        return "what cannot be judged is marked, and the face beside it answered"
+
+    def check_rows(self, signature, inputs, good):
+        """Only row `good` is answered."""
+        got = self.session.call(signature, inputs)
+        found = got["scores" if signature == "classify" else "probabilities"]
+        marked = np.delete(found, good, axis=0)
+        alone = self.expected["probabilities"][0]
+        # Written so that NaN fails too.
+        if marked.any() or not np.abs(found[good] - alone).max() <= TOLERANCE:
+            raise ValueError(f"{signature} does not keep good rows apart from bad ones.")
+        if signature != "classify" and np.flatnonzero(got["valid"]).tolist() != [good]:
+            raise ValueError(f"{signature} marks {got['valid'].tolist()}.")
+
+    def check_warmup(self):
+        """Each warm-up record is answered, and each signature has one."""
+        file = self.export / WARMUP_FILE
+        if not file.exists():
+            raise ValueError(f"{file} is missing; export the run again.")
+        seen = []
+        for record in read_records(file):
+            signature, inputs = read_warmup(record)
+            got = self.session.call(signature, inputs)
+            if not got.get("valid", np.True_).all():
+                raise ValueError(f"A warm-up record of {signature} holds what cannot be judged.")
+            seen.append(signature)
+        if set(seen) != set(CONTRACT):
+            raise ValueError(f"The warm-up has no record of {sorted(set(CONTRACT) - set(seen))}.")
+        return f"{len(seen)} warm-up records replayed, one or more for each signature"
 
 
-def call_apart(export, signature, inputs):
-    """Load an export in a clean process and run one signature there.
+def verify(export, library=None):
+    """Check an export in a clean process.
 
     Args:
-        export: the SavedModel's folder.
-        signature: its name.
-        inputs: {key: array}.
+        export: the SavedModel's folder: a version's.
+        library: libtensorflow_cc of any TensorFlow, or a folder that holds it (an unpacked wheel);
+            None for the installed one's.
 
-    Returns:
-        {key: array} of its outputs.
+    Yields:
+        A line for each check that the export passed, as it is passed.
 
     Raises:
-        ValueError: the loader or the graph refuses.
+        FileNotFoundError: the folder is no SavedModel.
+        ValueError: a check failed, or the loader did not survive it; the message says which.
     """
-    # Run as a file: as a module, the package's parents would be imported too.
-    done = subprocess.run(
-        [sys.executable, __file__],
-        input=pickle.dumps((str(export), signature, inputs)),
-        capture_output=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    if done.returncode:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise ValueError(f"The C loader ended with status {done.returncode}: {''.join(last)}")
-    answer = pickle.loads(done.stdout)
-    if isinstance(answer, str):
-        raise ValueError(answer)
-    return answer
+    if not (Path(export) / "saved_model.pb").exists():
+        raise FileNotFoundError(
+            f"{export} is no export: it holds no saved_model.pb. Name a version's folder, such as "
+            "exports/NAME/1."
+        )
+    package = Path(__file__).parent.parent
+    search = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", __spec__.name, str(export), str(library or "")],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": search},
+        )
+        with child:
+            for line in child.stdout:
+                kind, text = json.loads(line)
+                if kind == "failed":
+                    raise ValueError(text)
+                yield text
+        if child.returncode:
+            log.seek(0)
+            last = log.read().strip().splitlines()[-1:]
+            raise ValueError(f"The C loader ended with status {child.returncode}: {''.join(last)}")
 
 
-def main():
-    """Child of `call_apart`: a pickled request on standard input, the answer on standard output."""
-    export, signature, inputs = pickle.load(sys.stdin.buffer)
-    try:
-        answer = Session(export).call(signature, inputs)
-    except ValueError as error:
-        answer = str(error)
-    sys.stdout.buffer.write(pickle.dumps(answer))
+def main(export, library):
+    """Child of `verify`: a JSON array of kind and text for each check, on standard output."""
+    # What TensorFlow prints goes elsewhere.
+    with os.fdopen(os.dup(1), "w") as told:
+        os.dup2(2, 1)
+        try:
+            for line in Verification(export, library or None).lines():
+                print(json.dumps(["passed", line]), file=told, flush=True)
+        except (ValueError, FileNotFoundError) as error:
+            print(json.dumps(["failed", str(error)]), file=told, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

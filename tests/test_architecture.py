@@ -20,7 +20,8 @@ ALLOWED = {
     "saliency": LIGHT,
     "report": {"evaluation"},
     "spatial_transformer": LIGHT,
-    "verify_export": LIGHT,
+    "c_loader": LIGHT,
+    "verify_export": {"c_loader"},
     "augmentation": {"spatial_transformer"},
     "model": {"spatial_transformer"},
     "building": {"datasets"},
@@ -74,7 +75,18 @@ ALLOWED = {
     "distribution": {"callbacks", "data", "datasets", "files", "model", "trainer", "training"},
     "tuning": {"config", "data", "datasets", "files", "training"},
     "predict": {"data", "model", "runs"},
-    "export": {"data", "model", "runs", "saliency", "verify_export"},
+    "endpoints": {"data", "saliency"},
+    "warmup": {"verify_export"},
+    "export": {
+        "endpoints",
+        "files",
+        "model",
+        "model_card",
+        "runs",
+        "saliency",
+        "verify_export",
+        "warmup",
+    },
     "cli": {
         "data",
         "distribution",
@@ -90,6 +102,7 @@ ALLOWED = {
         "training",
         "predict",
         "export",
+        "verify_export",
         "reproduction",
         "tuning",
     },
@@ -148,6 +161,16 @@ def test_the_command_line_loads_nothing_heavy_at_its_top(path):
     _, top = imports(path)
     heavy = {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "tensorflow_datasets"}
     assert not {name.split(".")[0] for name in top} & heavy
+
+
+@pytest.mark.parametrize("name", ["c_loader", "verify_export"])
+def test_what_opens_an_export_never_imports_tensorflow(name):
+    anywhere, _ = imports(PACKAGE / f"{name}.py")
+    assert not {one.split(".")[0] for one in anywhere} & {
+        "tensorflow",
+        "tensorflow_serving",
+        "keras",
+    }
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tfds_builders").rglob("*.py")), ids=str)

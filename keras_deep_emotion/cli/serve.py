@@ -59,8 +59,32 @@ def predict(model, weights, as_json, images):
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of all exports.",
 )
-def export(run, name, exports):
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Remove all but the N highest versions.  [default: all are kept]",
+)
+def export(run, name, exports, keep):
     """Write RUN's model as the next version for TensorFlow Serving, verified before it appears."""
     from keras_deep_emotion.export import export_run
 
-    click.echo(f"exported, opened by the C loader and compared: {export_run(run, name, exports)}")
+    click.echo(f"exported and verified: {export_run(run, name, exports, keep)}")
+
+
+@click.command()
+@click.option(
+    "--library",
+    type=click.Path(path_type=Path),
+    help="libtensorflow_cc of another TensorFlow, or the folder of its wheel, unpacked.",
+)
+@click.argument("export", type=click.Path(path_type=Path))
+def verify(export, library):
+    """Check EXPORT, a version's folder, as the server will meet it; TensorFlow is not imported.
+
+    The exit status is 0 where every check is passed.
+    """
+    from keras_deep_emotion.verify_export import verify
+
+    for line in verify(export, library):
+        click.echo(f"ok  {line}")
