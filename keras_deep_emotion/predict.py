@@ -6,7 +6,15 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_deep_emotion.data import JPEG_START, PNG_START, decode, prepare
+from keras_deep_emotion.data import (
+    JPEG_START,
+    MOST_PIXELS,
+    PNG_START,
+    decode,
+    decode_bounded,
+    prepare,
+    sides,
+)
 from keras_deep_emotion.model import without_normalisation
 from keras_deep_emotion.runs import open_run
 
@@ -30,10 +38,10 @@ class Model:
 
     Attributes:
         labels: names of the classes, in the order of the probabilities.
-        size: side of the faces, pixels.
+        size: side of the faces, pixels; None of a server, which takes files alone.
         classify: graph code from (batch, size, size, 1) float32 tensors of grey levels 0..255 to
-            (batch, classes) probabilities.
-        predict_bytes: a list of JPEG or PNG files to the same.
+            (batch, classes) probabilities; None of a server.
+        predict_bytes: a list of JPEG or PNG files to the same; a row of 0 where one is unreadable.
         keras: the `keras.Model`, or None of an export, which has no layers to look at.
     """
 
@@ -61,7 +69,10 @@ class Model:
             good = [content for content, error in contents if error is None]
             answers = iter(self.predict_bytes(good) if good else ())
             for file, (_, error) in zip(batch, contents, strict=True):
-                yield Prediction(file, None if error else next(answers), error)
+                found = None if error else next(answers)
+                if found is not None and not found.any():
+                    found, error = None, "the server cannot read the image"
+                yield Prediction(file, found, error)
 
 
 def read_image_file(file):
@@ -82,7 +93,10 @@ def read_image_file(file):
     if not content.startswith((JPEG_START, PNG_START)):
         return None, "not a JPEG or PNG image"
     try:
-        decode(content)
+        height, width = sides(content).numpy()
+        if height * width > MOST_PIXELS:
+            return None, f"{width} x {height} pixels are too many: crop the face, or shrink it"
+        decode_bounded(content)
     except tf.errors.InvalidArgumentError:
         return None, "the image is damaged"
     return content, None

@@ -75,6 +75,7 @@ ALLOWED = {
     "distribution": {"callbacks", "data", "datasets", "files", "model", "trainer", "training"},
     "tuning": {"config", "data", "datasets", "files", "training"},
     "predict": {"data", "model", "runs"},
+    "serving": {"predict"},
     "endpoints": {"data", "saliency"},
     "warmup": {"verify_export"},
     "export": {
@@ -103,6 +104,7 @@ ALLOWED = {
         "predict",
         "export",
         "verify_export",
+        "serving",
         "reproduction",
         "tuning",
     },

@@ -81,6 +81,8 @@ def run_or_weights(command):
         # What comes with the package is read, never written to.
         if "output" in others and others["output"] is None:
             others["output"] = Path(weights)
+        if "name" in others and others["name"] is None:
+            others["name"] = weights
         return command(run=weights_dir(weights), **others)
 
     return with_folder

@@ -11,20 +11,43 @@ from keras_deep_emotion.cli.options import load_tensorflow, run_or_weights
 
 @click.command()
 @click.option("--model", type=click.Path(path_type=Path), help="A run's folder or an export's.")
+@click.option("--weights", metavar="NAME", help="Or: weights that come with the package.")
 @click.option(
-    "--weights", metavar="NAME", help="Instead of it: weights that come with the package."
+    "--server",
+    metavar="URL",
+    help="Or: an export behind a server, grpc://HOST:8500/NAME or http://HOST:8501/NAME; "
+    "grpcs and https over TLS; /versions/N or /labels/LABEL may follow.",
+)
+@click.option(
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds that a server may take for a request.",
+)
+@click.option(
+    "--authority",
+    type=click.Path(path_type=Path),
+    help="Certificates to trust over TLS, PEM.  [default: the system's]",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line.")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-def predict(model, weights, as_json, images):
+def predict(model, weights, server, timeout, authority, as_json, images):
     """Name the emotion of each of IMAGES, JPEG or PNG files of cropped faces."""
-    if (model is None) == (weights is None):
-        raise click.UsageError("Name either --model, a run or an export, or --weights NAME.")
+    if sum(one is not None for one in (model, weights, server)) != 1:
+        raise click.UsageError(
+            "Name one of --model, a run or an export, --weights NAME and --server URL."
+        )
     load_tensorflow()
-    from keras_deep_emotion.predict import load
-    from keras_deep_emotion.runs import weights_dir
+    if server is not None:
+        from keras_deep_emotion.serving import connect
 
-    loaded = load(weights_dir(weights) if model is None else model)
+        loaded = connect(server, timeout, authority)
+    else:
+        from keras_deep_emotion.predict import load
+        from keras_deep_emotion.runs import weights_dir
+
+        loaded = load(weights_dir(weights) if model is None else model)
     failed = 0
     if not as_json:
         click.echo(f"{'emotion':<12}{'probability':>11}  file")
@@ -51,7 +74,7 @@ def predict(model, weights, as_json, images):
 
 @click.command()
 @run_or_weights
-@click.option("--name", help="Name to clients.  [default: the data set's]")
+@click.option("--name", help="Name to clients.  [default: the data set's, or that of the weights]")
 @click.option(
     "--exports",
     default="exports",

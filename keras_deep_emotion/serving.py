@@ -1,0 +1,296 @@
+"""The client of an export behind TensorFlow Serving, over gRPC or REST.
+
+An address is `SCHEME://HOST[:PORT][/NAME[/versions/N | /labels/LABEL]]`:
+
+- `grpc`, port 8500, and `grpcs`, which is the same over TLS;
+- `http`, port 8501, and `https`.
+
+NAME is the model's, `ferplus` where there is none; `/v1/models/NAME/...`, as in the server's own
+URLs, will do too. What connects to a server looks like any other model (`predict.Model`).
+"""
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import grpc
+import numpy as np
+import requests
+import tensorflow as tf
+from requests.adapters import HTTPAdapter
+from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
+from tensorflow_serving.apis.predict_pb2 import PredictRequest
+from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+from urllib3.util import Retry
+
+from keras_deep_emotion.predict import Model
+
+PORTS = {"grpc": 8500, "grpcs": 8500, "http": 8501, "https": 8501}
+DEFAULT_NAME = "ferplus"
+MOST_BYTES = 16 * 2**20  # ours: of files in one request
+TRIES = 5  # ours; gRPC allows no more
+FIRST_PAUSE = 0.2  # seconds, doubled at each further try
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a model is served.
+
+    Attributes:
+        scheme: grpc, grpcs, http or https.
+        target: HOST:PORT.
+        name: the model's.
+        version: a number, or None.
+        label: a version's label, or None.
+    """
+
+    scheme: str
+    target: str
+    name: str
+    version: int | None
+    label: str | None
+
+    @classmethod
+    def parse(cls, text):
+        """Read an address.
+
+        Raises:
+            ValueError: it is none.
+        """
+        parts = urlsplit(text)
+        steps = [step for step in parts.path.split("/") if step]
+        if steps[:2] == ["v1", "models"]:
+            steps = steps[2:]
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        kind, value = steps[1:3] if len(steps) == 3 else (None, None)
+        good = kind == "labels" or (kind == "versions" and value.isdecimal()) or len(steps) < 2
+        if parts.scheme not in PORTS or not host or parts.query or not good:
+            raise ValueError(
+                "A server is SCHEME://HOST[:PORT][/NAME[/versions/N or /labels/LABEL]], scheme "
+                f"grpc, grpcs, http or https. Received: {text}"
+            )
+        host = f"[{host}]" if ":" in host else host
+        return cls(
+            scheme=parts.scheme,
+            target=f"{host}:{port or PORTS[parts.scheme]}",
+            name=steps[0] if steps else DEFAULT_NAME,
+            version=int(value) if kind == "versions" else None,
+            label=value if kind == "labels" else None,
+        )
+
+    def __str__(self):
+        """The address as it is written."""
+        which = f"/versions/{self.version}" if self.version is not None else ""
+        which = f"/labels/{self.label}" if self.label else which
+        return f"{self.scheme}://{self.target}/{self.name}{which}"
+
+
+def connect(address, timeout=30.0, authority=None):
+    """Open a model that is served.
+
+    Where the server is not there yet, or is unavailable, each request is tried `TRIES` times, with
+    pauses that double.
+
+    Args:
+        address: see the top of this file.
+        timeout: seconds that a request may take, tries included over gRPC, each over REST.
+        authority: file of the certificates to trust (PEM) over grpcs or https, None for those that
+            the system (gRPC: its library) trusts.
+
+    Returns:
+        `predict.Model` without `classify`, `size` and `keras`: a server takes files.
+
+    Raises:
+        ConnectionError: there is no server, or it went away.
+        TimeoutError: it did not answer in time.
+        ValueError: the address is none, or what is served there is no export of ours.
+        FileNotFoundError: there is no such file of certificates.
+    """
+    address = Address.parse(address)
+    if authority is not None and not Path(authority).is_file():
+        raise FileNotFoundError(f"{authority} is no file of certificates.")
+    kind = Rpc if address.scheme.startswith("grpc") else Rest
+    server = kind(address, timeout, authority)
+    return Model(server.labels(), None, None, lambda files: predict_in_parts(server, files))
+
+
+def predict_in_parts(server, files):
+    """Probabilities of files, in requests of a bounded size.
+
+    Args:
+        server: `Rpc` or `Rest`.
+        files: list of JPEG or PNG files, bytes.
+
+    Returns:
+        (files, classes) float32; rows of 0 where the server could not read a file.
+    """
+    parts, size = [[]], 0
+    for file in files:
+        if parts[-1] and size + len(file) > MOST_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(file)
+        size += len(file)
+    return np.concatenate([server.predict_bytes(part) for part in parts])
+
+
+class Rpc:
+    """A served model over gRPC.
+
+    Args:
+        address: `Address`.
+        timeout: seconds that a request may take.
+        authority: file of the certificates to trust, or None.
+    """
+
+    def __init__(self, address, timeout, authority):
+        self.address = address
+        self.timeout = timeout
+        retry = {
+            "name": [{"service": "tensorflow.serving.PredictionService"}],
+            "retryPolicy": {
+                "maxAttempts": TRIES,
+                "initialBackoff": f"{FIRST_PAUSE}s",
+                "maxBackoff": "5s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+        options = [
+            ("grpc.service_config", json.dumps({"methodConfig": [retry]})),
+            ("grpc.max_receive_message_length", -1),
+            # A server that has just started should not wait for gRPC's own pause of a second.
+            ("grpc.initial_reconnect_backoff_ms", int(FIRST_PAUSE * 1000)),
+            ("grpc.min_reconnect_backoff_ms", int(FIRST_PAUSE * 1000)),
+        ]
+        if address.scheme == "grpcs":
+            roots = Path(authority).read_bytes() if authority else None
+            credentials = grpc.ssl_channel_credentials(roots)
+            channel = grpc.secure_channel(address.target, credentials, options)
+        else:
+            channel = grpc.insecure_channel(address.target, options)
+        self.service = PredictionServiceStub(channel)
+
+    def labels(self):
+        """Names of the classes: what `classify` calls those of a file that is none."""
+        request = ClassificationRequest()
+        example = request.input.example_list.examples.add()
+        example.features.feature["image_bytes"].bytes_list.value.append(b"")
+        result = self.call(self.service.Classify, request, "classify").result
+        return [one.label for one in result.classifications[0].classes]
+
+    def predict_bytes(self, files):
+        """Probabilities of files: (files, classes) float32."""
+        request = PredictRequest()
+        request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(files, tf.string))
+        # All outputs, few as they are wanted: the server batches requests of whole signatures only.
+        answer = self.call(self.service.Predict, request, "predict_bytes")
+        return tf.make_ndarray(answer.outputs["probabilities"])
+
+    def call(self, method, request, signature):
+        """Send a request; its failure as an error of Python's."""
+        spec = request.model_spec
+        spec.name, spec.signature_name = self.address.name, signature
+        if self.address.version is not None:
+            spec.version.value = self.address.version
+        if self.address.label:
+            spec.version_label = self.address.label
+        try:
+            return method(request, timeout=self.timeout)
+        except grpc.RpcError as error:
+            code, details = error.code(), error.details()
+        if code == grpc.StatusCode.UNAVAILABLE:
+            raise unreachable(self.address, details)
+        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise late(self.address, self.timeout)
+        raise refused(self.address, code == grpc.StatusCode.NOT_FOUND, details)
+
+
+class Rest:
+    """A served model over REST.
+
+    Args:
+        address: `Address`.
+        timeout: seconds that a try may take.
+        authority: file of the certificates to trust, or None.
+    """
+
+    def __init__(self, address, timeout, authority):
+        self.address = address
+        self.timeout = timeout
+        self.session = requests.Session()
+        self.session.verify = str(authority) if authority else True
+        retry = Retry(
+            total=TRIES - 1,
+            backoff_factor=FIRST_PAUSE,
+            status_forcelist=[503],  # unavailable
+            allowed_methods=None,  # asking twice changes nothing
+            read=0,  # what was slow once is not asked again
+            raise_on_status=False,
+        )
+        which = f"/versions/{address.version}" if address.version is not None else ""
+        which = f"/labels/{address.label}" if address.label else which
+        self.url = f"{address.scheme}://{address.target}/v1/models/{address.name}{which}"
+        self.session.mount(f"{address.scheme}://", HTTPAdapter(max_retries=retry))
+
+    def labels(self):
+        """Names of the classes: what `classify` calls those of a file that is none."""
+        body = {"signature_name": "classify", "examples": [{"image_bytes": {"b64": ""}}]}
+        return [label for label, _ in self.post("classify", body)["results"][0]]
+
+    def predict_bytes(self, files):
+        """Probabilities of files: (files, classes) float32."""
+        encoded = [{"b64": base64.b64encode(file).decode()} for file in files]
+        body = {"signature_name": "predict_bytes", "inputs": {"image_bytes": encoded}}
+        outputs = self.post("predict", body)["outputs"]
+        return np.array(outputs["probabilities"], np.float32)
+
+    def post(self, verb, body):
+        """Send a request; its failure as an error of Python's."""
+        try:
+            answer = self.session.post(f"{self.url}:{verb}", json=body, timeout=self.timeout)
+        except requests.exceptions.ConnectionError as error:
+            # urllib3 counts a time-out of reading among its tries.
+            if "Read timed out" in str(error):
+                raise late(self.address, self.timeout) from None
+            raise unreachable(self.address, type(error).__name__) from None
+        except requests.exceptions.Timeout:
+            raise late(self.address, self.timeout) from None
+        if answer.status_code == 503:
+            raise unreachable(self.address, answer.text.strip())
+        try:
+            content = answer.json()
+        except ValueError:
+            content = {}
+        if answer.status_code != 200 or not isinstance(content, dict):
+            details = content.get("error") if isinstance(content, dict) else None
+            raise refused(self.address, answer.status_code == 404, details or answer.reason)
+        return content
+
+
+def unreachable(address, details):
+    """The error of a server that is not there."""
+    return ConnectionError(
+        f"{address} does not answer, tried {TRIES} times: {details}. `python cli.py serve EXPORT` "
+        "starts a server."
+    )
+
+
+def late(address, timeout):
+    """The error of a server that takes too long."""
+    return TimeoutError(f"{address} did not answer within {timeout:g} s; --timeout allows more.")
+
+
+def refused(address, missing, details):
+    """The error of a request that the server turned down."""
+    remedy = (
+        "Name a model that is served there."
+        if missing
+        else "Is it an export of ours, as `python cli.py verify` passes?"
+    )
+    return ValueError(f"{address} refuses: {str(details).rstrip('.')}. {remedy}")
