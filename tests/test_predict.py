@@ -56,7 +56,9 @@ def test_bad_files_are_named_and_the_rest_goes_on(run_dir, files, tmp_path):
     whole = tf.io.encode_jpeg(np.full((60, 60, 3), 90, np.uint8), quality=95).numpy()
     (tmp_path / "cut.jpg").write_bytes(whole[:200])
     (tmp_path / "cut.png").write_bytes(files[0].read_bytes()[:200])
+    Image.new("L", (5000, 4000)).save(tmp_path / "large.png")
     bad = {
+        tmp_path / "large.png": "5000 x 4000 pixels are too many: crop the face, or shrink it",
         tmp_path / "empty.png": "the file is empty",
         tmp_path / "text.jpg": "not a JPEG or PNG image",
         tmp_path / "cut.jpg": "the image is damaged",

@@ -1,0 +1,135 @@
+"""Latency and throughput of an export: the bare SavedModel, the stand-in by gRPC and by REST.
+
+    python benchmarks/serving.py EXPORT [--rounds 300]
+
+EXPORT is a version's folder. With PyPI's `fer` installed (its classifier alone, told where the face
+is), `predict_bytes` and it take turns on the same files. A face is a JPEG of 40 to 200 pixels.
+"""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+from corruptions import drawing, encode
+
+from keras_deep_emotion.c_loader import Session
+from keras_deep_emotion.serving import connect
+from keras_deep_emotion.verify_export import strings
+
+BATCH = 64
+
+
+def milliseconds(call, rounds):
+    """Duration of each of so many calls, after a few that are not counted."""
+    for _ in range(5):
+        call()
+    taken = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        call()
+        taken.append(1000 * (time.perf_counter() - start))
+    return np.array(taken)
+
+
+def line(title, one, many, rounds):
+    """A row of the table: `one` answers a face, `many` answers BATCH of them."""
+    alone = milliseconds(one, rounds)
+    together = np.median(milliseconds(many, max(5, rounds // 10)))
+    click.echo(
+        f"| {title} | {np.median(alone):.2f} | {np.percentile(alone, 99):.2f} | "
+        f"{1000 * BATCH / together:,.0f} |"
+    )
+
+
+@click.command()
+@click.argument("export", type=click.Path(exists=True, path_type=Path))
+@click.option("--rounds", default=300, show_default=True)
+def main(export, rounds):
+    random = np.random.default_rng(0)
+    files = [encode(drawing(random), "JPEG") for _ in range(BATCH)]
+    session = Session(export)
+    bare = {count: {"image_bytes": strings(files[:count])} for count in (1, BATCH)}
+    size = session.signatures["serving_default"]["inputs"]["image"].shape[1]
+    faces = random.uniform(0, 255, (BATCH, size, size, 1)).astype(np.float32)
+    click.echo("| | one face, ms: p50 | p99 | faces a second, 64 at once |\n|---|---|---|---|")
+    line(
+        "serving_default, bare SavedModel",
+        lambda: session.call("serving_default", {"image": faces[:1]}),
+        lambda: session.call("serving_default", {"image": faces}),
+        rounds,
+    )
+    line(
+        "predict_bytes, bare SavedModel",
+        lambda: session.call("predict_bytes", bare[1]),
+        lambda: session.call("predict_bytes", bare[BATCH]),
+        rounds,
+    )
+    command = [sys.executable, "cli.py", "serve", str(export), "--stand-in"]
+    server = subprocess.Popen(
+        [*command, "--port", "0", "--rest-port", "0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        told = ""
+        while "gRPC: " not in told:
+            more = server.stdout.readline()
+            if not more:
+                raise click.ClickException(f"The stand-in ended: {told}")
+            told += more
+        rest = re.search(r"REST: (\S+)", told).group(1)
+        rpc = re.search(r"gRPC: (\S+)", told).group(1)
+        name = rest.rsplit("/", 1)[1]
+        for title, url in (("gRPC", f"grpc://{rpc}/{name}"), ("REST", rest)):
+            model = connect(url)
+            line(
+                f"predict_bytes, stand-in, {title}",
+                lambda model=model: model.predict_bytes(files[:1]),
+                lambda model=model: model.predict_bytes(files),
+                rounds,
+            )
+    finally:
+        server.terminate()
+        server.wait()
+    maps = milliseconds(lambda: session.call("saliency_bytes", bare[1]), 5)
+    click.echo(f"\nsaliency_bytes, one face, bare SavedModel: {np.median(maps):.0f} ms")
+    beside_fer(session, files)
+
+
+def beside_fer(session, files):
+    """One file after another, by `predict_bytes` and by fer in turn."""
+    try:
+        from fer.fer import FER
+    except ImportError as error:
+        click.echo(f"fer was not measured: {error}.")
+        return
+    import cv2
+
+    detector = FER()
+
+    def by_fer(file):
+        picture = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
+        height, width = picture.shape[:2]
+        return detector.detect_emotions(picture, face_rectangles=[(0, 0, width, height)])
+
+    def ours(file):
+        return session.call("predict_bytes", {"image_bytes": strings([file])})
+
+    taken = {ours: [], by_fer: []}
+    for counted in (False, True, True, True):
+        for call, times in taken.items():
+            for file in files:
+                start = time.perf_counter()
+                call(file)
+                if counted:
+                    times.append(1000 * (time.perf_counter() - start))
+    mine, its = np.median(taken[ours]), np.median(taken[by_fer])
+    click.echo(
+        f"one face: predict_bytes {mine:.2f} ms, fer {its:.2f} ms: {its / mine:.1f} times as long"
+    )
+
+
+if __name__ == "__main__":
+    main()

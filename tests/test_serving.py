@@ -1,0 +1,259 @@
+"""The client, against real servers on loopback."""
+
+import socket
+import threading
+import time
+from concurrent import futures
+
+import grpc
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import trustme
+from click.testing import CliRunner
+from keras_deep_emotion.stand_in import StandIn
+from keras_deep_emotion.stand_in.rpc import Predictions
+from PIL import Image
+from tensorflow_serving.apis.prediction_service_pb2_grpc import (
+    add_PredictionServiceServicer_to_server,
+)
+
+from keras_deep_emotion import serving
+from keras_deep_emotion.cli import main
+from keras_deep_emotion.predict import load
+from keras_deep_emotion.serving import Address, connect
+
+
+@pytest.fixture(scope="module")
+def server(export_dir):
+    """The session's export behind the stand-in, on free ports."""
+    with StandIn(
+        export_dir.parent, "toon_faces", port=0, rest_port=0, labels={"old": 1}
+    ) as running:
+        yield running
+
+
+@pytest.fixture(params=["grpc", "http"])
+def address(request, server):
+    """Where the model is, by each of the two ways."""
+    port = server.port if request.param == "grpc" else server.rest_port
+    return f"{request.param}://127.0.0.1:{port}/toon_faces"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Five pictures, JPEG and PNG, grey and coloured."""
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    paths = [folder / name for name in ("a.png", "b.jpg", "c.png", "d.jpg", "e.png")]
+    for i, path in enumerate(paths):
+        pixels = random.integers(0, 256, (60, 50) if i % 2 else (48, 48, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(path)
+    return paths
+
+
+@pytest.fixture
+def no_port():
+    """A port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "name", "version", "label"),
+    [
+        ("grpc://host/face", "host:8500", "face", None, None),
+        ("grpcs://host:443/face", "host:443", "face", None, None),
+        ("http://host", "host:8501", "ferplus", None, None),
+        ("http://host:80/v1/models/face", "host:80", "face", None, None),
+        ("https://host/face/versions/12", "host:8501", "face", 12, None),
+        ("grpc://[::1]:9/v1/models/face/labels/old", "[::1]:9", "face", None, "old"),
+    ],
+)
+def test_addresses(text, target, name, version, label):
+    found = Address.parse(text)
+    assert (found.target, found.name, found.version, found.label) == (target, name, version, label)
+    assert Address.parse(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host:8500",
+        "ftp://host/face",
+        "grpc:///face",
+        "http://host:port/face",
+        "http://host/face/versions/new",
+        "http://host/face/versions",
+        "http://host/face/heads/1",
+        "http://host/v1/models/face/versions/1/more",
+    ],
+)
+def test_what_is_no_address_is_refused(text):
+    with pytest.raises(ValueError, match=r"A server is SCHEME://HOST\[:PORT\].*Received: "):
+        connect(text)
+
+
+def test_a_server_answers_as_the_export_does(address, export_dir, files):
+    local, served = load(export_dir), connect(address)
+    assert served.labels == local.labels
+    expected = [one.probabilities for one in local.predict_files(files)]
+    got = list(served.predict_files(files, batch_size=2))
+    assert [one.file for one in got] == files
+    np.testing.assert_allclose([one.probabilities for one in got], expected, atol=1e-6)
+
+
+def test_the_command_prints_what_it_prints_locally(address, export_dir, files, tmp_path):
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(files[0].read_bytes()[:90])
+    pictures = [*map(str, files), str(damaged)]
+    for options in ([], ["--json"]):
+        local = CliRunner().invoke(
+            main, ["predict", "--model", str(export_dir), *options, *pictures]
+        )
+        served = CliRunner().invoke(main, ["predict", "--server", address, *options, *pictures])
+        assert (served.exit_code, served.stderr) == (local.exit_code, local.stderr)
+        assert (local.exit_code, local.stderr) == (1, f"{damaged}: the image is damaged.\n")
+        if not options:
+            assert served.stdout == local.stdout
+
+
+def test_a_version_or_its_label_can_be_named(address, files):
+    plain = next(connect(address).predict_files(files)).probabilities
+    for which in ("versions/1", "labels/old"):
+        named = next(connect(f"{address}/{which}").predict_files(files)).probabilities
+        np.testing.assert_allclose(named, plain, atol=1e-6)
+    for which in ("versions/9", "labels/new"):
+        with pytest.raises(ValueError, match=r"refuses: .*Name a model that is served there\."):
+            connect(f"{address}/{which}")
+
+
+def test_a_model_that_is_not_there_is_one_sentence(address):
+    other = address.replace("toon_faces", "none")
+    done = CliRunner().invoke(main, ["predict", "--server", other, __file__])
+    assert (done.exit_code, done.output) == (
+        1,
+        f"Error: {other} refuses: Servable not found for request: Latest(none). Name a model that "
+        "is served there.\n",
+    )
+
+
+def test_unreadable_files_come_back_as_zeros_among_the_good(address, files):
+    good = files[0].read_bytes()
+    found = connect(address).predict_bytes([b"", good, good[:99], b"a text"])
+    assert found.any(axis=1).tolist() == [False, True, False, False]
+
+
+def test_requests_are_bounded_in_size(address, files, monkeypatch):
+    model = connect(address)
+    contents = [file.read_bytes() for file in files]
+    whole = model.predict_bytes(contents)
+    asked = []
+    for kind in (serving.Rpc, serving.Rest):
+        send = kind.predict_bytes
+        monkeypatch.setattr(
+            kind,
+            "predict_bytes",
+            lambda self, part, send=send: asked.append(len(part)) or send(self, part),
+        )
+    monkeypatch.setattr(serving, "MOST_BYTES", sum(map(len, contents[:2])))
+    np.testing.assert_allclose(model.predict_bytes(contents), whole, atol=1e-6)
+    assert sum(asked) == 5 and asked[0] == 2 and len(asked) >= 3
+    monkeypatch.setattr(serving, "MOST_BYTES", 1)
+    asked.clear()
+    model.predict_bytes(contents)
+    assert asked == [1] * 5  # one file goes, however large
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_a_server_that_starts_late_is_waited_for(scheme, export_dir, no_port, files):
+    ports = (
+        {"port": no_port, "rest_port": 0} if scheme == "grpc" else {"port": 0, "rest_port": no_port}
+    )
+    started = []
+    begin = threading.Timer(
+        0.5, lambda: started.append(StandIn(export_dir.parent, "toon_faces", **ports))
+    )
+    begin.start()
+    try:
+        model = connect(f"{scheme}://127.0.0.1:{no_port}/toon_faces")
+        assert next(model.predict_files(files)).probabilities.sum() == pytest.approx(1, abs=1e-4)
+    finally:
+        begin.join()
+        started[0].stop()
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_no_server_is_one_sentence_after_five_tries(scheme, no_port, monkeypatch):
+    monkeypatch.setattr(serving, "FIRST_PAUSE", 0.01)
+    url = f"{scheme}://127.0.0.1:{no_port}/face"
+    done = CliRunner().invoke(main, ["predict", "--server", url, __file__])
+    assert done.exit_code == 1
+    assert done.output.startswith(f"Error: {url} does not answer, tried 5 times: ")
+    assert done.output.endswith("`python cli.py serve EXPORT` starts a server.\n")
+    assert done.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_a_server_that_is_silent_is_given_up(scheme):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/face"
+        start = time.monotonic()
+        with pytest.raises(
+            (TimeoutError, ConnectionError), match="did not answer within 0.5 s|does"
+        ):
+            connect(url, timeout=0.5)
+        assert time.monotonic() - start < 5
+
+
+def test_a_model_of_another_kind_is_refused(tmp_path):
+    archive = keras.export.ExportArchive()
+    spec = tf.TensorSpec((None, 2), tf.float32, name="x")
+    archive.add_endpoint(
+        "serving_default", tf.function(lambda x: {"y": x}, input_signature=[spec], autograph=False)
+    )
+    archive.write_out(str(tmp_path / "other" / "1"), verbose=False)
+    with StandIn(tmp_path / "other", "other", port=0, rest_port=0) as running:
+        for url in (
+            f"grpc://127.0.0.1:{running.port}/other",
+            f"http://127.0.0.1:{running.rest_port}/other",
+        ):
+            with pytest.raises(ValueError, match="refuses: .*Is it an export of ours"):
+                connect(url)
+
+
+def test_grpc_over_tls(server, files, tmp_path):
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    credentials = grpc.ssl_server_credentials(
+        [(certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes())]
+    )
+    secure = grpc.server(futures.ThreadPoolExecutor(2))
+    add_PredictionServiceServicer_to_server(Predictions(server.versions), secure)
+    port = secure.add_secure_port("localhost:0", credentials)
+    secure.start()
+    try:
+        url = f"grpcs://localhost:{port}/toon_faces"
+        model = connect(url, authority=tmp_path / "authority.pem")
+        assert next(model.predict_files(files)).probabilities.sum() == pytest.approx(1, abs=1e-4)
+        trustme.CA().cert_pem.write_to_path(tmp_path / "another.pem")
+        with pytest.raises((ConnectionError, TimeoutError), match="does not answer|did not answer"):
+            connect(url, timeout=3, authority=tmp_path / "another.pem")
+        with pytest.raises(FileNotFoundError, match=r"none\.pem is no file of certificates"):
+            connect(url, authority=tmp_path / "none.pem")
+    finally:
+        secure.stop(0)
+
+
+def test_one_source_of_a_model_is_named(files):
+    for options in ([], ["--weights", "ferplus", "--server", "http://localhost"]):
+        done = CliRunner().invoke(main, ["predict", *options, str(files[0])])
+        assert done.exit_code == 2
+        assert "Name one of --model, a run or an export, --weights NAME and --server URL." in (
+            done.output
+        )
