@@ -5,6 +5,7 @@ An entry of a job's list is a path, or a stretch of a TFRecord file: {"file", "f
 """
 
 import collections
+import contextlib
 import csv
 import errno
 import gzip
@@ -212,14 +213,15 @@ def record_length(head):
     return length if masked_crc(head[:8]) == checksum else None
 
 
+@contextlib.contextmanager
 def open_records(file):
     """Open a TFRecord file, compressed by gzip or not, whatever its name says."""
-    handle = storage.open_file(file)
-    head = handle.read(12)
-    handle.seek(0)
-    if record_length(head) is None and head.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=handle)
-    return handle
+    with storage.open_file(file) as handle:
+        head = handle.read(12)
+        handle.seek(0)
+        if record_length(head) is None and head.startswith(b"\x1f\x8b"):
+            handle = gzip.GzipFile(fileobj=handle)
+        yield handle
 
 
 def record_offsets(file):

@@ -210,6 +210,11 @@ def to_json(content):
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
+def refuse(output):
+    """Leave a folder alone that is none of ours."""
+    raise ValueError(f"{output} already holds something else; name a new folder with --output.")
+
+
 @contextlib.contextmanager
 def alone(output):
     """Keep a second process out of a local folder.
@@ -221,9 +226,8 @@ def alone(output):
         yield
         return
     folder = os.path.join(output, "job")
-    existed = os.path.isdir(output)
-    if existed and os.listdir(output) and not os.path.isdir(folder):
-        raise ValueError(f"{output} already holds something else; name a new folder with --output.")
+    if os.path.isdir(output) and os.listdir(output) and not os.path.isdir(folder):
+        refuse(output)
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "lock"), "w") as lock:
         try:
@@ -239,12 +243,15 @@ def alone(output):
 
 
 def open_job(output, arguments):
-    """The manifest of the job in a folder, None if there is none.
+    """The manifest of the job in a folder, None if it is new.
 
     Raises:
-        ValueError: it is another job.
+        ValueError: it is another job, or something else.
     """
-    if "manifest.json" not in storage.sizes(output):
+    present = storage.sizes(output)
+    if "manifest.json" not in present:
+        if present:
+            refuse(output)
         return None
     manifest = json.loads(storage.read(storage.join(output, "manifest.json")))
     for name, value in arguments.items():
@@ -397,6 +404,8 @@ def run_pipeline(pipeline, output, manifest, parts, batch_size):
         pipeline.run().wait_until_finish()
     except RuntimeError as error:
         # Beam gives an error of a worker as text, the innermost last.
+        if "KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from None
         numbers = re.findall(r"\[Errno (\d+)\]", str(error))
         if not numbers:
             raise

@@ -1,4 +1,7 @@
-"""Files wherever they lie: local paths as they are, URLs (`gs://...`) by Beam's file systems."""
+"""Files wherever they lie: local paths as they are, URLs (`gs://...`) by Beam's file systems.
+
+Each function raises ValueError for an URL of a kind for which no file system is installed.
+"""
 
 import glob
 import os
@@ -10,8 +13,21 @@ from apache_beam.io.filesystems import FileSystems
 
 
 def is_remote(path):
-    """Whether a path is an URL."""
-    return "://" in path
+    """Whether a path is an URL.
+
+    Raises:
+        ValueError: it is, and no file system is installed for its kind.
+    """
+    if "://" not in path:
+        return False
+    try:
+        FileSystems.get_filesystem(path)
+    except ValueError:
+        raise ValueError(
+            f"No file system is installed for {path}; for gs:// pip install 'apache-beam[gcp]', "
+            "for s3:// 'apache-beam[aws]', for azfs:// 'apache-beam[azure]'."
+        ) from None
+    return True
 
 
 def absolute(path):
@@ -38,7 +54,6 @@ def open_file(path):
 
     Raises:
         OSError: it cannot be read.
-        ValueError: no file system is installed for such an URL.
     """
     if is_remote(path):
         return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
@@ -60,9 +75,6 @@ def expand(pattern):
 
     Returns:
         Paths, written as the pattern is; folders are left out.
-
-    Raises:
-        ValueError: no file system is installed for such an URL.
     """
     if not is_remote(pattern):
         if os.path.isfile(pattern):  # its name may hold [ or *
