@@ -81,6 +81,8 @@ def score(
     for name, value in (("part_size", part_size), ("batch_size", batch_size)):
         if value < 1:
             raise ValueError(f"{name} must be 1 or more. Received: {value}")
+    if shards not in FORMATS:
+        raise ValueError(f"shards must be one of {', '.join(FORMATS)}. Received: {shards!r}")
     arguments = {
         "export": storage.absolute(export),
         "inputs": [storage.absolute(pattern) for pattern in inputs],

@@ -79,7 +79,9 @@ def expand(pattern):
     if not is_remote(pattern):
         if os.path.isfile(pattern):  # its name may hold [ or *
             return [pattern]
-        return sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+        found = glob.glob(pattern, recursive=True)
+        # A link that leads nowhere is an input that cannot be read, not none.
+        return sorted(path for path in found if os.path.isfile(path) or not os.path.exists(path))
     # To Beam, a/**/b is at least one folder deep.
     matches = FileSystems.match([pattern, pattern.replace("/**/", "/")])
     return sorted({found.path for match in matches for found in match.metadata_list})
