@@ -14,6 +14,9 @@ ALLOWED = {
     "config": LIGHT,
     "datasets": LIGHT,
     "files": LIGHT,
+    "storage": LIGHT,
+    "bulk_inputs": {"storage"},
+    "scoring": {"bulk_inputs", "data", "storage"},
     "evaluation": LIGHT,
     "model_card": {"datasets", "evaluation"},
     "page": {"config", "datasets", "evaluation", "files"},
@@ -106,6 +109,7 @@ ALLOWED = {
         "verify_export",
         "serving",
         "reproduction",
+        "scoring",
         "tuning",
     },
 }
@@ -161,7 +165,15 @@ def test_what_the_command_line_needs_first_is_light(name):
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("cli/*.py")), ids=lambda path: path.stem)
 def test_the_command_line_loads_nothing_heavy_at_its_top(path):
     _, top = imports(path)
-    heavy = {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "tensorflow_datasets"}
+    heavy = {
+        "tensorflow",
+        "keras",
+        "numpy",
+        "pandas",
+        "matplotlib",
+        "tensorflow_datasets",
+        "apache_beam",
+    }
     assert not {name.split(".")[0] for name in top} & heavy
 
 

@@ -8,6 +8,7 @@ import click
 from keras_deep_emotion import __version__
 from keras_deep_emotion.cli.data import build_data, data
 from keras_deep_emotion.cli.judge import evaluate, explain
+from keras_deep_emotion.cli.score import score
 from keras_deep_emotion.cli.serve import export, predict, verify
 from keras_deep_emotion.cli.train import fit, reproduce, tune
 
@@ -72,6 +73,9 @@ def main(debug):
     os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
-COMMANDS = (build_data, data, fit, reproduce, tune, evaluate, explain, predict, export, verify)
+COMMANDS = (
+    *(build_data, data, fit, reproduce, tune, evaluate, explain),
+    *(predict, export, verify, score),
+)
 for command in COMMANDS:
     main.add_command(command)
