@@ -167,7 +167,12 @@ def read_frames(path, every=10):
         )
     import av
 
-    with Path(path).open("rb") if Path(path).is_file() else io.BytesIO(read_bytes(path)) as file:
+    try:
+        # Opened here: of a name FFmpeg might make an address or a pattern.
+        file = Path(path).open("rb")
+    except OSError as error:
+        raise Unreadable(error.strerror.lower()) from None
+    with file:
         if not file.read(1):
             raise Unreadable("the file is empty")
         file.seek(0)
