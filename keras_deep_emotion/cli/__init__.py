@@ -9,6 +9,7 @@ from keras_deep_emotion import __version__
 from keras_deep_emotion.cli.data import build_data, data
 from keras_deep_emotion.cli.judge import evaluate, explain
 from keras_deep_emotion.cli.serve import export, predict
+from keras_deep_emotion.cli.server import serve
 from keras_deep_emotion.cli.train import fit, reproduce, tune
 
 OURS = ("keras_deep_emotion", "tfds_builders")
@@ -72,5 +73,5 @@ def main(debug):
     os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
-for command in (build_data, data, fit, reproduce, tune, evaluate, explain, predict, export):
+for command in (build_data, data, fit, reproduce, tune, evaluate, explain, predict, export, serve):
     main.add_command(command)
