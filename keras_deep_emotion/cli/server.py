@@ -211,7 +211,7 @@ def serve(export, name, host, port, rest_port, docker, keep, labels, **limits):
             )
         port, rest_port = port or free_port(), rest_port or free_port()
         run_container(docker_command(folder, name, only, host, port, rest_port))
-    # Nothing is to be tidied; and an exception would be lost in the midst of TensorFlow's import, and
+    # Nothing is to be tidied. An exception would be lost in the midst of TensorFlow's import, and
     # the interpreter's own end waits for the libraries' threads, at times for ever.
     on_signals(lambda: os._exit(0))
     load_tensorflow()
