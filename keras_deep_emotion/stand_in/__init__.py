@@ -9,7 +9,7 @@ import errno
 import threading
 
 from keras_deep_emotion.stand_in.rest import RestServer
-from keras_deep_emotion.stand_in.rpc import start_rpc
+from keras_deep_emotion.stand_in.rpc import check_port, start_rpc
 from keras_deep_emotion.stand_in.versions import Versions
 
 MEBIBYTE = 2**20
@@ -63,6 +63,10 @@ class StandIn:
     ):
         self.versions = Versions(name, folder, only, keep, labels, timeout, parallel, report)
         try:
+            check_port(host, port)
+        except OSError as error:
+            raise in_words(error, host, port, "--port") from error
+        try:
             self.rest = RestServer(
                 self.versions, host, rest_port, max_bytes, read_timeout, 4 * parallel
             )
@@ -72,10 +76,6 @@ class StandIn:
             # Loaded before anybody is answered, as the server does.
             self.versions.start(interval)
             self.rpc, self.port = start_rpc(self.versions, host, port, max_bytes, parallel)
-        except OSError as error:
-            self.rest.server_close()
-            self.versions.stop()
-            raise in_words(error, host, port, "--port") from error
         except BaseException:
             self.rest.server_close()
             self.versions.stop()

@@ -161,15 +161,11 @@ def classify(versions, request):
         if count not in (1, 2):
             raise invalid(f"Expected one or two output Tensors, found {count}")
         if "inputs" not in signature.inputs:
-            raise Refusal(
-                "FAILED_PRECONDITION",
-                f"No classification inputs found in SignatureDef: {signature}",
-            )
+            raise invalid(f"No classification inputs found in SignatureDef: {signature}")
         if not {"classes", "scores"} & set(signature.outputs):
-            raise Refusal(
-                "FAILED_PRECONDITION",
+            raise invalid(
                 "Expected classification signature outputs to contain at least one of "
-                f'"classes" or "scores". Signature was: {signature}',
+                f'"classes" or "scores". Signature was: {signature}'
             )
         examples = serialized_examples(request.input)
         with versions.room():
@@ -218,15 +214,9 @@ def regress(versions, request):
         signature = named_signature(version, request.model_spec)
         if len(signature.outputs) != 1:
             raise invalid("Expected one output Tensor.")
-        for names, key, what in (
-            (signature.inputs, "inputs", "inputs"),
-            (signature.outputs, "outputs", "outputs"),
-        ):
+        for names, key in ((signature.inputs, "inputs"), (signature.outputs, "outputs")):
             if key not in names:
-                raise Refusal(
-                    "FAILED_PRECONDITION",
-                    f"No regression {what} found in SignatureDef: {signature}",
-                )
+                raise invalid(f"No regression {key} found in SignatureDef: {signature}")
         examples = serialized_examples(request.input)
         with versions.room():
             values = version.run(signature, {"inputs": examples})["outputs"]

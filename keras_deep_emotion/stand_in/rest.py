@@ -173,6 +173,7 @@ class Handler(BaseHTTPRequestHandler):
     def setup(self):
         """Read by way of `Stream`."""
         super().setup()
+        self.rfile.close()
         self.stream = Stream(self.connection)
         self.rfile = io.BufferedReader(self.stream)
 

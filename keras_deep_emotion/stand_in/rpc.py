@@ -112,6 +112,18 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return answer(context, lambda: calls.status(self.versions, request))
 
 
+def check_port(host, port):
+    """See that a port can be had. gRPC says at length what is wrong; this finds it out in silence.
+
+    Raises:
+        OSError: the port is taken, or the host is no address of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+
+
 def start_rpc(versions, host, port, max_bytes, parallel):
     """Start the gRPC server.
 
@@ -124,15 +136,7 @@ def start_rpc(versions, host, port, max_bytes, parallel):
 
     Returns:
         (server, port).
-
-    Raises:
-        OSError: the port is taken.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # gRPC says at length what is wrong with an address; this finds it out in silence.
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
     server = grpc.server(
         futures.ThreadPoolExecutor(parallel, "rpc"),
         maximum_concurrent_rpcs=4 * parallel,

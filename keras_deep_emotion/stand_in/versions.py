@@ -7,6 +7,7 @@ tries such a version five times more, a minute apart; here it is given up at onc
 """
 
 import contextlib
+import logging
 import threading
 from pathlib import Path
 from typing import NamedTuple
@@ -46,8 +47,9 @@ def version_numbers(folder):
     Raises:
         OSError: the folder cannot be read.
     """
-    entries = [entry for entry in Path(folder).iterdir() if entry.is_dir()]
-    return {int(entry.name): entry for entry in entries if entry.name.isdecimal()}
+    entries = Path(folder).iterdir()
+    numbered = [entry for entry in entries if entry.name.isdecimal() and entry.is_dir()]
+    return {int(entry.name): entry for entry in numbered if int(entry.name) < 2**63}
 
 
 class Version:
@@ -91,7 +93,14 @@ class Version:
             if isinstance(error, OSError):
                 text = f"Can't parse {path}/saved_model.pb as binary proto"
                 raise Refusal("DATA_LOSS", text) from error
-            raise Refusal("NOT_FOUND", str(error)) from error
+            if isinstance(error, RuntimeError):
+                text = (
+                    "Could not find meta graph def matching supplied tags: { serve }. To inspect "
+                    "available tag-sets in the SavedModel, please use the SavedModel CLI: "
+                    "`saved_model_cli`"
+                )
+                raise Refusal("NOT_FOUND", text) from error
+            raise Refusal("UNKNOWN", f"{type(error).__name__}: {error}") from error
         self.signatures = dict(meta_graph.signature_def)
 
     def run(self, signature, inputs):
@@ -207,6 +216,8 @@ class Versions:
                 self.update()
             except OSError:  # the folder is not to be read just now: all stays as it is
                 pass
+            except Exception:  # a bug of ours must not end the looking
+                logging.exception("the folder of versions could not be followed")
 
     def _wanted(self):
         paths = version_numbers(self.folder)
@@ -223,7 +234,7 @@ class Versions:
         """
         wanted = self._wanted()
         self._failed &= set(wanted)  # one that went away may come again
-        for number in sorted(set(wanted) - set(self._loaded) - self._failed):
+        for number in sorted(set(wanted) - set(self._loaded) - self._failed, reverse=True):
             self._load(number, wanted[number])
         if not wanted or set(wanted) & set(self._loaded):
             for number in sorted(set(self._loaded) - set(wanted)):
