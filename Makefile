@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
 CLI := .venv/bin/python cli.py
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test test-serving lint clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -38,6 +38,11 @@ lint: .venv/installed-dev
 # PYTEST_ARGS narrows it: make test PYTEST_ARGS='-m "not slow"'
 test: lint
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+# What any server of an export must answer, asked of one that runs: a container, or `cli.py serve`.
+test-serving: .venv/installed-dev
+	@test -n "$(URL)" || { echo "Name the server: make test-serving URL=http://localhost:8501"; exit 2; }
+	SERVING_URL=$(URL) .venv/bin/python -m pytest tests/test_serving_contract.py $(PYTEST_ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info

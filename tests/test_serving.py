@@ -12,8 +12,6 @@ import pytest
 import tensorflow as tf
 import trustme
 from click.testing import CliRunner
-from keras_deep_emotion.stand_in import StandIn
-from keras_deep_emotion.stand_in.rpc import Predictions
 from PIL import Image
 from tensorflow_serving.apis.prediction_service_pb2_grpc import (
     add_PredictionServiceServicer_to_server,
@@ -23,6 +21,8 @@ from keras_deep_emotion import serving
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.predict import load
 from keras_deep_emotion.serving import Address, connect
+from keras_deep_emotion.stand_in import StandIn
+from keras_deep_emotion.stand_in.rpc import PredictionService
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def test_grpc_over_tls(server, files, tmp_path):
         [(certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes())]
     )
     secure = grpc.server(futures.ThreadPoolExecutor(2))
-    add_PredictionServiceServicer_to_server(Predictions(server.versions), secure)
+    add_PredictionServiceServicer_to_server(PredictionService(server.versions), secure)
     port = secure.add_secure_port("localhost:0", credentials)
     secure.start()
     try:
