@@ -207,7 +207,7 @@ def test_a_server_that_is_silent_is_given_up(scheme):
             (TimeoutError, ConnectionError), match="did not answer within 0.5 s|does"
         ):
             connect(url, timeout=0.5)
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 12  # five tries, and their pauses
 
 
 def test_a_model_of_another_kind_is_refused(tmp_path):

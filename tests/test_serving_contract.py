@@ -39,7 +39,7 @@ INPUTS = {
     "saliency": "image",
     "saliency_bytes": "image_bytes",
 }
-ANSWERS = {"probabilities": (7,), "class_id": (), "class_name": ()}
+ANSWERS = {"probabilities": (7,), "class_id": (), "class_name": (), "valid": ()}
 MAPS = {"saliency": (48, 48), "decisive": (48, 48)}
 
 
@@ -201,6 +201,7 @@ def test_metadata_tell_names_types_and_shapes(server, signature):
         "probabilities": "DT_FLOAT",
         "class_id": "DT_INT64",
         "class_name": "DT_STRING",
+        "valid": "DT_BOOL",
         "saliency": "DT_FLOAT",
         "decisive": "DT_BOOL",
     }
@@ -571,3 +572,44 @@ def test_what_grpc_refuses_of_requests_themselves(server):
         assert refusal(method, request) in no_model
         request.model_spec.name = server.name
         assert refusal(method, request)[0] == "INVALID_ARGUMENT"
+
+
+def test_examples_are_classified_by_both_ways(server):
+    contents = [*files(2), b"no picture"]
+    body = {
+        "signature_name": "classify",
+        "examples": [
+            {"image_bytes": {"b64": base64.b64encode(content).decode()}} for content in contents
+        ],
+    }
+    by_rest = answer(f"{server.model}:classify", body)["results"]
+    request = classification_pb2.ClassificationRequest()
+    request.model_spec.name, request.model_spec.signature_name = server.name, "classify"
+    for content in contents:
+        example = request.input.example_list.examples.add()
+        example.features.feature["image_bytes"].bytes_list.value.append(content)
+    by_rpc = server.predictions.Classify(request, TIMEOUT).result.classifications
+    expected = predict(server, "predict_bytes", image_bytes=as_objects(contents))["probabilities"]
+    for rest, rpc, row in zip(by_rest, by_rpc, expected, strict=True):
+        assert [label for label, _ in rest] == [one.label for one in rpc.classes] == list(EMOTIONS)
+        np.testing.assert_allclose([score for _, score in rest], row, atol=1e-5)
+        np.testing.assert_allclose([one.score for one in rpc.classes], row, atol=1e-6)
+    assert not expected[2].any()
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "saliency"])
+def test_levels_that_cannot_be_are_marked_and_harm_no_other(server, signature):
+    good = faces(1)[0]
+    bad = good.copy()
+    bad[0, 0] = np.nan
+    images = np.stack([good, good + 256, bad, good - 256, good])
+    got = predict(server, signature, image=images)
+    assert got["valid"].tolist() == [True, False, False, False, True]
+    assert got["class_id"].tolist()[1:4] == [-1] * 3
+    assert got["class_name"].tolist()[1:4] == [b""] * 3
+    np.testing.assert_allclose(got["probabilities"][0], got["probabilities"][4], atol=1e-6)
+    rows = answer(
+        f"{server.model}:predict",
+        {"signature_name": signature, "instances": [{"image": (good + 256).tolist()}]},
+    )["predictions"]
+    assert rows[0]["valid"] is False and not any(rows[0]["probabilities"])
