@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
 CLI := .venv/bin/python cli.py
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test test-serving lint clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -27,7 +27,7 @@ quickstart: .venv/installed
 	@echo "  where the model looks:            $(RUN)/saliency.png"
 	@echo "  training curves:                  .venv/bin/tensorboard --logdir runs"
 	@echo "The model for TensorFlow Serving:   exports/toon_faces"
-	@echo "Next: .venv/bin/python cli.py predict --model $(RUN) YOUR_FACE.png"
+	@echo "Next: .venv/bin/python cli.py predict --model $(RUN) --faces none YOUR_FACE.png"
 	@echo "      .venv/bin/python cli.py build-data fer2013 --source DIR_OR_ARCHIVE"
 	@echo "      .venv/bin/python cli.py fit --dataset fer2013 --recipe paper --epochs 3"
 
@@ -38,6 +38,11 @@ lint: .venv/installed-dev
 # PYTEST_ARGS narrows it: make test PYTEST_ARGS='-m "not slow"'
 test: lint
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+# What any server of an export must answer, asked of one that runs: a container, or `cli.py serve`.
+test-serving: .venv/installed-dev
+	@test -n "$(URL)" || { echo "Name the server: make test-serving URL=http://localhost:8501"; exit 2; }
+	SERVING_URL=$(URL) .venv/bin/python -m pytest tests/test_serving_contract.py $(PYTEST_ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -7,7 +7,7 @@ import csv
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from keras_deep_emotion.files import written_whole
 
@@ -48,13 +48,19 @@ def annotate(image, faces, probabilities, labels):
         x = min(max(0, x), max(0, image.width - wide))
         y = 0 if y < 0 else y
         draw.rectangle([x, y, x + wide, y + high], fill=colour(row))
-        draw.text((x + thick - left, y + thick - top), text, fill="white", font=font)
+        draw.text((x + thick - left, y + thick - top), text, fill=ink(row), font=font)
     return image
 
 
 def colour(row):
     """Of the class that has the highest probability."""
     return COLOURS[row.argmax() % len(COLOURS)]
+
+
+def ink(row):
+    """Black or white, whichever is read better on `colour`: by its luma."""
+    red, green, blue = ImageColor.getrgb(colour(row))
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "white"
 
 
 def fields(answer, labels, place):

@@ -10,7 +10,7 @@ URLs, will do too. What connects to a server looks like any other model (`predic
 """
 
 import base64
-import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,8 +30,8 @@ from keras_deep_emotion.predict import Model
 PORTS = {"grpc": 8500, "grpcs": 8500, "http": 8501, "https": 8501}
 DEFAULT_NAME = "ferplus"
 MOST_BYTES = 16 * 2**20  # ours: of files in one request
-TRIES = 5  # ours; gRPC allows no more
-FIRST_PAUSE = 0.2  # seconds, doubled at each further try
+TRIES = 5  # ours: a server that is just starting has some 6 s
+FIRST_PAUSE = 0.4  # seconds, doubled at each further try
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def connect(address, timeout=30.0, authority=None):
 
     Args:
         address: see the top of this file.
-        timeout: seconds that a request may take, tries included over gRPC, each over REST.
+        timeout: seconds that a try may take.
         authority: file of the certificates to trust (PEM) over grpcs or https, None for those that
             the system (gRPC: its library) trusts.
 
@@ -144,29 +144,19 @@ class Rpc:
 
     Args:
         address: `Address`.
-        timeout: seconds that a request may take.
+        timeout: seconds that a try may take.
         authority: file of the certificates to trust, or None.
     """
 
     def __init__(self, address, timeout, authority):
         self.address = address
         self.timeout = timeout
-        retry = {
-            "name": [{"service": "tensorflow.serving.PredictionService"}],
-            "retryPolicy": {
-                "maxAttempts": TRIES,
-                "initialBackoff": f"{FIRST_PAUSE}s",
-                "maxBackoff": "5s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
         options = [
-            ("grpc.service_config", json.dumps({"methodConfig": [retry]})),
             ("grpc.max_receive_message_length", -1),
-            # A server that has just started should not wait for gRPC's own pause of a second.
-            ("grpc.initial_reconnect_backoff_ms", int(FIRST_PAUSE * 1000)),
-            ("grpc.min_reconnect_backoff_ms", int(FIRST_PAUSE * 1000)),
+            # Each try looks for the server anew, also within gRPC's own pause of a second and more.
+            ("grpc.min_reconnect_backoff_ms", int(1000 * FIRST_PAUSE)),
+            ("grpc.initial_reconnect_backoff_ms", int(1000 * FIRST_PAUSE)),
+            ("grpc.max_reconnect_backoff_ms", int(1000 * FIRST_PAUSE)),
         ]
         if address.scheme == "grpcs":
             roots = Path(authority).read_bytes() if authority else None
@@ -200,10 +190,15 @@ class Rpc:
             spec.version.value = self.address.version
         if self.address.label:
             spec.version_label = self.address.label
-        try:
-            return method(request, timeout=self.timeout)
-        except grpc.RpcError as error:
-            code, details = error.code(), error.details()
+        for number in range(TRIES):
+            try:
+                return method(request, timeout=self.timeout)
+            except grpc.RpcError as error:
+                code, details = error.code(), error.details()
+            if code != grpc.StatusCode.UNAVAILABLE:
+                break
+            if number < TRIES - 1:
+                time.sleep(FIRST_PAUSE * 2**number)
         if code == grpc.StatusCode.UNAVAILABLE:
             raise unreachable(self.address, details)
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -288,9 +283,10 @@ def late(address, timeout):
 
 def refused(address, missing, details):
     """The error of a request that the server turned down."""
+    # A label that is not there is no NOT_FOUND to the server.
     remedy = (
         "Name a model that is served there."
-        if missing
+        if missing or "version label" in str(details)
         else "Is it an export of ours, as `python cli.py verify` passes?"
     )
     return ValueError(f"{address} refuses: {str(details).rstrip('.')}. {remedy}")

@@ -12,8 +12,6 @@ import pytest
 import tensorflow as tf
 import trustme
 from click.testing import CliRunner
-from keras_deep_emotion.stand_in import StandIn
-from keras_deep_emotion.stand_in.rpc import Predictions
 from PIL import Image
 from tensorflow_serving.apis.prediction_service_pb2_grpc import (
     add_PredictionServiceServicer_to_server,
@@ -23,6 +21,8 @@ from keras_deep_emotion import serving
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.predict import load
 from keras_deep_emotion.serving import Address, connect
+from keras_deep_emotion.stand_in import StandIn
+from keras_deep_emotion.stand_in.rpc import PredictionService
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +109,12 @@ def test_the_command_prints_what_it_prints_locally(address, export_dir, files, t
     damaged = tmp_path / "damaged.png"
     damaged.write_bytes(files[0].read_bytes()[:90])
     pictures = [*map(str, files), str(damaged)]
+    crops = ["predict", "--faces", "none"]
     for options in ([], ["--json"]):
         local = CliRunner().invoke(
-            main, ["predict", "--model", str(export_dir), *options, *pictures]
+            main, [*crops, "--model", str(export_dir), *options, *pictures]
         )
-        served = CliRunner().invoke(main, ["predict", "--server", address, *options, *pictures])
+        served = CliRunner().invoke(main, [*crops, "--server", address, *options, *pictures])
         assert (served.exit_code, served.stderr) == (local.exit_code, local.stderr)
         assert (local.exit_code, local.stderr) == (1, f"{damaged}: the image is damaged.\n")
         if not options:
@@ -207,7 +208,7 @@ def test_a_server_that_is_silent_is_given_up(scheme):
             (TimeoutError, ConnectionError), match="did not answer within 0.5 s|does"
         ):
             connect(url, timeout=0.5)
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 12  # five tries, and their pauses
 
 
 def test_a_model_of_another_kind_is_refused(tmp_path):
@@ -234,7 +235,7 @@ def test_grpc_over_tls(server, files, tmp_path):
         [(certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes())]
     )
     secure = grpc.server(futures.ThreadPoolExecutor(2))
-    add_PredictionServiceServicer_to_server(Predictions(server.versions), secure)
+    add_PredictionServiceServicer_to_server(PredictionService(server.versions), secure)
     port = secure.add_secure_port("localhost:0", credentials)
     secure.start()
     try:
@@ -251,9 +252,9 @@ def test_grpc_over_tls(server, files, tmp_path):
 
 
 def test_one_source_of_a_model_is_named(files):
-    for options in ([], ["--weights", "ferplus", "--server", "http://localhost"]):
-        done = CliRunner().invoke(main, ["predict", *options, str(files[0])])
-        assert done.exit_code == 2
-        assert "Name one of --model, a run or an export, --weights NAME and --server URL." in (
-            done.output
-        )
+    options = ["--weights", "ferplus", "--server", "http://localhost"]
+    done = CliRunner().invoke(main, ["predict", *options, str(files[0])])
+    assert done.exit_code == 2
+    assert "Name one of --model, a run or an export, --weights NAME and --server URL." in (
+        done.output
+    )

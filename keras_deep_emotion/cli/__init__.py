@@ -11,6 +11,7 @@ from keras_deep_emotion.cli.judge import evaluate, explain
 from keras_deep_emotion.cli.predict import predict
 from keras_deep_emotion.cli.score import score
 from keras_deep_emotion.cli.serve import export, verify
+from keras_deep_emotion.cli.server import serve
 from keras_deep_emotion.cli.train import fit, reproduce, tune
 
 OURS = ("keras_deep_emotion", "tfds_builders")
@@ -76,7 +77,7 @@ def main(debug):
 
 COMMANDS = (
     *(build_data, data, fit, reproduce, tune, evaluate, explain),
-    *(predict, export, verify, score),
+    *(predict, export, verify, serve, score),
 )
 for command in COMMANDS:
     main.add_command(command)
