@@ -27,7 +27,7 @@ quickstart: .venv/installed
 	@echo "  where the model looks:            $(RUN)/saliency.png"
 	@echo "  training curves:                  .venv/bin/tensorboard --logdir runs"
 	@echo "The model for TensorFlow Serving:   exports/toon_faces"
-	@echo "Next: .venv/bin/python cli.py predict --model $(RUN) YOUR_FACE.png"
+	@echo "Next: .venv/bin/python cli.py predict --model $(RUN) --faces none YOUR_FACE.png"
 	@echo "      .venv/bin/python cli.py build-data fer2013 --source DIR_OR_ARCHIVE"
 	@echo "      .venv/bin/python cli.py fit --dataset fer2013 --recipe paper --epochs 3"
 

@@ -146,7 +146,11 @@ def test_fit_evaluate_explain_export_predict(run_command, toon_faces_dir, tmp_pa
 
     picture = write_picture(tmp_path / "face.png")
     from_run, from_export = (
-        json.loads(run_command("predict", "--json", "--model", model, picture).splitlines()[-1])
+        json.loads(
+            run_command(
+                "predict", "--faces", "none", "--json", "--model", model, picture
+            ).splitlines()[-1]
+        )
         for model in (run, version)
     )
     assert from_run["file"] == str(picture)
@@ -249,7 +253,8 @@ def write_picture(path):
 def test_predict_prints_a_table_and_fails_for_bad_files(run_command, run_dir, tmp_path):
     good = write_picture(tmp_path / "face.png")
     (tmp_path / "bad.png").touch()
-    output = run_command("predict", "--model", run_dir, tmp_path / "bad.png", good, status=1)
+    arguments = ["predict", "--faces", "none", "--model", run_dir]
+    output = run_command(*arguments, tmp_path / "bad.png", good, status=1)
     assert f"{tmp_path}/bad.png: the file is empty.\n" in output
     row = [line.split() for line in output.splitlines() if line.endswith("face.png")]
     assert len(row) == 1 and row[0][1].endswith("%") and row[0][2] == str(good)

@@ -60,7 +60,7 @@ def test_bad_files_are_named_and_the_rest_goes_on(run_dir, files, tmp_path):
     bad = {
         tmp_path / "large.png": "5000 x 4000 pixels are too many: crop the face, or shrink it",
         tmp_path / "empty.png": "the file is empty",
-        tmp_path / "text.jpg": "not a JPEG or PNG image",
+        tmp_path / "text.jpg": "not a picture of a known format",
         tmp_path / "cut.jpg": "the image is damaged",
         tmp_path / "cut.png": "the image is damaged",
         tmp_path / "none.png": "no such file or directory",

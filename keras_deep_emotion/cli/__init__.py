@@ -8,8 +8,9 @@ import click
 from keras_deep_emotion import __version__
 from keras_deep_emotion.cli.data import build_data, data
 from keras_deep_emotion.cli.judge import evaluate, explain
+from keras_deep_emotion.cli.predict import predict
 from keras_deep_emotion.cli.score import score
-from keras_deep_emotion.cli.serve import export, predict, verify
+from keras_deep_emotion.cli.serve import export, verify
 from keras_deep_emotion.cli.server import serve
 from keras_deep_emotion.cli.train import fit, reproduce, tune
 

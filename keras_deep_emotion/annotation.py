@@ -1,0 +1,131 @@
+"""What was found, for the eye: boxes and labels in a picture, emotions over a video's time.
+
+Figures are made without pyplot, as in `report`.
+"""
+
+import csv
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from keras_deep_emotion.files import written_whole
+
+# Colour-blind safe (Okabe & Ito, 2008), one a class, in the order of the labels.
+COLOURS = ("#d55e00", "#009e73", "#cc79a7", "#e69f00", "#7f7f7f", "#0072b2", "#56b4e9")
+
+
+def annotate(image, faces, probabilities, labels):
+    """Draw boxes and answers into a picture.
+
+    Args:
+        image: RGB `PIL.Image`.
+        faces: list of `faces.Face`, or None: the label stands in the corner, without a box.
+        probabilities: (faces, classes).
+        labels: names of the classes.
+
+    Returns:
+        RGB `PIL.Image`, at least 240 pixels wide so that a label can be read.
+    """
+    scale = max(1, -(-240 // image.width))
+    image = image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(image)
+    thick = max(2, round(max(image.size) / 400))
+    boxes = [None] if faces is None else [face.box * scale for face in faces]
+    pairs = list(zip(boxes, probabilities, strict=True))
+    # Boxes first: none is drawn over a label; the largest face's label lies on top.
+    for box, row in pairs:
+        if box is not None:
+            corners = [*box[:2], *(box[:2] + box[2:])]
+            draw.rectangle([round(one) for one in corners], outline=colour(row), width=thick)
+    for box, row in reversed(pairs):
+        text = f"{labels[row.argmax()]} {row.max():.0%}"
+        width = image.width if box is None else box[2]
+        font = ImageFont.load_default(size=float(np.clip(width / 7, 11, max(image.size) / 25)))
+        left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+        wide, high = right - left + 2 * thick, bottom - top + 2 * thick
+        x, y = (0, 0) if box is None else (box[0], box[1] - high)
+        x = min(max(0, x), max(0, image.width - wide))
+        y = 0 if y < 0 else y
+        draw.rectangle([x, y, x + wide, y + high], fill=colour(row))
+        draw.text((x + thick - left, y + thick - top), text, fill=ink(row), font=font)
+    return image
+
+
+def colour(row):
+    """Of the class that has the highest probability."""
+    return COLOURS[row.argmax() % len(COLOURS)]
+
+
+def ink(row):
+    """Black or white, whichever is read better on `colour`: by its luma."""
+    red, green, blue = ImageColor.getrgb(colour(row))
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "white"
+
+
+def fields(answer, labels, place):
+    """One face of an answer as a flat dict, for CSV.
+
+    Args:
+        answer: `answers.Answer`.
+        labels: names of the classes.
+        place: of the face among the answer's.
+
+    Returns:
+        dict of file, frame and seconds of a video ("" of a photo), x, y, width and height of the
+        box ("" of a crop), emotion, probability, and the probability of each class.
+    """
+    row = answer.probabilities[place]
+    box = [""] * 4
+    if answer.faces is not None:
+        box = [round(float(one)) for one in answer.faces[place].box]
+    return {
+        "file": str(answer.file),
+        "frame": "" if answer.frame is None else answer.frame,
+        "seconds": "" if answer.seconds is None else round(answer.seconds, 3),
+        **dict(zip(("x", "y", "width", "height"), box, strict=True)),
+        "emotion": labels[row.argmax()],
+        "probability": round(float(row.max()), 6),
+        **{label: round(float(one), 6) for label, one in zip(labels, row, strict=True)},
+    }
+
+
+def save_video_table(answers, labels, path):
+    """Write the answers to a video's frames as CSV: a row for each face, as `fields` has it."""
+    rows = [
+        fields(answer, labels, place)
+        for answer in answers
+        for place in range(len(answer.probabilities))
+    ]
+    with written_whole(path) as aside, aside.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def save_timeline(answers, labels, path):
+    """Draw the emotions of a video over its time, of the largest face in each frame.
+
+    Args:
+        answers: `answers.Answer` of each frame; where one has no faces, the lines break.
+        labels: names of the classes.
+        path: PNG file.
+    """
+    times = np.array([answer.seconds for answer in answers])
+    nothing = np.full(len(labels), np.nan)
+    rows = np.array([[*answer.probabilities, nothing][0] for answer in answers])
+    most = max(len(answer.probabilities) for answer in answers)
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.subplots()
+    for i, label in enumerate(labels):
+        axes.plot(
+            times, rows[:, i], color=COLOURS[i % len(COLOURS)], label=label, marker=".", lw=1.6
+        )
+    axes.set(xlabel="time, seconds", ylabel="probability", ylim=(-0.02, 1.02))
+    axes.margins(x=0.01)
+    axes.grid(alpha=0.25)
+    which = "" if most < 2 else f", of the largest of up to {most} faces in a frame"
+    axes.set_title(f"{answers[0].file.name}{which}", loc="left", fontsize=11)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    with written_whole(path) as aside:
+        figure.savefig(aside, format="png", dpi=120)

@@ -1,0 +1,137 @@
+"""From paths to answers: pictures are read, faces are found, and a model is asked about each."""
+
+import itertools
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from keras_deep_emotion.faces import Face, crop, smallest_face
+from keras_deep_emotion.photos import Unreadable, find_files, is_video, open_photo, read_frames
+from keras_deep_emotion.predict import png_bytes
+
+BATCH = 64
+CROP_LIKE = 128  # ours, pixels: so small a picture without a face is taken for a crop of one
+
+
+class Answer(NamedTuple):
+    """What is said of one picture: a photo, a crop or a frame of a video.
+
+    Attributes:
+        file: its path.
+        faces: list of `faces.Face`, the largest first; None where the whole picture is the face.
+        probabilities: (faces, classes) float32; one row where the whole picture is the face.
+        image: the picture, RGB and upright, or None of a crop.
+        frame: number in the video, from 0, or None.
+        seconds: time in the video, or None.
+        error: why there is no answer, one clause, or None. After an error in a video its other
+            answers stand.
+    """
+
+    file: Path
+    faces: list[Face] | None = None
+    probabilities: np.ndarray | None = None
+    image: Image.Image | None = None
+    frame: int | None = None
+    seconds: float | None = None
+    error: str | None = None
+
+
+def answer_files(model, names, detector=None, smallest=None, every=10):
+    """Answer for files, folders, patterns and videos; a bad one does not stop the rest.
+
+    Args:
+        model: `predict.Model`.
+        names: as `photos.find_files` takes them.
+        detector: `faces.Detector`, or None where each picture is the crop of one face.
+        smallest: side of the smallest face to look for, pixels, or None for the detector's own.
+        every: of a video, take each so many-th frame.
+
+    Yields:
+        `Answer`, one a picture, in order. A frame without a face has no faces; only a video or
+        photo without any is an error.
+    """
+
+    def is_crop(found):
+        path, error = found
+        return detector is None and error is None and not is_video(path)
+
+    for crops, group in itertools.groupby(find_files(names), is_crop):
+        if crops:  # many in one batch
+            for one in model.predict_files([path for path, _ in group], BATCH):
+                rows = None if one.error else one.probabilities[None]
+                yield Answer(one.file, probabilities=rows, error=one.error)
+            continue
+        for path, error in group:
+            if error is not None:
+                yield Answer(path, error=error)
+            elif is_video(path):
+                yield from answer_video(model, path, detector, smallest, every)
+            else:
+                yield answer_photo(model, path, detector, smallest)
+
+
+def answer_photo(model, path, detector, smallest=None):
+    """`Answer` for the faces of a photo."""
+    try:
+        image = open_photo(path)
+    except Unreadable as error:
+        return Answer(path, error=str(error))
+    found, probabilities = ask(model, image, detector, smallest)
+    if not found:
+        return Answer(path, image=image, error=without_face(image.size, smallest))
+    return Answer(path, found, probabilities, image)
+
+
+def answer_video(model, path, detector=None, smallest=None, every=10):
+    """`Answer` for each of the frames of a video that are looked at."""
+    frames, seen = 0, False
+    try:
+        for number, seconds, image in read_frames(path, every):
+            frames += 1
+            found, probabilities = ask(model, image, detector, smallest)
+            seen = seen or len(probabilities) > 0
+            yield Answer(path, found, probabilities, image, number, seconds)
+    except Unreadable as error:
+        yield Answer(path, error=str(error))
+        return
+    if not seen:
+        looked = f"the {frames} frames that were looked at" if frames > 1 else "its one frame"
+        yield Answer(path, error=f"no face is found in {looked}")
+
+
+def ask(model, image, detector=None, smallest=None):
+    """What a model says of the faces in a picture.
+
+    Args:
+        model: `predict.Model`.
+        image: RGB `PIL.Image`, upright.
+        detector: `faces.Detector`, or None where the picture is the crop of one face.
+        smallest: as `answer_files` takes it.
+
+    Returns:
+        (list of `faces.Face`, or None without a detector; (faces, classes) float32).
+    """
+    found = None if detector is None else detector.find(image, smallest)
+    crops = [image] if found is None else [crop(image, face) for face in found]
+    answers = [
+        model.predict_bytes([png_bytes(one) for one in crops[start : start + BATCH]])
+        for start in range(0, len(crops), BATCH)
+    ]
+    return found, np.concatenate(answers or [np.zeros((0, len(model.labels)), np.float32)])
+
+
+def without_face(size, smallest=None):
+    """Why a photo of a (width, height) gives no answer, and what to do."""
+    if max(size) <= CROP_LIKE:
+        width, height = size
+        return (
+            f"no face is found in its {width} x {height} pixels; if it is the crop of a face "
+            "already: --faces none"
+        )
+    least = smallest or smallest_face(size)
+    return (
+        f"no face is found, of {least:.0f} pixels or more; --smallest sets the size, and if it is "
+        "the crop of a face already: --faces none"
+    )
