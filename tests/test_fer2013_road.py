@@ -39,7 +39,9 @@ def test_an_export_answers_as_the_model_on_a_hundred_test_faces(fer2013_dir, tmp
     from_run, from_export = (
         [
             list(json.loads(line)["probabilities"].values())
-            for line in run("predict", "--faces=none", "--json", "--model", model, *files).splitlines()
+            for line in run(
+                "predict", "--faces=none", "--json", "--model", model, *files
+            ).splitlines()
         ]
         for model in (run_dir, export)
     )

@@ -111,9 +111,7 @@ def test_the_command_prints_what_it_prints_locally(address, export_dir, files, t
     pictures = [*map(str, files), str(damaged)]
     crops = ["predict", "--faces", "none"]
     for options in ([], ["--json"]):
-        local = CliRunner().invoke(
-            main, [*crops, "--model", str(export_dir), *options, *pictures]
-        )
+        local = CliRunner().invoke(main, [*crops, "--model", str(export_dir), *options, *pictures])
         served = CliRunner().invoke(main, [*crops, "--server", address, *options, *pictures])
         assert (served.exit_code, served.stderr) == (local.exit_code, local.stderr)
         assert (local.exit_code, local.stderr) == (1, f"{damaged}: the image is damaged.\n")
