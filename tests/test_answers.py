@@ -49,11 +49,6 @@ def predict(*arguments, status=0):
     return result
 
 
-def size(path):
-    with Image.open(path) as image:
-        return image.size
-
-
 def test_a_row_for_each_face_and_a_line_for_each_failure(folder):
     done = predict(folder / "two.jpg", folder / "blank.png", folder / "lawn.png", status=1)
     head, *rows = done.stdout.splitlines()
@@ -157,7 +152,8 @@ def test_annotated_photos_of_one_name_stand_side_by_side(folder, photo, tmp_path
     assert sorted(path.name for path in out.iterdir()) == [
         "crop-faces.jpg", "upright-faces-2.jpg", "upright-faces.jpg",
     ]  # fmt: skip
-    drawn = np.asarray(Image.open(out / "upright-faces.jpg"), float)
+    with Image.open(out / "upright-faces.jpg") as picture:
+        drawn = np.asarray(picture, float)
     assert drawn.shape == (512, 512, 3)
     changed = np.abs(drawn - np.asarray(photo)).max(axis=2) > 60
     rows, columns = np.nonzero(changed)
@@ -165,7 +161,8 @@ def test_annotated_photos_of_one_name_stand_side_by_side(folder, photo, tmp_path
     assert 175 <= columns.min() <= 185 and columns.max() < 320
     assert 30 < rows.min() < 63 and 160 < rows.max() < 180
     assert not changed[80:150, 195:250].any()  # the face itself is left as it is
-    assert size(out / "crop-faces.jpg") == (240, 240)
+    with Image.open(out / "crop-faces.jpg") as picture:
+        assert picture.size == (240, 240)
 
 
 def test_a_video_gives_rows_a_table_and_curves(photo, tmp_path):
@@ -179,11 +176,12 @@ def test_a_video_gives_rows_a_table_and_curves(photo, tmp_path):
     assert {row.split()[0] for row in rows} == {"happiness"}
     names = [tmp_path / "out" / f"film-emotions.{kind}" for kind in ("csv", "png")]
     assert done.stderr == f"wrote {names[0]}\nwrote {names[1]}\n"
-    table = list(csv.DictReader(io.StringIO(names[0].read_text())))
+    table = list(csv.DictReader(names[0].read_text().splitlines()))
     assert [(row["frame"], row["seconds"]) for row in table] == [
         ("0", "0.0"), ("5", "0.5"), ("10", "1.0"), ("15", "1.5"),
     ]  # fmt: skip
-    assert size(names[1]) == (1080, 480)
+    with Image.open(names[1]) as curves:
+        assert curves.size == (1080, 480)
     assert len(list((tmp_path / "drawn").iterdir())) == 6
 
     write_video(tmp_path / "none.mp4", [empty] * 12)

@@ -73,7 +73,7 @@ def test_shipped_weights_need_no_training(toon_face, tmp_path, monkeypatch):
     run("explain", "--weights", "ferplus", toon_face, "--stride", 4)
     assert (tmp_path / "explanation" / "attended.png").exists()
     run("export", "--weights", "ferplus")
-    exported = json.loads(run(*predict, "--model", "exports/fer2013", toon_face))
+    exported = json.loads(run(*predict, "--model", "exports/ferplus", toon_face))
     for emotion, share in answer["probabilities"].items():
         assert exported["probabilities"][emotion] == pytest.approx(share, abs=1e-4)
 

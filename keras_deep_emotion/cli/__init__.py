@@ -63,13 +63,13 @@ class Group(click.Group):
 @click.version_option(__version__, prog_name="keras-deep-emotion")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug):
-    r"""Deep-Emotion in Keras: facial expressions, from data set to TensorFlow Serving.
+    """Deep-Emotion in Keras: facial expressions, from data set to TensorFlow Serving.
 
     \b
     First steps, without any data of your own:
       python cli.py build-data toon_faces
       python cli.py fit --dataset toon_faces --epochs 10
-    """
+    """  # noqa: D301 (click's mark of lines to be left as they are must be a control character)
     # Before TensorFlow loads: it logs about its build at every start.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
