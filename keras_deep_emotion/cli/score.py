@@ -46,8 +46,9 @@ from keras_deep_emotion.cli.options import load_tensorflow
     "--runner", default="DirectRunner", show_default=True, help="Beam's runner; this one is local."
 )
 def score(export, beam_options, inputs, **settings):
-    """Score many faces by EXPORT, on Apache Beam: one row for each, in a folder of shards.
+    """Score many crops of faces by EXPORT, on Apache Beam: a row for each, in a folder of shards.
 
+    Each picture is taken for the crop of a face: none is looked for, in a photo either.
     EXPORT is a version's folder or the folder of versions; the highest is taken. Files that are
     damaged are counted and listed, with the reason, in OUT/damaged-*.jsonl. The same command after
     a stop of any kind does what is left to do. What follows `--` goes to Beam as it is, such as
