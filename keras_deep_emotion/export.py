@@ -99,7 +99,11 @@ def write_assets(path, config, labels, report, expected):
         "settings": dataclasses.asdict(config),
     }
     (assets / "config.json").write_text(json.dumps(about, indent=2) + "\n")
-    card = model_card(config, report) if report else "This model was not judged: how good it is is not known.\n"
+    card = (
+        model_card(config, report)
+        if report
+        else "This model was not judged: how good it is is not known.\n"
+    )
     (assets / "model_card.md").write_text(f"{card}\nMade by {about['project']}.\n")
     np.savez_compressed(assets / "expected.npz", **expected)
 

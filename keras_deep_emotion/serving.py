@@ -83,11 +83,16 @@ class Address:
             label=value if kind == "labels" else None,
         )
 
+    @property
+    def path(self):
+        """NAME, and /versions/N or /labels/LABEL where one is named."""
+        if self.label:
+            return f"{self.name}/labels/{self.label}"
+        return self.name if self.version is None else f"{self.name}/versions/{self.version}"
+
     def __str__(self):
         """The address as it is written."""
-        which = f"/versions/{self.version}" if self.version is not None else ""
-        which = f"/labels/{self.label}" if self.label else which
-        return f"{self.scheme}://{self.target}/{self.name}{which}"
+        return f"{self.scheme}://{self.target}/{self.path}"
 
 
 def connect(address, timeout=30.0, authority=None):
@@ -228,9 +233,7 @@ class Rest:
             read=0,  # what was slow once is not asked again
             raise_on_status=False,
         )
-        which = f"/versions/{address.version}" if address.version is not None else ""
-        which = f"/labels/{address.label}" if address.label else which
-        self.url = f"{address.scheme}://{address.target}/v1/models/{address.name}{which}"
+        self.url = f"{address.scheme}://{address.target}/v1/models/{address.path}"
         self.session.mount(f"{address.scheme}://", HTTPAdapter(max_retries=retry))
 
     def labels(self):

@@ -242,20 +242,21 @@ class Verification:
         about = json.loads((assets / "config.json").read_text())
         with np.load(assets / "expected.npz") as expected:
             self.expected = dict(expected)
+        # What the contract's names of sizes stand for.
+        self.sizes = {"classes": len(self.labels), "size": self.expected["image"].shape[1]}
         accuracy = about["accuracy"]
         judged = "not judged" if accuracy is None else f"{accuracy:.2%} on {about['judged_on']}"
         return f"{len(self.labels)} labels; {about['dataset']}, {judged}"
 
     def check_signatures(self):
         """Names, types and shapes are those of the contract."""
-        sizes = {"classes": len(self.labels), "size": self.expected["image"].shape[1]}
         found = self.session.signatures
         if set(found) != set(CONTRACT):
             raise ValueError(f"The signatures are {sorted(found)}, not {sorted(CONTRACT)}.")
         for name, sides in CONTRACT.items():
             for side, wanted in zip(("inputs", "outputs"), sides, strict=True):
                 described = {
-                    key: (dtype, (-1, *(sizes.get(one, one) for one in shape)))
+                    key: (dtype, (-1, *(self.sizes.get(one, one) for one in shape)))
                     for key, (dtype, shape) in wanted.items()
                 }
                 got = {key: (place.dtype, place.shape) for key, place in found[name][side].items()}
@@ -299,8 +300,7 @@ class Verification:
         for count in (0, 1, 3):
             got = self.session.call(signature, self.inputs(signature, count))
             for key, (_, shape) in CONTRACT[signature][1].items():
-                sizes = {"classes": len(self.labels), "size": self.expected["image"].shape[1]}
-                wanted = (count, *(sizes[one] for one in shape))
+                wanted = (count, *(self.sizes[one] for one in shape))
                 if got[key].shape != wanted:
                     raise ValueError(f"{signature}'s {key} is {got[key].shape}, not {wanted}.")
             worst = max(worst, self.compare(signature, got, count))
