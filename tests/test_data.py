@@ -5,13 +5,16 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from keras_deep_emotion import data
 from keras_deep_emotion.data import (
     Faces,
     built_dataset,
     decode,
+    decode_bounded,
     examples,
     prepare,
     read_faces,
+    sides,
     training_batches,
     validation_batches,
     vote_shares,
@@ -48,6 +51,19 @@ def test_shrinking_averages_rather_than_skips():
     stripes = np.zeros((480, 480, 1), np.uint8)
     stripes[::2] = 200
     np.testing.assert_allclose(prepare(stripes, 48), 100, atol=6)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_size_is_read_from_the_header_and_bounded(kind, monkeypatch):
+    file = io.BytesIO()
+    Image.new("L", (90, 70)).save(file, kind)
+    content = file.getvalue()
+    assert sides(content).numpy().tolist() == [70, 90]
+    monkeypatch.setattr(data, "MOST_PIXELS", 70 * 90)
+    assert decode_bounded(content).shape == (70, 90, 3)
+    monkeypatch.setattr(data, "MOST_PIXELS", 70 * 90 - 1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the image is too large"):
+        decode_bounded(content)
 
 
 def test_only_the_face_box_is_seen(random):

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
 import keras
@@ -202,11 +203,82 @@ def test_a_server_that_is_silent_is_given_up(scheme):
         silent.listen()
         url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/face"
         start = time.monotonic()
-        with pytest.raises(
-            (TimeoutError, ConnectionError), match="did not answer within 0.5 s|does"
-        ):
+        # To gRPC, who never greets is no server; over REST it is a slow one.
+        kinds = (TimeoutError, ConnectionError) if scheme == "grpc" else TimeoutError
+        with pytest.raises(kinds, match="did not answer within 0.5 s|does not answer, tried"):
             connect(url, timeout=0.5)
         assert time.monotonic() - start < 12  # five tries, and their pauses
+
+
+class Busy(PredictionService):
+    """Unavailable for the first calls."""
+
+    def __init__(self, versions, refusals):
+        super().__init__(versions)
+        self.refusals = refusals
+        self.asked = []
+
+    def Classify(self, request, context):
+        self.asked.append(time.monotonic())
+        if len(self.asked) <= self.refusals:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "busy")
+        return super().Classify(request, context)
+
+
+@pytest.mark.parametrize("refusals", [3, 9])
+def test_unavailable_is_asked_again_with_pauses_that_double(refusals, server, monkeypatch):
+    monkeypatch.setattr(serving, "FIRST_PAUSE", 0.05)
+    service = Busy(server.versions, refusals)
+    busy = grpc.server(futures.ThreadPoolExecutor(2))
+    add_PredictionServiceServicer_to_server(service, busy)
+    port = busy.add_insecure_port("127.0.0.1:0")
+    busy.start()
+    try:
+        if refusals == 3:
+            assert len(connect(f"grpc://127.0.0.1:{port}/toon_faces").labels) == 7
+        else:
+            with pytest.raises(ConnectionError, match="tried 5 times: busy"):
+                connect(f"grpc://127.0.0.1:{port}/toon_faces")
+    finally:
+        busy.stop(0)
+    pauses = np.diff(service.asked)
+    assert len(pauses) == (3 if refusals == 3 else 4)
+    # Never shorter than asked for; a loaded machine may make them longer.
+    assert (pauses >= 0.05 * 2.0 ** np.arange(len(pauses))).all()
+
+
+@pytest.mark.parametrize(("refusals", "answered"), [(3, True), (9, False)])
+def test_status_503_is_asked_again(refusals, answered, monkeypatch):
+    monkeypatch.setattr(serving, "FIRST_PAUSE", 0.02)
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append(self.path)
+            body = b'{"results": [[["anger", 0.0]]]}'
+            self.send_response(503 if len(asked) <= refusals else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        url = f"http://127.0.0.1:{http.server_port}/face/labels/old"
+        try:
+            if answered:
+                assert connect(url).labels == ["anger"]
+            else:
+                with pytest.raises(ConnectionError, match="tried 5 times"):
+                    connect(url)
+        finally:
+            http.shutdown()
+            thread.join()
+    assert asked == ["/v1/models/face/labels/old:classify"] * (4 if answered else 5)
 
 
 def test_a_model_of_another_kind_is_refused(tmp_path):

@@ -120,6 +120,27 @@ def test_a_label_too_few_is_noticed(copy, unasked):
         unasked(copy)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda got: {**got, "valid": np.ones_like(got["valid"])}, "marks"),
+        (lambda got: {**got, "probabilities": got["probabilities"] + 0.01}, "does not keep good"),
+        (
+            lambda got: {**got, "probabilities": got["probabilities"] * np.nan},
+            "does not keep good",
+        ),
+    ],
+)
+def test_rows_that_are_not_kept_apart_are_noticed(change, says, export_dir):
+    check = Verification(export_dir)
+    check.check_assets()
+    assert "marked" in check.check_marks()
+    call = check.session.call
+    check.session.call = lambda *arguments: change(call(*arguments))
+    with pytest.raises(ValueError, match=f"predict_bytes {says}"):
+        check.check_marks()
+
+
 def test_warmup_is_needed_for_each_signature_and_must_be_whole(copy, unasked):
     file = copy / "assets.extra" / "tf_serving_warmup_requests"
     records = list(verify_export.read_records(file))
