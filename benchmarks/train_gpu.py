@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from keras_deep_emotion.augmentation import mixed
 from keras_deep_emotion.config import RECIPES, TrainConfig
 from keras_deep_emotion.model import build_model
 from keras_deep_emotion.trainer import compiled_trainer
@@ -99,19 +100,23 @@ def training_targets(arrays, config):
 
 
 def looped(function, carry, rows, *data):
-    """`function(carry, row, *data)` over `rows`, compiled, as by `jax.lax.scan`.
+    """`function(carry, row, *data)` over `rows`, arrays in a tree, compiled, as by `jax.lax.scan`.
 
     Returns:
         Function of (carry, rows, *data), to be called with arguments of these shapes: it gives
         the last carry and the mean, over the rows, of each of the numbers that `function` gives.
     """
     if not IN_ONE_CALL:
-        one = jax.jit(function).lower(carry, rows[0], *data).compile()
+
+        def row_of(rows, number):
+            return jax.tree.map(lambda column: column[number], rows)
+
+        one = jax.jit(function).lower(carry, row_of(rows, 0), *data).compile()
 
         def call(carry, rows, *data):
             numbers = []
-            for row in rows:
-                carry, found = one(carry, row, *data)
+            for number in range(len(jax.tree.leaves(rows)[0])):
+                carry, found = one(carry, row_of(rows, number), *data)
                 numbers.append(found)
             return carry, jnp.mean(jnp.array(numbers), axis=0)
 
@@ -124,7 +129,7 @@ def looped(function, carry, rows, *data):
     return jax.jit(whole).lower(carry, rows, *data).compile()
 
 
-def epoch_function(trainer, state, data, batch, seed):
+def epoch_function(trainer, state, data, batch, seed, mixup):
     """A compiled epoch.
 
     Args:
@@ -133,7 +138,8 @@ def epoch_function(trainer, state, data, batch, seed):
             Keras's stateless functions take them.
         data: images, targets and weights, on the device.
         batch: faces in a step.
-        seed: with the epoch's number it decides the order of the faces.
+        seed: with the epoch's number it decides the order of the faces, and their mixing.
+        mixup: as `data.training_batches` takes it.
 
     Returns:
         Function of (state, number of the epoch) to (state, (loss, accuracy)).
@@ -149,23 +155,27 @@ def epoch_function(trainer, state, data, batch, seed):
         hits = jnp.mean(jnp.argmax(scores, -1) == jnp.argmax(targets, -1))
         return loss, (others, hits)
 
-    def step(state, chosen, images, targets, weights):
+    def step(state, row, images, targets, weights):
         trainable, others, optimizer = state
-        faces = images[chosen].astype("float32")
+        chosen, key = row
+        batch = images[chosen].astype("float32"), targets[chosen], weights[chosen]
+        if mixup:
+            batch = mixed(jax.random.beta(key, mixup, mixup, chosen.shape), *batch)
         (loss, (others, hits)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-            trainable, others, faces, targets[chosen], weights[chosen]
+            trainable, others, *batch
         )
         trainable, optimizer = trainer.optimizer.stateless_apply(optimizer, gradients, trainable)
         return (trainable, others, optimizer), (loss, hits)
 
     @jax.jit
-    def order(number):
+    def rows_of(number):
         key = jax.random.fold_in(jax.random.key(seed), number)
         shuffled = jax.random.permutation(key, count)
-        return shuffled[jnp.arange(steps * batch) % count].reshape(steps, batch)
+        order = shuffled[jnp.arange(steps * batch) % count].reshape(steps, batch)
+        return order, jax.random.split(jax.random.fold_in(key, 1), steps)
 
-    steps_of_epoch = looped(step, state, order(0), *data)
-    return lambda state, number: steps_of_epoch(state, order(number), *data)
+    steps_of_epoch = looped(step, state, rows_of(0), *data)
+    return lambda state, number: steps_of_epoch(state, rows_of(number), *data)
 
 
 def evaluate_function(scores, weights, images, labels, flip=False):
@@ -269,7 +279,7 @@ def train(config, arrays, folder):
     )
     scores = keras.Model(kept.input, kept.get_layer("logits").output)
     start = time.perf_counter()
-    epoch = epoch_function(trainer, state, data, config.batch_size, config.seed)
+    epoch = epoch_function(trainer, state, data, config.batch_size, config.seed, config.mixup)
     validate = evaluate_function(scores, kept_weights(state), *validation)
     compiling = time.perf_counter() - start
 

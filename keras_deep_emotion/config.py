@@ -71,6 +71,7 @@ class TrainConfig:
     zoom: float = 0.1  # ours: share of the size either way
     shift: float = 0.08  # ours: share of the side either way
     cutout: float = 0.25  # ours: largest side of a square that is hidden, share of the side
+    mixup: float = 0.0  # ours: parameter of the Beta distribution of shares of a second face
     precision: str = "auto"
     seed: int = 0
 
@@ -92,6 +93,7 @@ class TrainConfig:
             "label_smoothing": (0 <= self.label_smoothing < 1, "0 or more and below 1"),
             "class_balance": (0 <= self.class_balance <= 1, "between 0 and 1"),
             "cutout": (0 <= self.cutout <= 1, "between 0 and 1"),
+            "mixup": (self.mixup >= 0, "0 or more"),
             "dropout": (0 <= self.dropout < 1, "0 or more and below 1"),
             "theta_reach": (self.theta_reach > 0, "above 0"),
             "theta_rate": (self.theta_rate > 0, "above 0"),

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import tfds_builders  # noqa: F401  (registers the builders)
+from keras_deep_emotion.augmentation import mixed
 from keras_deep_emotion.datasets import DATASETS, parse_dataset, tfds_config
 from keras_deep_emotion.emotions import EMOTIONS, FERPLUS_VOTES
 
@@ -253,11 +254,11 @@ def vote_shares(votes, one_hot):
     return np.where(total > 0, votes / np.maximum(total, 1), one_hot).astype(np.float32)
 
 
-def training_batches(faces, batch_size, seed, first_epoch=0, weights=None):
+def training_batches(faces, batch_size, seed, first_epoch=0, weights=None, mixup=0.0):
     """Batches for `Model.fit`, epoch after epoch without end.
 
-    Each epoch's order is a function of seed and epoch alone, so that a training that is taken up
-    again sees what it would have seen.
+    Each epoch's order and mixing are functions of seed and epoch alone, so that a training that is
+    taken up again sees what it would have seen.
 
     Args:
         faces: `Faces`.
@@ -265,6 +266,8 @@ def training_batches(faces, batch_size, seed, first_epoch=0, weights=None):
         seed: integer.
         first_epoch: epoch to begin with, from 0.
         weights: (count,) float32 weight of each face in the loss, or None.
+        mixup: mix each face with another of its batch, by a share drawn from Beta(mixup, mixup);
+            0 mixes none. See `augmentation.mixed`.
 
     Returns:
         `tf.data.Dataset` of ((batch, size, size, 1), (batch, classes)) float32, and (batch,) of
@@ -275,13 +278,17 @@ def training_batches(faces, batch_size, seed, first_epoch=0, weights=None):
     columns = [tf.constant(column, tf.float32) for column in columns]
 
     def epoch_order(epoch):
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(count), seed=tf.stack([tf.constant(seed, tf.int64), epoch])
-        )
-        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+        epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
+        order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=epoch_seed)
+        shares = tf.ones(count)
+        if mixup:
+            one, other = tf.unstack(tf.random.stateless_gamma((2, count), epoch_seed, mixup))
+            shares = one / (one + other)
+        return tf.data.Dataset.from_tensor_slices((order, shares)).batch(batch_size)
 
-    def gather(chosen):
-        return tuple(tf.gather(column, chosen) for column in columns)
+    def gather(chosen, shares):
+        batch = tuple(tf.gather(column, chosen) for column in columns)
+        return mixed(shares, *batch) if mixup else batch
 
     dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch_order)
     return dataset.map(gather, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

@@ -224,7 +224,7 @@ def fit(config, run_dir, data_dir=None):
     if first:
         callbacks[-1].network = network
     weights = class_weights(faces.labels, classes, config.class_balance)
-    batches = training_batches(faces, batch, config.seed, weights=weights)
+    batches = training_batches(faces, batch, config.seed, weights=weights, mixup=config.mixup)
     trainer.fit(
         local_share(batches, devices, jax.process_count(), jax.process_index()),
         epochs=config.epochs,

@@ -1,5 +1,6 @@
 """Pictures of cropped faces in, probabilities of the emotions out, from a run or an export."""
 
+import functools
 import io
 from pathlib import Path
 from typing import NamedTuple
@@ -49,14 +50,18 @@ class Model:
             (batch, classes) probabilities; None of a server.
         predict_bytes: a list of JPEG or PNG files to the same; a row of 0 where one is unreadable.
         keras: the `keras.Model`, or None of an export, which has no layers to look at.
+        explain_bytes: of a server: a list of JPEG or PNG files to `saliency.Saliency` of arrays; a
+            row of 0 where one is unreadable. None of others.
     """
 
-    def __init__(self, labels, size, classify, predict_bytes, keras=None):
+    def __init__(self, labels, size, classify, predict_bytes, keras=None, explain_bytes=None):
         self.labels = labels
         self.size = size
         self.classify = classify
         self.predict_bytes = predict_bytes
         self.keras = keras
+        self.explain_bytes = explain_bytes
+        self.looks = {}  # ways of explaining, compiled: see `explain`
 
     def predict_files(self, files, batch_size=64):
         """Predict image files of cropped faces.
@@ -118,32 +123,41 @@ class Model:
             window: side of the hidden square, pixels of the size that the network sees.
             stride: step between windows, pixels, at most the window.
             filling: what hidden pixels become: "zero" is black, "mean", "blur"
-                (`saliency.filled`).
+                (`saliency.filled`). A server knows only the defaults of all three, which its
+                export was made with.
 
         Returns:
             `saliency.Saliency` of arrays: probabilities (batch, classes) float32, class_id
             (batch,) int64, saliency (batch, size, size) float32, decisive (batch, size, size) bool.
 
         Raises:
-            ValueError: an image is none, window or stride do not fit, or the model is a server's.
+            ValueError: an image is none, or window, stride or filling do not fit.
         """
-        if self.classify is None:
-            raise ValueError(
-                "A server does not explain by this call. Load the run or the export itself, or ask "
-                "the server for its signature `saliency_bytes` (exports/README.md)."
-            )
-        window_starts(self.size, window, stride)
-        faces = as_faces(images, self.size)
-        if not len(faces):
+        if not len(as_list(images)):
             raise ValueError("images must hold one image or more. Received: none")
-
-        @tf.function(autograph=False)
-        def look(faces):
-            return occlusion_saliency(
-                self.classify, faces, window=window, stride=stride, filling=filling
+        way = (window, stride, filling)
+        if self.classify is None:
+            if way != (8, 2, "zero"):
+                raise ValueError(
+                    "A server's maps are made with window=8, stride=2, filling='zero'. Received: "
+                    f"{window}, {stride}, {filling!r}; load the run or the export itself."
+                )
+            return self.explain_bytes([as_file(image, i) for i, image in enumerate(images)])
+        window_starts(self.size, window, stride)
+        if way not in self.looks:
+            self.looks[way] = tf.function(
+                functools.partial(
+                    occlusion_saliency,
+                    self.classify,
+                    window=window,
+                    stride=stride,
+                    filling=filling,
+                ),
+                input_signature=[tf.TensorSpec((None, self.size, self.size, 1), tf.float32)],
+                autograph=False,
             )
-
-        return Saliency(*(part.numpy() for part in look(tf.constant(faces))))
+        faces = as_faces(images, self.size)
+        return Saliency(*(part.numpy() for part in self.looks[way](tf.constant(faces))))
 
 
 def as_list(images):

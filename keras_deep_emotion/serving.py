@@ -26,10 +26,12 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServic
 from urllib3.util import Retry
 
 from keras_deep_emotion.predict import Model
+from keras_deep_emotion.saliency import Saliency
 
 PORTS = {"grpc": 8500, "grpcs": 8500, "http": 8501, "https": 8501}
 DEFAULT_NAME = "ferplus"
 MOST_BYTES = 16 * 2**20  # ours: of files in one request
+MOST_MAPS = 8  # ours: files in one request for maps, some seconds of a server on two cores
 TRIES = 5  # ours: a server that is just starting has some 6 s
 FIRST_PAUSE = 0.4  # seconds, doubled at each further try
 
@@ -121,27 +123,35 @@ def connect(address, timeout=30.0, authority=None):
         raise FileNotFoundError(f"{authority} is no file of certificates.")
     kind = Rpc if address.scheme.startswith("grpc") else Rest
     server = kind(address, timeout, authority)
-    return Model(server.labels(), None, None, lambda files: predict_in_parts(server, files))
+
+    def predict_bytes(files):
+        return np.concatenate([server.predict_bytes(part) for part in in_parts(files)])
+
+    def explain_bytes(files):
+        found = [server.explain_bytes(part) for part in in_parts(files, MOST_MAPS)]
+        return Saliency(*map(np.concatenate, zip(*found, strict=True)))
+
+    return Model(server.labels(), None, None, predict_bytes, explain_bytes=explain_bytes)
 
 
-def predict_in_parts(server, files):
-    """Probabilities of files, in requests of a bounded size.
+def in_parts(files, most=None):
+    """Files for requests of a bounded size.
 
     Args:
-        server: `Rpc` or `Rest`.
-        files: list of JPEG or PNG files, bytes.
+        files: list of bytes, one or more.
+        most: files in one request, None for any number.
 
     Returns:
-        (files, classes) float32; rows of 0 where the server could not read a file.
+        List of lists of files, in order.
     """
     parts, size = [[]], 0
     for file in files:
-        if parts[-1] and size + len(file) > MOST_BYTES:
+        if parts[-1] and (size + len(file) > MOST_BYTES or len(parts[-1]) == most):
             parts.append([])
             size = 0
         parts[-1].append(file)
         size += len(file)
-    return np.concatenate([server.predict_bytes(part) for part in parts])
+    return parts
 
 
 class Rpc:
@@ -181,11 +191,18 @@ class Rpc:
 
     def predict_bytes(self, files):
         """Probabilities of files: (files, classes) float32."""
+        return tf.make_ndarray(self.outputs("predict_bytes", files)["probabilities"])
+
+    def explain_bytes(self, files):
+        """Maps of files, as `predict.Model.explain` gives them."""
+        outputs = self.outputs("saliency_bytes", files)
+        return Saliency(*(tf.make_ndarray(outputs[name]) for name in Saliency._fields))
+
+    def outputs(self, signature, files):
+        """All outputs, few as they are wanted: the server batches requests of whole signatures."""
         request = PredictRequest()
         request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(files, tf.string))
-        # All outputs, few as they are wanted: the server batches requests of whole signatures only.
-        answer = self.call(self.service.Predict, request, "predict_bytes")
-        return tf.make_ndarray(answer.outputs["probabilities"])
+        return self.call(self.service.Predict, request, signature).outputs
 
     def call(self, method, request, signature):
         """Send a request; its failure as an error of Python's."""
@@ -243,10 +260,19 @@ class Rest:
 
     def predict_bytes(self, files):
         """Probabilities of files: (files, classes) float32."""
+        return np.array(self.outputs("predict_bytes", files)["probabilities"], np.float32)
+
+    def explain_bytes(self, files):
+        """Maps of files, as `predict.Model.explain` gives them."""
+        outputs = self.outputs("saliency_bytes", files)
+        kinds = Saliency(np.float32, np.int64, np.float32, bool)
+        return Saliency(*(np.array(outputs[name], kind) for name, kind in kinds._asdict().items()))
+
+    def outputs(self, signature, files):
+        """All outputs of a signature for files, as lists of numbers."""
         encoded = [{"b64": base64.b64encode(file).decode()} for file in files]
-        body = {"signature_name": "predict_bytes", "inputs": {"image_bytes": encoded}}
-        outputs = self.post("predict", body)["outputs"]
-        return np.array(outputs["probabilities"], np.float32)
+        body = {"signature_name": signature, "inputs": {"image_bytes": encoded}}
+        return self.post("predict", body)["outputs"]
 
     def post(self, verb, body):
         """Send a request; its failure as an error of Python's."""

@@ -269,7 +269,7 @@ def train(config, run_dir, data_dir, profile=False):
     if done < config.epochs:
         weights = class_weights(faces.labels, classes, config.class_balance)
         trainer.fit(
-            training_batches(faces, batch, config.seed, done, weights),
+            training_batches(faces, batch, config.seed, done, weights, config.mixup),
             validation_data=validation_batches(validation, batch),
             initial_epoch=done,
             epochs=config.epochs,

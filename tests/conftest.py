@@ -56,3 +56,31 @@ def fer2013_dir(data_dir):
 
     list(build("fer2013", Path(source), data_dir))
     return data_dir
+
+
+@pytest.fixture(scope="session")
+def detector():
+    """The detector of faces."""
+    from keras_deep_emotion.faces import Detector
+
+    return Detector()
+
+
+@pytest.fixture(scope="session")
+def ferplus():
+    """The shipped weights of FER-2013, opened."""
+    from keras_deep_emotion.predict import load
+    from keras_deep_emotion.runs import weights_dir
+
+    return load(weights_dir("ferplus"))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Chromium, see `chromium`."""
+    from chromium import CHROMIUM, DRIVER, chromium
+
+    if not (CHROMIUM.is_file() and DRIVER.is_file()):
+        pytest.skip("Chromium is not installed: apt-get install chromium chromium-driver")
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver

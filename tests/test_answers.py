@@ -14,9 +14,7 @@ from test_photos import write_video
 from keras_deep_emotion.answers import ask
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.emotions import EMOTIONS
-from keras_deep_emotion.faces import Detector, crop
-from keras_deep_emotion.predict import load
-from keras_deep_emotion.runs import weights_dir
+from keras_deep_emotion.faces import crop
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +92,10 @@ def test_csv_is_a_table_with_every_probability(folder):
     (folder / "in, quotes.png").unlink()
 
 
-def test_crops_are_answered_whole(folder):
+def test_crops_are_answered_whole(folder, ferplus):
     """`--faces none` gives what the model says of these pixels, and no box."""
     answer = json.loads(predict("--faces", "none", "--json", folder / "crop.png").stdout)
-    model = load(weights_dir("ferplus"))
-    expected = model.predict_bytes([(folder / "crop.png").read_bytes()])[0]
+    expected = ferplus.predict_bytes([(folder / "crop.png").read_bytes()])[0]
     assert list(answer["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-6)
     assert "box" not in answer
     head, _ = predict("--faces", "none", folder / "crop.png").stdout.splitlines()
@@ -124,21 +121,20 @@ def test_run_and_export_take_the_same_road(folder, run_dir, export_dir):
     )
 
 
-def test_a_faces_answer_is_that_of_its_crop(photo):
-    model, detector = load(weights_dir("ferplus")), Detector()
-    faces, probabilities = ask(model, photo, detector)
+def test_a_faces_answer_is_that_of_its_crop(photo, ferplus, detector):
+    faces, probabilities = ask(ferplus, photo, detector)
     # The way round: the crop as an array, by the library.
-    again = model.predict([np.asarray(crop(photo, faces[0]))])
+    again = ferplus.predict([np.asarray(crop(photo, faces[0]))])
     np.testing.assert_allclose(probabilities, again, atol=1e-6)
 
 
-def test_hundreds_of_faces(photo):
+def test_hundreds_of_faces(photo, ferplus, detector):
     head = photo.crop((150, 20, 300, 200)).resize((75, 90))
     crowd = Image.new("RGB", (1200, 900))
     for x in range(0, 1200, 75):
         for y in range(0, 900, 90):
             crowd.paste(head, (x, y))
-    faces, probabilities = ask(load(weights_dir("ferplus")), crowd, Detector())
+    faces, probabilities = ask(ferplus, crowd, detector)
     assert len(faces) == len(probabilities) == 160
     assert (probabilities.argmax(axis=1) == EMOTIONS.index("happiness")).mean() > 0.9
 

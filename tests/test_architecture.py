@@ -28,7 +28,7 @@ ALLOWED = {
     "augmentation": {"spatial_transformer"},
     "model": {"spatial_transformer"},
     "building": {"datasets"},
-    "data": {"datasets", "emotions"},
+    "data": {"augmentation", "datasets", "emotions"},
     "inspection": {"data"},
     "runs": {
         "config",
@@ -83,7 +83,7 @@ ALLOWED = {
     "predict": {"data", "model", "photos", "runs", "saliency"},
     "answers": {"faces", "photos", "predict"},
     "library": {"predict", "runs", "serving"},
-    "serving": {"predict"},
+    "serving": {"predict", "saliency"},
     "endpoints": {"data", "saliency"},
     "warmup": {"verify_export"},
     "export": {
@@ -96,12 +96,25 @@ ALLOWED = {
         "verify_export",
         "warmup",
     },
-    "stand_in": LIGHT,  # it knows an export's path only
+    "ports": LIGHT,
+    "stand_in": {"ports"},  # it knows an export's path only
+    "demo": {
+        "annotation",
+        "answers",
+        "explanation",
+        "faces",
+        "photos",
+        "ports",
+        "predict",
+        "report",
+    },
     "cli": {
         "annotation",
         "answers",
         "faces",
         "photos",
+        "demo",
+        "ports",
         "stand_in",
         "data",
         "distribution",
@@ -144,7 +157,7 @@ def imports(path):
 
 
 PACKAGE = ROOT / "keras_deep_emotion"
-ROOMS = ("cli", "stand_in")  # sub-packages, one entry of the map each
+ROOMS = ("cli", "demo", "stand_in")  # sub-packages, one entry of the map each
 MODULES = sorted(
     [*PACKAGE.glob("*.py"), *(p for room in ROOMS for p in PACKAGE.glob(f"{room}/*.py"))]
 )

@@ -16,6 +16,7 @@ from keras_deep_emotion.config import RECIPES, TrainConfig
         ({"network": "deep"}, "network must be one of wide, paper, resnet50"),
         ({"optimizer": "rmsprop"}, "optimizer must be one of adam, sgd"),
         ({"class_balance": 2.0}, "class_balance must be between 0 and 1"),
+        ({"mixup": -0.1}, "mixup must be 0 or more"),
         ({"cutout": -0.1}, "cutout must be between 0 and 1"),
     ],
 )
@@ -41,8 +42,16 @@ def test_the_paper_recipe_is_the_papers():
     assert (paper.epochs, paper.learning_rate, paper.optimizer) == (500, 0.005, "adam")
     assert paper.network == "paper" and paper.width == 10
     # Nothing of what has been learnt since.
-    later = ("weight_decay", "average", "label_smoothing", "class_balance", "cutout", "warmup")
-    assert [getattr(paper, name) for name in later] == [0.0] * 6
+    later = (
+        "weight_decay",
+        "average",
+        "label_smoothing",
+        "class_balance",
+        "cutout",
+        "mixup",
+        "warmup",
+    )
+    assert [getattr(paper, name) for name in later] == [0.0] * 7
     assert not paper.cosine and not paper.soft_labels
 
 

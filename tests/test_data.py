@@ -6,6 +6,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_deep_emotion import data
+from keras_deep_emotion.augmentation import mixed
 from keras_deep_emotion.data import (
     Faces,
     built_dataset,
@@ -134,6 +135,44 @@ def test_weights_go_with_their_faces():
     weights = np.arange(30, dtype=np.float32) / 10
     images, _, weight = next(iter(training_batches(faces, 30, seed=0, weights=weights)))
     np.testing.assert_allclose(weight, images.numpy()[:, 0, 0, 0] / 10)
+
+
+def test_faces_are_mixed_with_their_opposites():
+    images = np.array([0, 100, 200], np.float32).reshape(3, 1, 1, 1)
+    targets = np.eye(3, dtype=np.float32)
+    shares = np.array([0.25, 0.5, 1.0], np.float32)
+    faces, mix = mixed(shares, images, targets)
+    np.testing.assert_allclose(faces[:, 0, 0, 0], [150, 100, 200])
+    np.testing.assert_allclose(mix, [[0.25, 0, 0.75], [0, 1, 0], [0, 0, 1]])
+
+
+def test_a_mixed_faces_loss_is_the_mean_of_both_weighted_losses():
+    shares, weights = np.array([[0.25, 0.5], [2.0, 6.0]], np.float32)
+    targets = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
+    loss = -np.log([0.3, 0.7])  # of either class; the same answer for both faces
+    own = weights * (targets @ loss)
+    expected = shares * own + (1 - shares) * own[::-1]
+    _, mix, both = mixed(shares, np.zeros((2, 1, 1, 1), np.float32), targets, weights)
+    np.testing.assert_allclose(both * (mix @ loss), expected, rtol=1e-6)
+
+
+def test_mixing_is_of_the_epochs_number_and_the_seed():
+    faces = some_faces(2000)
+    options = {"batch_size": 500, "seed": 3, "mixup": 0.4}
+    plain = training_batches(faces, 500, seed=3).as_numpy_iterator()
+    whole = training_batches(faces, **options).as_numpy_iterator()
+    epochs = [[next(whole) for _ in range(4)] for _ in range(3)]
+    resumed = next(training_batches(faces, first_epoch=2, **options).as_numpy_iterator())
+    for one, two in zip(epochs[2][0], resumed, strict=True):
+        np.testing.assert_array_equal(one, two)
+    # Of the first epoch, the shares: from the faces (their numbers) and those that they became.
+    (before, _), (after, targets) = next(plain), epochs[0][0]
+    before, after = before[:, 0, 0, 0], after[:, 0, 0, 0]
+    shares = (after - before[::-1]) / (before - before[::-1])
+    assert np.all((shares > -1e-3) & (shares < 1.001))
+    assert shares.mean() == pytest.approx(0.5, abs=0.06)
+    assert shares.var() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.02)  # Beta(0.4, 0.4)
+    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-5)
 
 
 def test_validation_is_in_order_and_on_the_labels():

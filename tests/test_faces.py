@@ -8,14 +8,9 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from keras_deep_emotion.faces import BELOW_EYES, SIDE, Detector, Face, crop, smallest_face
+from keras_deep_emotion.faces import BELOW_EYES, SIDE, Face, crop, smallest_face
 
 EYES = np.array([[204, 100], [245, 102]])  # read off the photo by eye
-
-
-@pytest.fixture(scope="module")
-def detector():
-    return Detector()
 
 
 @pytest.fixture(scope="module")

@@ -104,14 +104,14 @@ def test_a_run_an_export_and_the_name_of_weights(run_dir, export_dir, face):
         load("none")
 
 
-def test_a_server_answers_and_does_not_explain(model, face):
+def test_a_server_gets_files(model, face):
     """A model that takes files alone, as `serving.connect` gives it."""
     served = Model(model.labels, None, None, model.predict_bytes)
     given = [face, Image.fromarray(face), face[..., 0].astype(np.float32)]
     np.testing.assert_allclose(served.predict(given, batch_size=2), model.predict(given), atol=1e-5)
     assert served.predict([]).shape == (0, 7)
-    with pytest.raises(ValueError, match="A server does not explain by this call. Load the run"):
-        served.explain([face])
+    with pytest.raises(ValueError, match="A server's maps are made with window=8, stride=2, fil"):
+        served.explain([face], stride=4)
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,15 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from chromium import requests, set_screen
 from matplotlib.figure import Figure
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.evaluation import evaluate, predictions_table
 from keras_deep_emotion.page import fit_command, kept_epoch, read_history, write_page
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 CLASSES = ["anger", "happiness", "neutral"]
 
 
@@ -252,42 +247,10 @@ def full_page(run_dir, tmp_path_factory):
     return write_page(folder)
 
 
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    """Chromium without a screen; its console and every request are logged."""
-    if not (CHROMIUM.is_file() and DRIVER.is_file()):
-        pytest.skip("Chromium is not installed: apt-get install chromium chromium-driver")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    yield driver
-    driver.quit()
-
-
-def requests(browser):
-    """Addresses of all that was asked for since the last call."""
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return {
-        message["params"]["request"]["url"]
-        for message in messages
-        if message["method"] == "Network.requestWillBeSent"
-    }
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1200])
 def test_in_a_browser_the_page_is_whole_and_asks_for_nothing(browser, full_page, width, scheme):
-    emulate = browser.execute_cdp_cmd
-    screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-    emulate("Emulation.setDeviceMetricsOverride", screen)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    emulate("Emulation.setEmulatedMedia", {"features": features})
+    set_screen(browser, width, scheme=scheme)
     browser.get("about:blank")  # what the browser itself loads at its start is over
     requests(browser)
     browser.get_log("browser")

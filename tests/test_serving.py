@@ -328,3 +328,15 @@ def test_one_source_of_a_model_is_named(files):
     assert "Name one of --model, a run or an export, --weights NAME and --server URL." in (
         done.output
     )
+
+
+def test_maps_come_from_a_server_as_from_the_export(address, export_dir, files):
+    """More pictures than one request takes, of several kinds."""
+    given = [*files, *files[:4], Image.new("L", (60, 60), 90)]
+    assert len(given) > serving.MOST_MAPS
+    served, local = connect(address).explain(given), load(export_dir).explain(given)
+    for name in ("probabilities", "saliency"):
+        np.testing.assert_allclose(getattr(served, name), getattr(local, name), atol=1e-5)
+    np.testing.assert_array_equal(served.class_id, local.class_id)
+    # A window that ties may fall either way.
+    assert served.decisive.dtype == bool and (served.decisive == local.decisive).mean() > 0.99

@@ -7,6 +7,7 @@ import click
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.cli.data import build_data, data
+from keras_deep_emotion.cli.demo import demo
 from keras_deep_emotion.cli.judge import evaluate, explain
 from keras_deep_emotion.cli.predict import predict
 from keras_deep_emotion.cli.score import score
@@ -77,7 +78,7 @@ def main(debug):
 
 COMMANDS = (
     *(build_data, data, fit, reproduce, tune, evaluate, explain),
-    *(predict, export, verify, serve, score),
+    *(predict, demo, export, verify, serve, score),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -86,6 +87,80 @@ def run_or_weights(command):
         return command(run=weights_dir(weights), **others)
 
     return with_folder
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """What the options of `model_options` name: a folder, else a server, else shipped weights."""
+
+    model: Path | None
+    weights: str
+    server: str | None
+    timeout: float
+    authority: Path | None
+
+    def open(self):
+        """The `predict.Model`; TensorFlow must be loaded."""
+        if self.server is not None:
+            from keras_deep_emotion.serving import connect
+
+            return connect(self.server, self.timeout, self.authority)
+        from keras_deep_emotion.predict import load
+
+        return load(self.folder())
+
+    def folder(self):
+        """The folder that holds it, None of a server."""
+        if self.server is not None or self.model is not None:
+            return self.model
+        from keras_deep_emotion.runs import weights_dir
+
+        return weights_dir(self.weights)
+
+    def __str__(self):
+        """What it is, in words."""
+        if self.server is not None:
+            return f"the model behind {self.server}"
+        return f"the weights {self.weights}" if self.model is None else f"the model of {self.model}"
+
+
+def model_options(command):
+    """--model, --weights or --server: the command gets a `ModelChoice` as `choice`."""
+
+    @click.option("--model", type=click.Path(path_type=Path), help="A run's folder or an export's.")
+    @click.option(
+        "--weights",
+        metavar="NAME",
+        help="Or: weights that come with the package.  [default: ferplus]",
+    )
+    @click.option(
+        "--server",
+        metavar="URL",
+        help="Or: an export behind a server, grpc://HOST:8500/NAME or http://HOST:8501/NAME; "
+        "grpcs and https over TLS; /versions/N or /labels/LABEL may follow.",
+    )
+    @click.option(
+        "--timeout",
+        default=30.0,
+        show_default=True,
+        type=click.FloatRange(min=0, min_open=True),
+        help="Seconds that a server may take for a request.",
+    )
+    @click.option(
+        "--authority",
+        type=click.Path(path_type=Path),
+        help="Certificates to trust over TLS, PEM.  [default: the system's]",
+    )
+    @functools.wraps(command)
+    def with_model(model, weights, server, timeout, authority, **others):
+        if sum(one is not None for one in (model, weights, server)) > 1:
+            raise click.UsageError(
+                "Name one of --model, a run or an export, --weights NAME and --server URL."
+            )
+        choice = ModelChoice(model, weights or "ferplus", server, timeout, authority)
+        return command(choice=choice, **others)
+
+    return with_model
 
 
 output_option = click.option(

@@ -8,34 +8,11 @@ from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import load_tensorflow
+from keras_deep_emotion.cli.options import load_tensorflow, model_options
 
 
 @click.command()
-@click.option("--model", type=click.Path(path_type=Path), help="A run's folder or an export's.")
-@click.option(
-    "--weights",
-    metavar="NAME",
-    help="Or: weights that come with the package.  [default: ferplus]",
-)
-@click.option(
-    "--server",
-    metavar="URL",
-    help="Or: an export behind a server, grpc://HOST:8500/NAME or http://HOST:8501/NAME; "
-    "grpcs and https over TLS; /versions/N or /labels/LABEL may follow.",
-)
-@click.option(
-    "--timeout",
-    default=30.0,
-    show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
-    help="Seconds that a server may take for a request.",
-)
-@click.option(
-    "--authority",
-    type=click.Path(path_type=Path),
-    help="Certificates to trust over TLS, PEM.  [default: the system's]",
-)
+@model_options
 @click.option(
     "--faces",
     type=click.Choice(["find", "none"]),
@@ -75,18 +52,13 @@ from keras_deep_emotion.cli.options import load_tensorflow
 )
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 def predict(
-    *, model, weights, server, timeout, authority, faces, smallest, every, annotate, output,
-    all_classes, as_json, as_csv, images,
+    *, choice, faces, smallest, every, annotate, output, all_classes, as_json, as_csv, images,
 ):  # fmt: skip
     """Name the emotion of each face in IMAGES: photos, folders, patterns or videos.
 
     One row a face, the largest first. The box is x, y, width and height in pixels of the upright
     picture. What cannot be answered is named on stderr; the exit status is then 1.
     """
-    if sum(one is not None for one in (model, weights, server)) > 1:
-        raise click.UsageError(
-            "Name one of --model, a run or an export, --weights NAME and --server URL."
-        )
     if as_json and as_csv:
         raise click.UsageError("Name one of --json and --csv.")
     load_tensorflow()
@@ -94,7 +66,7 @@ def predict(
     from keras_deep_emotion.faces import Detector
 
     detector = Detector() if faces == "find" else None
-    loaded = open_model(model, weights, server, timeout, authority)
+    loaded = choice.open()
     writer = Writer(loaded.labels, detector is not None, all_classes, as_json, as_csv)
     pictures = Pictures(annotate, output, loaded.labels)
     failed = False
@@ -108,18 +80,6 @@ def predict(
     pictures.close()
     if failed:
         sys.exit(1)
-
-
-def open_model(model, weights, server, timeout, authority):
-    """The model that the options name."""
-    if server is not None:
-        from keras_deep_emotion.serving import connect
-
-        return connect(server, timeout, authority)
-    from keras_deep_emotion.predict import load
-    from keras_deep_emotion.runs import weights_dir
-
-    return load(weights_dir(weights or "ferplus") if model is None else model)
 
 
 class Writer:

@@ -5,7 +5,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 import click
 
 from keras_deep_emotion.cli.options import load_tensorflow
+from keras_deep_emotion.ports import check_port
 
 IMAGE = "tensorflow/serving"
 ENGINE_TIMEOUT = 5  # ours: seconds for a Docker engine to answer
@@ -95,13 +95,6 @@ def docker_command(folder, name, only=None, host="127.0.0.1", port=8500, rest_po
         *("--env", f"MODEL_NAME={name}"),
         IMAGE,
     ]
-
-
-def free_port():
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def on_signals(stop):
@@ -209,7 +202,7 @@ def serve(export, name, host, port, rest_port, docker, keep, labels, **limits):
                 "--keep and --label are the stand-in's: add --stand-in. The container takes them "
                 "from a models.config."
             )
-        port, rest_port = port or free_port(), rest_port or free_port()
+        port, rest_port = check_port(host, port), check_port(host, rest_port, "--rest-port")
         run_container(docker_command(folder, name, only, host, port, rest_port))
     # Nothing is to be tidied. An exception would be lost in the midst of TensorFlow's import, and
     # the interpreter's own end waits for the libraries' threads, at times for ever.

@@ -55,6 +55,7 @@ from keras_deep_emotion.datasets import DATASETS, parse_dataset
 @config_option("zoom", help="Change their size by up to that share.")
 @config_option("shift", help="Shift them by up to that share of the side.")
 @config_option("cutout", help="Hide a square of up to that share of the side.")
+@config_option("mixup", help="Mix faces in pairs, by shares of Beta(mixup, mixup); 0: never.")
 @config_option("precision", type=click.Choice(PRECISIONS), help="auto: the fastest of the device.")
 @config_option("seed", help="Same seed, same run, on a CPU.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="[default: runs/DATASET-...-TIME]")

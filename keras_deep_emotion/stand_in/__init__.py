@@ -5,11 +5,11 @@ versions, by REST and gRPC, over TensorFlow's own loader and sessions; answers f
 source. It is Python: slower, and without batching, warm-up, TLS, metrics and several models.
 """
 
-import errno
 import threading
 
+from keras_deep_emotion.ports import check_port, in_words
 from keras_deep_emotion.stand_in.rest import RestServer
-from keras_deep_emotion.stand_in.rpc import check_port, start_rpc
+from keras_deep_emotion.stand_in.rpc import start_rpc
 from keras_deep_emotion.stand_in.versions import Versions
 
 MEBIBYTE = 2**20
@@ -62,10 +62,7 @@ class StandIn:
         report=None,
     ):
         self.versions = Versions(name, folder, only, keep, labels, timeout, parallel, report)
-        try:
-            check_port(host, port)
-        except OSError as error:
-            raise in_words(error, host, port, "--port") from error
+        check_port(host, port)
         try:
             self.rest = RestServer(
                 self.versions, host, rest_port, max_bytes, read_timeout, 4 * parallel
@@ -98,14 +95,3 @@ class StandIn:
 
     def __exit__(self, *error):
         self.stop()
-
-
-def in_words(error, host, port, option):
-    """An OSError of an address as a sentence with the remedy; any other as it is."""
-    if error.errno == errno.EADDRINUSE:
-        return OSError(f"Port {port} on {host} is in use; name another with {option}.")
-    if error.errno == errno.EACCES and error.filename is None:
-        return OSError(f"Port {port} on {host} may not be used; name one above 1023: {option}.")
-    if error.errno == errno.EADDRNOTAVAIL:
-        return OSError(f"{host} is no address of this machine; name another with --host.")
-    return error

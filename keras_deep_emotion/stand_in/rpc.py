@@ -1,7 +1,6 @@
 """The gRPC side: PredictionService and ModelService of tensorflow-serving-api."""
 
 import logging
-import socket
 from concurrent import futures
 
 import grpc
@@ -110,18 +109,6 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def GetModelStatus(self, request, context):
         """The states of a model's versions."""
         return answer(context, lambda: calls.status(self.versions, request))
-
-
-def check_port(host, port):
-    """See that a port can be had. gRPC says at length what is wrong; this finds it out in silence.
-
-    Raises:
-        OSError: the port is taken, or the host is no address of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
 
 
 def start_rpc(versions, host, port, max_bytes, parallel):

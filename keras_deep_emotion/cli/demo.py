@@ -1,0 +1,53 @@
+"""The command that shows a page to try a model on."""
+
+import json
+import threading
+import webbrowser
+
+import click
+
+from keras_deep_emotion.cli.options import load_tensorflow, model_options
+from keras_deep_emotion.cli.server import on_signals
+
+
+def about(choice):
+    """The model in a sentence, with its accuracy where a report tells it."""
+    report = choice.folder() and choice.folder() / "report.json"
+    if not report or not report.is_file():
+        return f"Answers by {choice}."
+    found = json.loads(report.read_text())
+    return (
+        f"Answers by {choice}, right on {100 * found['accuracy']:.1f} % of the {found['faces']:,} "
+        f"test faces of {found['dataset'].rpartition('/')[0]}."
+    )
+
+
+@click.command()
+@model_options
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option(
+    "--port",
+    default=7860,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port; 0 takes a free one.",
+)
+@click.option("--browser", is_flag=True, help="Open the page in a browser.")
+def demo(choice, host, port, browser):
+    """Show a page that answers for photos, until Ctrl-C.
+
+    Drop a photo, paste one or use the webcam: the faces with their boxes, the probability of each
+    emotion, where the model looked. No picture is kept, and nothing is asked of any other machine
+    but the --server that you name.
+    """
+    load_tensorflow()
+    from keras_deep_emotion.demo import Demo
+    from keras_deep_emotion.faces import Detector
+
+    with Demo(choice.open(), Detector(), about(choice), host, port) as page:
+        ended = threading.Event()
+        on_signals(ended.set)
+        click.echo(f"The page: {page.url} (Ctrl-C ends it)")
+        if browser:
+            webbrowser.open(page.url)
+        ended.wait()
