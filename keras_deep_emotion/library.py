@@ -16,8 +16,7 @@ def load(model):
             weights is written `./NAME`.
 
     Returns:
-        `predict.Model`: `labels`, `predict(images)` and, unless it is a server's,
-        `explain(images)`.
+        `predict.Model`: `labels`, `predict(images)` and `explain(images)`.
 
     Raises:
         FileNotFoundError: there is no such folder, or it is neither a run nor an export.

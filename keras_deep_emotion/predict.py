@@ -356,6 +356,9 @@ def load_run(path):
         faces = [prepare(decode(content), config.image_size) for content in contents]
         return fast.predict_on_batch(tf.stack(faces))
 
+    # What it does once for all, it does here and not with the first face.
+    fast.predict_on_batch(tf.zeros((1, *model.input.shape[1:])))
+
     def classify(faces):
         return fast(faces, training=False)
 

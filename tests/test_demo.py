@@ -18,9 +18,10 @@ from PIL import Image
 from skimage import data
 
 from keras_deep_emotion.cli import main
+from keras_deep_emotion.cli.demo import is_loopback
 from keras_deep_emotion.demo.sheet import LONGEST, MOST_FACES, MOST_MAPS, sheets
 from keras_deep_emotion.faces import crop
-from keras_deep_emotion.predict import load
+from keras_deep_emotion.predict import Model, load
 
 ROOT = Path(__file__).parents[1]
 # Each address that the demo's process connects to or looks up, a line of a file.
@@ -172,6 +173,21 @@ def test_what_gives_no_answer_is_said(ferplus, detector, content, says):
     assert sheet.faces == ""
     assert "<i>" not in sheet.photo  # a name is shown, not run
     assert text_of(sheet.photo).replace("&lt;", "<").replace("&gt;", ">").startswith(says)
+
+
+def test_a_server_that_goes_away_is_said(ferplus, photo):
+    def gone(files):
+        raise ConnectionError("grpc://here:8500/face does not answer.")
+
+    cut = as_bytes(photo.crop((150, 30, 290, 170)))
+    labels = ferplus.labels
+    (sheet,) = sheets(Model(labels, None, None, gone), cut)
+    assert text_of(sheet.photo) == "grpc://here:8500/face does not answer."
+    # It answers, and is gone when the map is asked for.
+    served = Model(labels, None, None, ferplus.predict_bytes, explain_bytes=gone)
+    *_, last = sheets(served, cut)
+    assert "happiness" in last.faces and "waits" not in last.faces
+    assert "grpc://here:8500/face does not answer." in text_of(last.faces)
 
 
 def test_large_photos_are_shrunk_for_the_page(ferplus, detector, photo):
@@ -327,3 +343,26 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, demo):
     assert code == 2 and "Name one of --model" in text
     code, text = run("--host", "192.0.2.1")
     assert code == 1 and "192.0.2.1 is no address of this machine; name another" in text
+
+
+def test_without_gradio_one_sentence_says_what_to_install():
+    code = (
+        "import sys, importlib.util as u; real = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'gradio' else real(name, *a)\n"
+        "from keras_deep_emotion.cli import main\n"
+        "main(['demo'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "Error: The demo's page is made with Gradio, which is not installed: "
+        "pip install 'keras-deep-emotion[demo]'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("me", False)],
+)
+def test_whether_others_reach_an_address(host, own):
+    assert is_loopback(host) == own

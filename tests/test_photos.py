@@ -148,10 +148,15 @@ def test_what_is_no_video(photo, tmp_path):
         silence.sample_rate = 44100
         video.mux(stream.encode(silence))
         video.mux(stream.encode())
+    with av.open(tmp_path / "still.avi", "w") as video:
+        stream = video.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        video.start_encoding()
     for name, says in {
         "zero.mp4": "the file is empty",
         "text.mp4": "not a video that can be read",
         "sound.mp4": "a video without pictures: sound alone",
+        "still.avi": "a video without frames",
         "none.mp4": "no such file or directory",
     }.items():
         with pytest.raises(Unreadable) as caught:

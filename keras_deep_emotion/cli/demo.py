@@ -1,5 +1,6 @@
 """The command that shows a page to try a model on."""
 
+import ipaddress
 import json
 import threading
 import webbrowser
@@ -20,6 +21,14 @@ def about(choice):
         f"Answers by {choice}, right on {100 * found['accuracy']:.1f} % of the {found['faces']:,} "
         f"test faces of {found['dataset'].rpartition('/')[0]}."
     )
+
+
+def is_loopback(host):
+    """Whether an address is this machine's own, or a name for that."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @click.command()
@@ -48,6 +57,11 @@ def demo(choice, host, port, browser):
         ended = threading.Event()
         on_signals(ended.set)
         click.echo(f"The page: {page.url} (Ctrl-C ends it)")
+        if not is_loopback(host):
+            click.echo(
+                "warning: whoever reaches this machine can open it, and photos travel in the open.",
+                err=True,
+            )
         if browser:
             webbrowser.open(page.url)
         ended.wait()

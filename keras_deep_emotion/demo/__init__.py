@@ -10,6 +10,12 @@ import tempfile
 
 from keras_deep_emotion.ports import check_port
 
+if importlib.util.find_spec("gradio") is None:
+    raise ModuleNotFoundError(
+        "The demo's page is made with Gradio, which is not installed: "
+        "pip install 'keras-deep-emotion[demo]'"
+    )
+
 
 class Demo:
     """The page, running from the moment it is made: `with Demo(model, detector) as demo`.
@@ -25,16 +31,10 @@ class Demo:
         url: where the page is.
 
     Raises:
-        ModuleNotFoundError: Gradio is not installed.
         OSError: the port is taken, or the host is no address of this machine.
     """
 
     def __init__(self, model, detector, about="", host="127.0.0.1", port=7860):
-        if importlib.util.find_spec("gradio") is None:
-            raise ModuleNotFoundError(
-                "The demo's page is made with Gradio, which is not installed: "
-                "pip install 'keras-deep-emotion[demo]'"
-            )
         port = check_port(host, port)
         self.folder = tempfile.TemporaryDirectory(prefix="deep-emotion-")
         # Read when Gradio loads: where it puts uploads; and it would report starts to its makers.

@@ -23,6 +23,9 @@ MOST_MAPS = 6  # ours: a map takes some half a second on two cores
 LONGEST = 1280  # ours, pixels: of the photo on the page
 SIDE = 240  # pixels of a crop on the page
 
+# What `serving` raises; of a model in this process they would be bugs, and it raises none.
+SERVER_ERRORS = (OSError, ValueError)
+
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=True,  # a file's name may hold anything
@@ -64,7 +67,11 @@ def sheets(model, content, detector=None, name="The picture"):
     except Unreadable as error:
         yield Sheet(message(f"{name}: {error}."), "")
         return
-    found, probabilities = ask(model, image, detector)
+    try:
+        found, probabilities = ask(model, image, detector)
+    except SERVER_ERRORS as error:
+        yield Sheet(message(str(error), image), "")
+        return
     if not len(probabilities):
         reason = without_face(image.size).partition(",")[0].partition(" in its ")[0]
         yield Sheet(
@@ -89,7 +96,10 @@ def sheets(model, content, detector=None, name="The picture"):
         cards[place]["waits"] = True
     yield Sheet(photo, render_faces(cards, len(probabilities), found is not None))
     for place in range(waiting):
-        cards[place] |= look(model, crops[place])
+        try:
+            cards[place] |= look(model, crops[place])
+        except SERVER_ERRORS as error:
+            cards[place] |= {"waits": False, "trouble": str(error)}
         yield Sheet(photo, render_faces(cards, len(probabilities), found is not None))
 
 
@@ -105,6 +115,7 @@ def card(labels, row):
         ],
         "waits": False,
         "heat": None,
+        "trouble": "no map: only the largest faces get one",
         "region": None,
         "attended": None,
     }
