@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from keras_deep_emotion.crops import png_bytes
 from keras_deep_emotion.faces import Face, crop, smallest_face
 from keras_deep_emotion.photos import Unreadable, find_files, is_video, open_photo, read_frames
-from keras_deep_emotion.predict import png_bytes
 
 BATCH = 64
 CROP_LIKE = 128  # ours, pixels: so small a picture without a face is taken for a crop of one

@@ -14,9 +14,10 @@ import tensorflow as tf
 from keras_deep_emotion import faithfulness
 from keras_deep_emotion import report as reports
 from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.crops import read_image_file
 from keras_deep_emotion.data import decode, examples, prepare
 from keras_deep_emotion.files import written_whole
-from keras_deep_emotion.predict import Model, load_run, read_image_file
+from keras_deep_emotion.predict import Model, load_run
 from keras_deep_emotion.runs import judged_split
 from keras_deep_emotion.saliency import filled, gather_windows, occlude, window_starts
 

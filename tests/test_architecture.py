@@ -41,6 +41,7 @@ ALLOWED = {
     "faithfulness": LIGHT,
     "explanation": {
         "config",
+        "crops",
         "data",
         "faithfulness",
         "files",
@@ -80,8 +81,9 @@ ALLOWED = {
     "photos": LIGHT,
     "faces": LIGHT,
     "annotation": {"files"},
-    "predict": {"data", "model", "photos", "runs", "saliency"},
-    "answers": {"faces", "photos", "predict"},
+    "crops": {"data", "photos"},
+    "predict": {"crops", "data", "model", "runs", "saliency"},
+    "answers": {"crops", "faces", "photos"},
     "library": {"predict", "runs", "serving"},
     "serving": {"predict", "saliency"},
     "endpoints": {"data", "saliency"},
@@ -101,11 +103,11 @@ ALLOWED = {
     "demo": {
         "annotation",
         "answers",
+        "crops",
         "explanation",
         "faces",
         "photos",
         "ports",
-        "predict",
         "report",
     },
     "cli": {

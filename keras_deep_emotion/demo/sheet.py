@@ -12,10 +12,10 @@ from PIL import Image
 
 from keras_deep_emotion.annotation import COLOURS, annotate
 from keras_deep_emotion.answers import ask, without_face
+from keras_deep_emotion.crops import as_faces
 from keras_deep_emotion.explanation import attend
 from keras_deep_emotion.faces import crop
 from keras_deep_emotion.photos import Unreadable, decode_photo
-from keras_deep_emotion.predict import as_faces
 from keras_deep_emotion.report import HEAT, attended_corners
 
 MOST_FACES = 24  # ours: of more, the largest are shown one by one
