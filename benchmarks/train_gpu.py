@@ -30,8 +30,8 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from keras_deep_emotion.augmentation import mixed
 from keras_deep_emotion.config import RECIPES, TrainConfig
+from keras_deep_emotion.mixup import mixed
 from keras_deep_emotion.model import build_model
 from keras_deep_emotion.trainer import compiled_trainer
 

@@ -12,9 +12,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import tfds_builders  # noqa: F401  (registers the builders)
-from keras_deep_emotion.augmentation import mixed
 from keras_deep_emotion.datasets import DATASETS, parse_dataset, tfds_config
 from keras_deep_emotion.emotions import EMOTIONS, FERPLUS_VOTES
+from keras_deep_emotion.mixup import mixed
 
 # A JPEG or PNG file starts with one of these (ITU T.81, B.1.1.3; PNG specification, 5.2).
 JPEG_START = b"\xff\xd8\xff"
@@ -267,7 +267,7 @@ def training_batches(faces, batch_size, seed, first_epoch=0, weights=None, mixup
         first_epoch: epoch to begin with, from 0.
         weights: (count,) float32 weight of each face in the loss, or None.
         mixup: mix each face with another of its batch, by a share drawn from Beta(mixup, mixup);
-            0 mixes none. See `augmentation.mixed`.
+            0 mixes none. See `mixup.mixed`.
 
     Returns:
         `tf.data.Dataset` of ((batch, size, size, 1), (batch, classes)) float32, and (batch,) of

@@ -28,7 +28,8 @@ ALLOWED = {
     "augmentation": {"spatial_transformer"},
     "model": {"spatial_transformer"},
     "building": {"datasets"},
-    "data": {"augmentation", "datasets", "emotions"},
+    "mixup": LIGHT,
+    "data": {"datasets", "emotions", "mixup"},
     "inspection": {"data"},
     "runs": {
         "config",
@@ -139,7 +140,7 @@ ALLOWED = {
         "tuning",
     },
 }
-PORTABLE = ("spatial_transformer", "augmentation", "model", "trainer")
+PORTABLE = ("spatial_transformer", "augmentation", "mixup", "model", "trainer")
 STANDARD_LIBRARY_ONLY = ("__init__", "emotions", "config", "datasets")
 
 

@@ -6,7 +6,6 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_deep_emotion import data
-from keras_deep_emotion.augmentation import mixed
 from keras_deep_emotion.data import (
     Faces,
     built_dataset,
@@ -20,6 +19,7 @@ from keras_deep_emotion.data import (
     validation_batches,
     vote_shares,
 )
+from keras_deep_emotion.mixup import mixed
 
 
 def png(array, **kwargs):
