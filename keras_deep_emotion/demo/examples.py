@@ -33,6 +33,8 @@ def examples(folder):
         made.append((folder / name, False))
     for character, emotion, take in TOONS:
         path = folder / f"{character}_{emotion}.png"
-        draw(character, emotion, take).image.save(path)
+        drawn = draw(character, emotion, take)
+        top, left, bottom, right = drawn.face  # cropped as the data set is
+        drawn.image.crop((left, top, right, bottom)).save(path)
         made.append((path, True))
     return made
