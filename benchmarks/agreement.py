@@ -1,7 +1,9 @@
 """Accuracy on FER+ by how far its ten taggers agree, and on the faces that its authors judge by.
 
-    PYTHONPATH=. python benchmarks/agreement.py RUN [--data-dir DIR]
+    python cli.py evaluate --weights ferplus
+    PYTHONPATH=. python benchmarks/agreement.py ferplus [--data-dir DIR]
 
+It reads the predictions in a folder that `fit` or `evaluate` made, of fer2013/ferplus.
 Barsoum et al. (2016) test on faces whose most frequent emotion has more than half of the votes,
 single votes left out; on the rest they take no label to be right. The paper's protocol keeps them.
 """
@@ -12,25 +14,23 @@ import click
 import numpy as np
 import tensorflow_datasets as tfds
 
-from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import built_dataset
-from keras_deep_emotion.datasets import role_splits
-from keras_deep_emotion.evaluation import evaluate, read_predictions
+from keras_deep_emotion.evaluation import evaluate
+from keras_deep_emotion.runs import judged_predictions
 
 EDGES = (0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.001)  # share of the votes for the label
 
 
 @click.command()
-@click.argument("run", type=click.Path(exists=True, path_type=Path))
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @click.option("--data-dir", type=click.Path(path_type=Path))
-def main(run, data_dir):
-    config = TrainConfig.from_json(run / "config.json")
-    builder = built_dataset(config.dataset, config.protocol, data_dir)
-    split = role_splits("fer2013", config.protocol, None)["test"]
+def main(folder, data_dir):
+    builder = built_dataset("fer2013/ferplus", "paper", data_dir)
     votes = {
-        one["name"].decode(): one["votes"] for one in tfds.as_numpy(builder.as_dataset(split=split))
+        one["name"].decode(): one["votes"]
+        for one in tfds.as_numpy(builder.as_dataset(split="test"))
     }
-    table = read_predictions(run / "predictions.csv")
+    table = judged_predictions(folder)
     votes = np.array([votes[name] for name in table["name"].astype(str)])
     share = votes.max(axis=1) / votes.sum(axis=1)
     several = np.where(votes > 1, votes, 0)
