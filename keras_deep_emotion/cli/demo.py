@@ -1,7 +1,6 @@
 """The command that shows a page to try a model on."""
 
 import ipaddress
-import json
 import threading
 import webbrowser
 
@@ -13,10 +12,11 @@ from keras_deep_emotion.cli.server import on_signals
 
 def about(choice):
     """The model in a sentence, with its accuracy where a report tells it."""
-    report = choice.folder() and choice.folder() / "report.json"
-    if not report or not report.is_file():
+    from keras_deep_emotion.page import read_json
+
+    found = choice.folder() and read_json(choice.folder() / "report.json")
+    if not found:
         return f"Answers by {choice}."
-    found = json.loads(report.read_text())
     return (
         f"Answers by {choice}, right on {100 * found['accuracy']:.1f} % of the {found['faces']:,} "
         f"test faces of {found['dataset'].rpartition('/')[0]}."

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from keras_deep_emotion.annotation import COLOURS, annotate
-from keras_deep_emotion.answers import ask, without_face
+from keras_deep_emotion.answers import ask
 from keras_deep_emotion.crops import as_faces
 from keras_deep_emotion.explanation import attend
 from keras_deep_emotion.faces import crop
@@ -73,10 +73,9 @@ def sheets(model, content, detector=None, name="The picture"):
         yield Sheet(message(str(error), image), "")
         return
     if not len(probabilities):
-        reason = without_face(image.size).partition(",")[0].partition(" in its ")[0]
         yield Sheet(
             message(
-                f"{name}: {reason}. If it is the crop of a face already, choose “One face, "
+                f"{name}: no face is found. If it is the crop of a face already, choose “One face, "
                 "cropped” and drop it again.",
                 image,
             ),
