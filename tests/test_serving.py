@@ -330,6 +330,15 @@ def test_one_source_of_a_model_is_named(files):
     )
 
 
+def test_requests_are_bounded_in_bytes_and_in_files(monkeypatch):
+    monkeypatch.setattr(serving, "MOST_BYTES", 10)
+    files = [b"1" * size for size in (4, 4, 4, 12, 1, 1, 1, 1)]
+    sizes = [[len(file) for file in part] for part in serving.in_parts(files)]
+    assert sizes == [[4, 4], [4], [12], [1, 1, 1, 1]]
+    sizes = [[len(file) for file in part] for part in serving.in_parts(files, most=3)]
+    assert sizes == [[4, 4], [4], [12], [1, 1, 1], [1]]
+
+
 def test_maps_come_from_a_server_as_from_the_export(address, export_dir, files):
     """More pictures than one request takes, of several kinds."""
     given = [*files, *files[:4], Image.new("L", (60, 60), 90)]

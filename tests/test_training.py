@@ -23,6 +23,7 @@ from keras_deep_emotion.training import (
     fit_folds,
     resolve_precision,
     resume,
+    train,
 )
 
 
@@ -125,6 +126,16 @@ def test_two_runs_of_one_seed_are_alike(run_dir, toon_faces_dir, tmp_path):
         strict=True,
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_faces_are_mixed_in_training_if_asked_for(run_dir, toon_faces_dir, tmp_path):
+    """The first epoch of the same run is another; unmixed, it would be the same to the bit."""
+    config = TrainConfig.from_recipe("paper", dataset="toon_faces", epochs=1, seed=1, mixup=1.0)
+    train(config, tmp_path, toon_faces_dir)
+    mixed, plain = (
+        pd.read_csv(folder / "history.csv")["loss"][0] for folder in (tmp_path, run_dir)
+    )
+    assert abs(mixed - plain) > 1e-3
 
 
 def test_a_folder_in_use_is_not_written_over(run_dir, toon_faces_dir):
