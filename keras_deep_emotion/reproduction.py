@@ -4,17 +4,21 @@ Each part is a run folder of its own below one folder: what is done is not done 
 stopped goes on.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 
+import keras
+import numpy as np
 import pandas as pd
 
-from keras_deep_emotion import report as reports
 from keras_deep_emotion.building import build
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import built_dataset
 from keras_deep_emotion.datasets import DATASETS, parse_dataset, tfds_config
+from keras_deep_emotion.evaluation import wilson_interval
 from keras_deep_emotion.files import written_whole
+from keras_deep_emotion.report import save_reproduction
 from keras_deep_emotion.training import fit, fit_folds, resume
 
 # Data set to the paper's table of its accuracy and figure of its confusion matrix.
@@ -61,6 +65,7 @@ def reproduce(
     recipe="best",
     sources=None,
     data_dir=None,
+    seeds=1,
     announce=lambda text: None,
     **changes,
 ):
@@ -73,6 +78,8 @@ def reproduce(
         recipe: of `config.RECIPES`.
         sources: {name: folder or archive} of data sets to be built.
         data_dir: where the data sets are built, None for TFDS's own place.
+        seeds: how many runs of each part, of one seed after the other; the table has their mean,
+            the confusion matrix is of the first.
         announce: called with a line of text before each part.
         changes: settings other than the recipe's, such as `epochs`.
 
@@ -81,8 +88,10 @@ def reproduce(
         row that says so.
 
     Raises:
-        ValueError: there is no such data set, or no such setting.
+        ValueError: there is no such data set, or no such setting, or `seeds` is below 1.
     """
+    if seeds < 1:
+        raise ValueError(f"seeds must be 1 or more. Received: {seeds}")
     output = Path(output)
     parts = parts_of(datasets)
     TrainConfig.from_recipe(recipe, **changes)  # refuse before hours of training
@@ -94,30 +103,43 @@ def reproduce(
             available(dataset, protocol, (sources or {}).get(name), data_dir)
         except FileNotFoundError as error:
             announce(f"  not at hand: {error}")
-            rows.append(row(dataset, protocol, None, f"not at hand: {DATASETS[name].obtain}"))
+            rows.append(row(dataset, protocol, [], f"not at hand: {DATASETS[name].obtain}"))
             continue
         run_dir = output / f"{dataset.replace('/', '-')}-{protocol}-{recipe}"
         config = TrainConfig.from_recipe(recipe, dataset=dataset, protocol=protocol, **changes)
-        report = finished_run(config, run_dir, data_dir)
-        folds = protocol == "subjects"
-        if folds:
-            note = f"mean of {len(report['accuracies'])} folds {100 * report['mean']:.2f}, "
-            note += f"spread {100 * report['spread']:.2f}; the accuracy is of all folds' faces"
-        else:
-            note = ""
-        judged = report["pooled"] if folds else report
+        reports = []
+        for run_config, folder in seeded(config, run_dir, seeds):
+            if seeds > 1:
+                announce(f"  seed {run_config.seed}")
+            reports.append(finished_run(run_config, folder, data_dir))
+        judged = [report.get("pooled", report) for report in reports]
+        note = ""
+        if protocol == "subjects":
+            note = folds_note(reports)
         rows.append(row(dataset, protocol, judged, note))
-        if "deduplicated" in report:
-            rows.append(row(dataset, "deduplicated", report["deduplicated"], ""))
-        figures.append((figure_title(dataset, protocol), judged))
+        if all("deduplicated" in report for report in reports):
+            rows.append(
+                row(dataset, "deduplicated", [report["deduplicated"] for report in reports])
+            )
+        figures.append((figure_title(dataset, protocol), judged[0]))
     table = pd.DataFrame(rows, columns=COLUMNS)
     output.mkdir(parents=True, exist_ok=True)
     with written_whole(output / "reproduction.csv") as aside:
         table.to_csv(aside, index=False)
     with written_whole(output / "reproduction.md") as aside:
         aside.write_text(as_markdown(table, recipe, changes))
-    reports.save_reproduction(table, figures, output / "reproduction.png")
+    save_reproduction(table, figures, output / "reproduction.png")
     return table
+
+
+def seeded(config, run_dir, seeds):
+    """The settings and the folder of each run of a part: `run_dir`, `run_dir`-seed1, ..."""
+    yield config, run_dir
+    for seed in range(config.seed + 1, config.seed + seeds):
+        yield (
+            dataclasses.replace(config, seed=seed),
+            run_dir.with_name(f"{run_dir.name}-seed{seed}"),
+        )
 
 
 def figure_title(dataset, protocol):
@@ -148,6 +170,7 @@ def finished_run(config, run_dir, data_dir):
     Raises:
         ValueError: the run in `run_dir` has other settings.
     """
+    keras.backend.clear_session()  # or the networks of all runs before stay in memory
     if not (run_dir / "config.json").is_file():
         return (fit_folds if config.protocol == "subjects" else fit)(config, run_dir, data_dir)
     if TrainConfig.from_json(run_dir / "config.json") != config:
@@ -158,26 +181,52 @@ def finished_run(config, run_dir, data_dir):
     return resume(run_dir, data_dir)
 
 
-def row(dataset, protocol, judged, note):
-    """One row of the table; `judged` as `evaluation.evaluate` returns it, or None."""
+def folds_note(reports):
+    """What is to be said of runs of all folds, as `training.fit_folds` returns them."""
+    folds = len(reports[0]["accuracies"])
+    mean = 100 * np.mean([report["mean"] for report in reports])
+    spread = 100 * np.mean([report["spread"] for report in reports])
+    return (
+        f"mean of {folds} folds {mean:.2f}, spread {spread:.2f}; the accuracy is of all folds' "
+        "faces"
+    )
+
+
+def row(dataset, protocol, judged, note=""):
+    """One row of the table.
+
+    Args:
+        dataset: name or name/variant.
+        protocol: how it is split.
+        judged: list, of each seed's run what `evaluation.evaluate` returns; empty for none. The
+            interval is of the mean accuracy on so many faces: of the faces' chance, not the seed's.
+        note: text.
+    """
     name, _ = parse_dataset(dataset)
     paper = DATASETS[name].paper_accuracy
     table, _ = IN_THE_PAPER.get(name, (None, None))
     # The paper does not say what people it tested on: its numbers are of its own splits.
     theirs = f"{paper:.2f} (table {table})" if paper and protocol == "paper" else "-"
+    notes = [note] if note else []
     if theirs != "-" and dataset == "fer2013/original":
-        note = f"{note + '; ' if note else ''}the paper's number is of FER+'s labels"
-    if judged is None:
-        return (dataset, protocol, theirs, "-", "-", "-", note)
-    low, high = judged["accuracy_interval"]
+        notes.append("the paper's number is of FER+'s labels")
+    if not judged:
+        return (dataset, protocol, theirs, "-", "-", "-", "; ".join(notes))
+    accuracies = np.array([one["accuracy"] for one in judged])
+    if len(judged) > 1:
+        each = ", ".join(f"{100 * accuracy:.2f}" for accuracy in accuracies)
+        spread = 100 * accuracies.std(ddof=1)
+        notes.insert(0, f"mean of {len(judged)} seeds ({each}), spread {spread:.2f}")
+    faces = judged[0]["faces"]
+    low, high = wilson_interval(accuracies.mean() * faces, faces)
     return (
         dataset,
         protocol,
         theirs,
-        f"{100 * judged['accuracy']:.2f}",
+        f"{100 * accuracies.mean():.2f}",
         f"{100 * low:.2f} to {100 * high:.2f}",
-        f"{judged['faces']:,}",
-        note,
+        f"{faces:,}",
+        "; ".join(notes),
     )
 
 

@@ -706,6 +706,7 @@ def test_native_trees_come_before_ck48_before_ckextended(native, cropped, drawn,
     assert len(emotions_of(splits, [*EMOTIONS, "contempt"])) == 42
 
 
+@pytest.mark.slow
 def test_eight_classes_train_and_are_judged(untouched, tmp_path):
     """With contempt the network has eight answers, and no neutral face to judge one of them by."""
     config = TrainConfig(dataset="ck_plus/last3_contempt", epochs=1)

@@ -108,6 +108,7 @@ def test_two_processes_train_the_model_of_one(toon_faces_dir, tmp_path):
     assert (tmp_path / "of_2" / "history.csv").read_text().count("\n") == 2
 
 
+@pytest.mark.slow
 def test_devices_share_each_batch(toon_faces_dir, tmp_path):
     # Each device draws by itself: without augmentation and dropout, two do what one does.
     code = """

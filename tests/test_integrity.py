@@ -34,6 +34,7 @@ def wait_until_writing(data_dir):
     time.sleep(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_build_is_not_taken_for_whole(sign, tmp_path):
     process = start(tmp_path)
@@ -57,6 +58,7 @@ def rebuilt(data_dir):
     return builder
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_make_one(tmp_path):
     processes = [start(tmp_path) for _ in range(2)]
     outputs = [process.communicate(timeout=300)[0] for process in processes]

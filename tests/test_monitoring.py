@@ -208,6 +208,7 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_run_that_is_taken_up_goes_on_with_its_logs(toon_faces_dir, tmp_path, monkeypatch):
     run = tmp_path / "run"
     config = TrainConfig.from_recipe("paper", epochs=3, batch_size=256)

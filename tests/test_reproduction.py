@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -24,8 +25,8 @@ def test_only_the_papers_own_faces_stand_beside_its_figures():
     assert figure_title("jaffe", "paper").endswith("(the paper's figure 10)")
     for other in (("fer2013/original", "paper"), ("jaffe", "subjects"), ("ck_plus", "paper")):
         assert "figure" not in figure_title(*other)
-    assert "of FER+'s labels" in row("fer2013/original", "paper", None, "")[-1]
-    assert row("fer2013/ferplus", "paper", None, "")[-1] == ""
+    assert "of FER+'s labels" in row("fer2013/original", "paper", [])[-1]
+    assert row("fer2013/ferplus", "paper", [])[-1] == ""
 
 
 def test_what_is_not_at_hand_is_named_as_such(toon_faces_dir, tmp_path):
@@ -59,6 +60,23 @@ def test_a_finished_run_is_read_and_one_of_other_settings_refused(run_dir, toon_
         finished_run(TrainConfig.from_recipe("paper", epochs=3, seed=1), run_dir, toon_faces_dir)
 
 
+def test_the_row_of_several_seeds():
+    judged = [{"accuracy": right / 200, "faces": 200} for right in (150, 156, 162)]
+    assert row("fer2013/original", "paper", judged)[3:] == (
+        "78.00",
+        "71.76 to 83.18",  # Wilson's of 156 of 200
+        "200",
+        "mean of 3 seeds (75.00, 78.00, 81.00), spread 3.00; the paper's number is of FER+'s "
+        "labels",
+    )
+    assert row("jaffe", "subjects", judged[:1], "a note")[3:] == (
+        "75.00",
+        "68.57 to 80.49",
+        "200",
+        "a note",
+    )
+
+
 @pytest.mark.slow
 def test_folds_and_splits_of_one_data_set_in_one_picture(toon_faces_dir, tmp_path):
     table = reproduce(
@@ -75,3 +93,29 @@ def test_folds_and_splits_of_one_data_set_in_one_picture(toon_faces_dir, tmp_pat
         ["toon_faces"], tmp_path, recipe="paper", data_dir=toon_faces_dir, epochs=1, batch_size=256
     )
     pd.testing.assert_frame_equal(again, table)
+    # A second seed: runs of their own, here those of the first with other accuracies.
+    for name, file in (("paper", "report.json"), ("subjects", "folds.json")):
+        first = tmp_path / f"toon_faces-{name}-paper"
+        second = shutil.copytree(first, tmp_path / f"toon_faces-{name}-paper-seed1")
+        config = json.loads((first / "config.json").read_text())
+        (second / "config.json").write_text(json.dumps(config | {"seed": config["seed"] + 1}))
+        report = json.loads((first / file).read_text())
+        report.get("pooled", report)["accuracy"] = 0.5
+        (second / file).write_text(json.dumps(report))
+    said = []
+    both = reproduce(
+        ["toon_faces"],
+        tmp_path,
+        recipe="paper",
+        data_dir=toon_faces_dir,
+        seeds=2,
+        announce=said.append,
+        epochs=1,
+        batch_size=256,
+    )
+    for ours, alone, note in zip(both["ours"], table["ours"], both["note"], strict=True):
+        assert float(ours) == pytest.approx((float(alone) + 50) / 2, abs=0.01)
+        assert note.startswith(f"mean of 2 seeds ({alone}, 50.00), spread ")
+    assert said.count("  seed 1") == 2
+    with pytest.raises(ValueError, match="seeds must be 1 or more. Received: 0"):
+        reproduce(["toon_faces"], tmp_path, data_dir=toon_faces_dir, seeds=0)

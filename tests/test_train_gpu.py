@@ -55,6 +55,7 @@ def test_a_pack_in_two_parts_is_the_pack(parts, tmp_path):
     assert "Name every part once" in run(code + "sys.argv[2:]))", "unused", paths[1]).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("whole", "variant", "folder"),
     [

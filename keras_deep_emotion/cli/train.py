@@ -188,7 +188,14 @@ class SourceType(click.ParamType):
 @config_option("recipe", type=click.Choice(list(RECIPES)), help="Network and training.")
 @config_option("epochs", help="Passes over the training faces.")
 @config_option("precision", type=click.Choice(PRECISIONS), help="auto: the fastest of the device.")
-@config_option("seed", help="Of every run.")
+@config_option("seed", help="Of every run; with --seeds, of the first.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Runs of each part, of one seed after the other: mean and spread.",
+)
 @click.option(
     "--source",
     "sources",
@@ -204,7 +211,7 @@ class SourceType(click.ParamType):
     help="Folder of the runs and the table; what it holds already is not done again.",
 )
 @data_dir_option
-def reproduce(datasets, sources, output, data_dir, **settings):
+def reproduce(datasets, seeds, sources, output, data_dir, **settings):
     """Train every protocol of DATASETs and set the results beside the paper's tables I to IV.
 
     Without DATASETs: those of the paper. One that is not built and has no --source is named as not
@@ -224,6 +231,7 @@ def reproduce(datasets, sources, output, data_dir, **settings):
             output,
             sources=dict(sources),
             data_dir=data_dir,
+            seeds=seeds,
             announce=click.echo,
             **given,
         )
