@@ -60,7 +60,7 @@ def test_defaults_shown_are_those_of_the_settings(run_command):
         assert re.search(
             f"--{name.replace('_', '-')} (INTEGER|FLOAT) [^[]*{re.escape(shown)}", text
         )
-    assert "[default: cosine; paper: no-cosine]" in text
+    assert "[default: soft-labels; paper: no-soft-labels]" in text
 
 
 def test_what_is_not_given_is_the_recipes(run_command, monkeypatch):

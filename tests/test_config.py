@@ -52,7 +52,7 @@ def test_the_paper_recipe_is_the_papers():
         "warmup",
     )
     assert [getattr(paper, name) for name in later] == [0.0] * 7
-    assert not paper.cosine and not paper.soft_labels
+    assert not paper.soft_labels
 
 
 def test_a_recipe_sets_what_is_not_given():
