@@ -19,8 +19,8 @@ RECIPES = {
         "optimizer": "adam",  # paper, IV-B
         "learning_rate": 0.005,  # paper, IV-B
         "theta_rate": 0.03,  # ours: Adam's steps are large
-        # ours: the paper names no schedule; at a constant rate validation swings by two percent from
-        # epoch to epoch, and stays three below.
+        # ours: the paper names no schedule. At a constant rate validation swings by two percent
+        # from epoch to epoch and stays three below.
         "warmup": 0.0,
         "cosine": True,
         "weight_decay": 0.0,

@@ -1,6 +1,8 @@
 """What several tests share: one built data set, one tiny trained run, one export per session."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -84,3 +86,19 @@ def browser(tmp_path_factory):
         pytest.skip("Chromium is not installed: apt-get install chromium chromium-driver")
     with chromium(tmp_path_factory.mktemp("chromium")) as driver:
         yield driver
+
+
+@pytest.fixture(scope="session")
+def run_without():
+    """Run a command in a process that lacks a package: `run_without("mtcnn", "predict", ...)`."""
+
+    def run(package, *arguments):
+        code = (
+            "import sys, importlib.util as u; real = u.find_spec\n"
+            f"u.find_spec = lambda name, *a: None if name == {package!r} else real(name, *a)\n"
+            "from keras_deep_emotion.cli import main\n"
+            f"main({list(arguments)!r})"
+        )
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    return run

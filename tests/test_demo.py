@@ -352,14 +352,8 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, demo):
     assert code == 1 and "192.0.2.1 is no address of this machine; name another" in text
 
 
-def test_without_gradio_one_sentence_says_what_to_install():
-    code = (
-        "import sys, importlib.util as u; real = u.find_spec\n"
-        "u.find_spec = lambda name, *a: None if name == 'gradio' else real(name, *a)\n"
-        "from keras_deep_emotion.cli import main\n"
-        "main(['demo'])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+def test_without_gradio_one_sentence_says_what_to_install(run_without):
+    done = run_without("gradio", "demo")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         "Error: The demo's page is made with Gradio, which is not installed: "

@@ -1,8 +1,5 @@
 """Faces of photos: where they are found and how they are cropped. The photo is NASA's, public."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -124,15 +121,8 @@ def test_a_huge_face_gives_a_small_crop_without_moire():
     assert np.abs(got.astype(int) - 127).max() <= 20
 
 
-def test_without_mtcnn_one_sentence_says_what_to_install():
-    # The extra is not installed where its module cannot be found.
-    code = (
-        "import sys, importlib.util as u; real = u.find_spec\n"
-        "u.find_spec = lambda name, *a: None if name == 'mtcnn' else real(name, *a)\n"
-        "from keras_deep_emotion.cli import main\n"
-        "main(['predict', 'x.jpg'])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+def test_without_mtcnn_one_sentence_says_what_to_install(run_without):
+    done = run_without("mtcnn", "predict", "x.jpg")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         "Error: Faces are found by the package mtcnn, which is not installed: pip install "

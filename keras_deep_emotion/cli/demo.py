@@ -6,7 +6,12 @@ import webbrowser
 
 import click
 
-from keras_deep_emotion.cli.options import load_tensorflow, model_options
+from keras_deep_emotion.cli.options import (
+    host_option,
+    load_tensorflow,
+    model_options,
+    port_option,
+)
 from keras_deep_emotion.cli.server import on_signals
 
 
@@ -33,14 +38,8 @@ def is_loopback(host):
 
 @click.command()
 @model_options
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option(
-    "--port",
-    default=7860,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="Port; 0 takes a free one.",
-)
+@host_option
+@port_option("--port", 7860, "Port")
 @click.option("--browser", is_flag=True, help="Open the page in a browser.")
 def demo(choice, host, port, browser):
     """Show a page that answers for photos, until Ctrl-C.

@@ -170,6 +170,22 @@ output_option = click.option(
 )
 
 
+host_option = click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen at."
+)
+
+
+def port_option(declaration, default, label):
+    """An option of a port to listen at; `label` is what its help calls it."""
+    return click.option(
+        declaration,
+        default=default,
+        show_default=True,
+        type=click.IntRange(0, 65535),
+        help=f"{label}; 0 takes a free one.",
+    )
+
+
 class FoldType(click.ParamType):
     """A fold's number, or `all`."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import load_tensorflow
+from keras_deep_emotion.cli.options import host_option, load_tensorflow, port_option
 from keras_deep_emotion.ports import check_port
 
 IMAGE = "tensorflow/serving"
@@ -130,21 +130,9 @@ def run_container(command):
 @click.command()
 @click.argument("export", type=click.Path(path_type=Path))
 @click.option("--name", help="The model's name to clients.  [default: the folder's]")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option(
-    "--port",
-    default=8500,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="gRPC port; 0 takes a free one.",
-)
-@click.option(
-    "--rest-port",
-    default=8501,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="REST port; 0 takes a free one.",
-)
+@host_option
+@port_option("--port", 8500, "gRPC port")
+@port_option("--rest-port", 8501, "REST port")
 @click.option(
     "--docker/--stand-in",
     default=None,
