@@ -73,6 +73,7 @@ ALLOWED = {
         "config",
         "data",
         "datasets",
+        "evaluation",
         "files",
         "report",
         "training",
