@@ -53,6 +53,10 @@ def test_the_paper_recipe_is_the_papers():
     )
     assert [getattr(paper, name) for name in later] == [0.0] * 7
     assert not paper.soft_labels
+    # What it leaves out, as it was measured to serve so small a network.
+    assert paper.cosine
+    amounts = (paper.dropout, paper.rotation, paper.zoom, paper.shift)
+    assert amounts == (0.1, 5.0, 0.05, 0.04)
 
 
 def test_a_recipe_sets_what_is_not_given():
