@@ -121,7 +121,10 @@ def reproduce(
             rows.append(
                 row(dataset, "deduplicated", [report["deduplicated"] for report in reports])
             )
-        figures.append((figure_title(dataset, protocol), judged[0]))
+        title = figure_title(dataset, protocol)
+        if seeds > 1:
+            title += f", seed {config.seed}"
+        figures.append((title, judged[0]))
     table = pd.DataFrame(rows, columns=COLUMNS)
     output.mkdir(parents=True, exist_ok=True)
     with written_whole(output / "reproduction.csv") as aside:
