@@ -131,6 +131,15 @@ def write_models_config(parent):
     Args:
         parent: folder of all exports.
     """
+    written = None
+    while (config := models_config(parent)) != written:  # another's export may end meanwhile
+        with written_whole(Path(parent) / "models.config") as aside:
+            aside.write_text(config)
+        written = config
+
+
+def models_config(parent):
+    """The text of `models.config` for what stands in `parent` now."""
     config = ModelServerConfig()
     for folder in sorted(Path(parent).iterdir()):
         if folder.is_dir() and versions(folder):
@@ -139,8 +148,7 @@ def write_models_config(parent):
                 base_path=f"{MODELS_IN_CONTAINER}/{folder.name}",
                 model_platform="tensorflow",
             )
-    with written_whole(Path(parent) / "models.config") as aside:
-        aside.write_text(text_format.MessageToString(config))
+    return text_format.MessageToString(config)
 
 
 def export_run(run_dir, name=None, parent="exports", keep=None):

@@ -1,6 +1,8 @@
+import contextlib
 import io
 import json
 import os
+import re
 import struct
 import threading
 import time
@@ -367,6 +369,22 @@ def test_two_exports_at_once_take_two_numbers(run_dir, tmp_path, monkeypatch):
     assert sorted(path.name for path in results) == ["1", "2"]
     assert sorted(entry.name for entry in (tmp_path / "face").iterdir()) == ["1", "2"]
     assert (tmp_path / "models.config").exists()
+
+
+def test_a_model_that_is_exported_while_the_list_is_written_is_on_it(tmp_path, monkeypatch):
+    (tmp_path / "ours" / "1").mkdir(parents=True)
+    written_whole = exports.written_whole
+
+    @contextlib.contextmanager
+    def written_while_another_exports(path):
+        with written_whole(path) as aside:
+            yield aside
+            (tmp_path / "another" / "1").mkdir(parents=True, exist_ok=True)
+
+    monkeypatch.setattr(exports, "written_whole", written_while_another_exports)
+    exports.write_models_config(tmp_path)
+    text = (tmp_path / "models.config").read_text()
+    assert re.findall('name: "(.*)"', text) == ["another", "ours"]
 
 
 def test_older_versions_are_removed_and_what_a_killed_export_left(run_dir, tmp_path, monkeypatch):

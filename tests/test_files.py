@@ -1,0 +1,53 @@
+"""Files that are whole at any moment."""
+
+import os
+import time
+
+import pytest
+
+from keras_deep_emotion.files import written_whole
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_of_two_writers_at_once_the_last_wins_whole(tmp_path):
+    path = tmp_path / "models.config"
+    with written_whole(path) as first:
+        first.write_text("first")
+        with written_whole(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert names(tmp_path) == ["models.config"]
+
+
+def test_the_path_given_keeps_the_suffix_that_keras_asks_for(tmp_path):
+    with written_whole(tmp_path / "model.keras") as aside:
+        assert aside.parent == tmp_path and aside.name != "model.keras"
+        assert aside.name.endswith(".model.keras")
+        aside.touch()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path, error):
+    path = tmp_path / "history.csv"
+    path.write_text("whole")
+    with pytest.raises(error), written_whole(path) as aside:
+        aside.write_text("half")
+        raise error
+    assert path.read_text() == "whole"
+    assert names(tmp_path) == ["history.csv"]
+
+
+def test_what_a_killed_writer_left_is_removed_after_a_day(tmp_path):
+    old, new, other = "partial.00.page[1].html", "partial.01.page[1].html", "partial.00.other.html"
+    for name in (old, new, other):
+        (tmp_path / name).touch()
+    for name in (old, other):
+        yesterday = time.time() - 25 * 60 * 60
+        os.utime(tmp_path / name, (yesterday, yesterday))
+    with written_whole(tmp_path / "page[1].html") as aside:
+        aside.touch()
+    assert names(tmp_path) == sorted(["page[1].html", new, other])
