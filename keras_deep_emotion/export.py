@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 import keras
@@ -27,7 +26,7 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.endpoints import make_endpoints
-from keras_deep_emotion.files import written_whole
+from keras_deep_emotion.files import remove_left, written_whole
 from keras_deep_emotion.model import without_normalisation
 from keras_deep_emotion.model_card import model_card
 from keras_deep_emotion.runs import open_run
@@ -36,7 +35,6 @@ from keras_deep_emotion.verify_export import verify
 from keras_deep_emotion.warmup import write_warmup
 
 MODELS_IN_CONTAINER = "/models"  # where compose.yaml mounts the folder of all exports
-DAY = 24 * 60 * 60  # seconds
 
 
 def write_saved_model(model, labels, path):
@@ -180,9 +178,7 @@ def export_run(run_dir, name=None, parent="exports", keep=None):
     report = json.loads(report.read_text()) if report.exists() else None
     folder = Path(parent) / name
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob("partial-*"):  # by an export that was killed
-        if time.time() - left.stat().st_mtime > DAY:
-            shutil.rmtree(left, ignore_errors=True)
+    remove_left(folder, "partial-*")  # by an export that was killed
     # No number: the server takes only those for versions.
     aside = Path(tempfile.mkdtemp(prefix="partial-", dir=folder))
     try:

@@ -4,10 +4,11 @@ import contextlib
 import glob
 import os
 import secrets
+import shutil
 import time
 from pathlib import Path
 
-A_DAY = 24 * 60 * 60
+DAY = 24 * 60 * 60  # seconds
 
 
 @contextlib.contextmanager
@@ -22,13 +23,24 @@ def written_whole(path):
         path: the file to be written or replaced. The path given ends in its name, suffix and all.
     """
     path = Path(path)
-    for left in path.parent.glob(f"partial.*.{glob.escape(path.name)}"):
-        with contextlib.suppress(FileNotFoundError):  # its writer may be done by now
-            if left.stat().st_mtime < time.time() - A_DAY:
-                left.unlink()
+    # Exactly the names given below: a partial.old.labels.csv is the user's own.
+    remove_left(path.parent, f"partial.{'[0-9a-f]' * 8}.{glob.escape(path.name)}")
     aside = path.with_name(f"partial.{secrets.token_hex(4)}.{path.name}")
     try:
         yield aside
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def remove_left(folder, pattern):
+    """Remove what killed writers left in a folder: files and folders untouched for a day.
+
+    Args:
+        folder: where to look; not below it.
+        pattern: what their names match, as `Path.glob` reads it.
+    """
+    for left in Path(folder).glob(pattern):
+        with contextlib.suppress(OSError):  # gone: its writer is done; or it is another user's
+            if left.stat().st_mtime < time.time() - DAY:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()

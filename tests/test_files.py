@@ -2,14 +2,20 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
-from keras_deep_emotion.files import written_whole
+from keras_deep_emotion.files import remove_left, written_whole
 
 
 def names(folder):
     return sorted(entry.name for entry in folder.iterdir())
+
+
+def made_yesterday(path):
+    yesterday = time.time() - 25 * 60 * 60
+    os.utime(path, (yesterday, yesterday))
 
 
 def test_of_two_writers_at_once_the_last_wins_whole(tmp_path):
@@ -42,12 +48,28 @@ def test_an_error_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path, erro
 
 
 def test_what_a_killed_writer_left_is_removed_after_a_day(tmp_path):
-    old, new, other = "partial.00.page[1].html", "partial.01.page[1].html", "partial.00.other.html"
-    for name in (old, new, other):
+    killed = []  # kept: a writer that is forgotten tidies up
+    for _ in range(2):
+        killed.append(written_whole(tmp_path / "page[1].html"))
+        aside = killed[-1].__enter__()
+        aside.touch()
+    assert len(names(tmp_path)) == 2
+    made_yesterday(aside)
+    others = ["partial.0123abcd.other.html", "partial.old.page[1].html"]  # the second is the user's
+    for name in others:
         (tmp_path / name).touch()
-    for name in (old, other):
-        yesterday = time.time() - 25 * 60 * 60
-        os.utime(tmp_path / name, (yesterday, yesterday))
+        made_yesterday(tmp_path / name)
+    (young,) = set(names(tmp_path)) - {aside.name, *others}
     with written_whole(tmp_path / "page[1].html") as aside:
         aside.touch()
-    assert names(tmp_path) == sorted(["page[1].html", new, other])
+    assert names(tmp_path) == sorted(["page[1].html", young, *others])
+
+
+def test_what_its_writer_removes_meanwhile_stops_nobody(tmp_path, monkeypatch):
+    old, gone = tmp_path / "partial-old", tmp_path / "partial-gone"
+    old.mkdir()
+    (old / "model").touch()
+    made_yesterday(old)
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: iter([gone, old]))
+    remove_left(tmp_path, "partial-*")
+    assert names(tmp_path) == []
