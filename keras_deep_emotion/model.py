@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_deep_emotion.normalization import BatchNormalization
 from keras_deep_emotion.spatial_transformer import BoundedAffine, SpatialTransformer
 
 
@@ -103,7 +104,7 @@ def normalised_conv(x, filters, size=3, pool=False):
     x = layers.Conv2D(
         filters, size, padding="same", use_bias=False, kernel_initializer="he_normal"
     )(x)
-    x = layers.BatchNormalization(momentum=0.9)(x)
+    x = BatchNormalization(momentum=0.9)(x)
     if pool:  # before the ReLU, which then has a quarter to do
         x = layers.MaxPooling2D()(x)
     return layers.ReLU()(x)
@@ -117,7 +118,7 @@ def wide_localisation(x):
     # Flat, not averaged: where a feature lies is what this network is for.
     x = layers.Dense(32, use_bias=False)(layers.Flatten()(x))
     # Without it, all 32 units died in training: each then answers 0 to every face, for good.
-    return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    return layers.ReLU()(BatchNormalization(momentum=0.9)(x))
 
 
 def wide_features(x, config, penalty):

@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+import keras_deep_emotion.normalization  # noqa: F401  (layers of the models that are opened)
 import keras_deep_emotion.spatial_transformer  # noqa: F401  (layers of the models that are opened)
 from keras_deep_emotion import report as reports
 from keras_deep_emotion.config import TrainConfig
