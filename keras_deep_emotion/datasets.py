@@ -105,7 +105,15 @@ def parse_dataset(text: str) -> tuple[str, str | None]:
         return name, variant or None
     if variant and variant not in variants:
         known = ", ".join(f"{name}/{one}" for one in variants) or name
-        raise ValueError(f"There is no data set {text!r}; there is: {known}.")
+        # The name of a TFDS config, as `build-data` takes it, or of a protocol.
+        hints = [
+            f" Say --dataset {f'{name}/{one}' if one else name} --protocol {protocol}."
+            for one in variants or (None,)
+            for protocol in DATASETS[name].protocols
+            if variant in (protocol, tfds_config(name, one, protocol))
+        ]
+        hint = hints[0] if hints else ""
+        raise ValueError(f"There is no data set {text!r}; there is: {known}.{hint}")
     return name, variant or (variants[0] if variants else None)
 
 

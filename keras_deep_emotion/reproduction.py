@@ -173,14 +173,15 @@ def finished_run(config, run_dir, data_dir):
     Raises:
         ValueError: the run in `run_dir` has other settings.
     """
-    keras.backend.clear_session()  # or the networks of all runs before stay in memory
     if not (run_dir / "config.json").is_file():
+        keras.backend.clear_session()  # or the networks of all runs before stay in memory
         return (fit_folds if config.protocol == "subjects" else fit)(config, run_dir, data_dir)
     if TrainConfig.from_json(run_dir / "config.json") != config:
         raise ValueError(f"{run_dir} is a run with other settings: name another --output.")
     for done in ("folds.json", "report.json"):
         if (run_dir / done).is_file():
             return json.loads((run_dir / done).read_text())
+    keras.backend.clear_session()
     return resume(run_dir, data_dir)
 
 
@@ -240,7 +241,7 @@ def as_markdown(table, recipe, changes):
         "# The paper's results and ours",
         "",
         f"Recipe `{recipe}`{settings}. Accuracy on the test split, percent, of the epoch that was",
-        "best on validation; intervals: Wilson.",
+        "best on validation; intervals: Wilson, of the chance that lies in the faces alone.",
         "",
         "| " + " | ".join(table.columns) + " |",
         "|" + "---|" * len(table.columns),

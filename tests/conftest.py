@@ -49,6 +49,16 @@ def export_dir(run_dir, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def reproduced(toon_faces_dir, tmp_path_factory):
+    """(folder, table) of `reproduce` on toon_faces: every protocol and fold, one epoch each."""
+    from keras_deep_emotion.reproduction import reproduce
+
+    folder = tmp_path_factory.mktemp("reproduced")
+    changes = {"recipe": "paper", "epochs": 1, "batch_size": 64}
+    return folder, reproduce(["toon_faces"], folder, data_dir=toon_faces_dir, **changes)
+
+
+@pytest.fixture(scope="session")
 def fer2013_dir(data_dir):
     """`data_dir` with the real FER-2013 built, in both labellings."""
     source = os.environ.get("FER2013_DIR")

@@ -31,6 +31,19 @@ def test_names_and_variants():
         parse_dataset("fer2013/plus")
 
 
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("toon_faces/paper", "--dataset toon_faces --protocol paper"),
+        ("ck_plus/last3_subjects", "--dataset ck_plus/last3 --protocol subjects"),
+        ("fer2013/deduplicated", "--dataset fer2013/ferplus --protocol deduplicated"),
+    ],
+)
+def test_a_protocol_in_place_of_a_variant_is_told_where_it_goes(text, remedy):
+    with pytest.raises(ValueError, match=f"There is no data set '{text}'; .* Say {remedy}\\.$"):
+        parse_dataset(text)
+
+
 def test_parts_to_build():
     assert parse_build("fer2013") == ("fer2013", ("ferplus", "original"))
     assert parse_build("fer2013/original") == ("fer2013", ("original",))

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from keras_deep_emotion.building import build
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import built_dataset, read_faces
 from keras_deep_emotion.evaluation import evaluate, read_predictions
@@ -146,15 +145,10 @@ def test_a_folder_in_use_is_not_written_over(run_dir, toon_faces_dir):
 
 
 @pytest.mark.slow
-def test_every_fold_in_turn_never_tests_on_a_character_it_saw(toon_faces_dir, tmp_path):
-    list(build("toon_faces/subjects", data_dir=toon_faces_dir))
-    config = TrainConfig.from_recipe("paper", protocol="subjects", epochs=1)
-    result = fit_folds(config, tmp_path / "folds", toon_faces_dir)
-    assert json.loads((tmp_path / "folds" / "folds.json").read_text()) == result
-    tables = [
-        read_predictions(tmp_path / "folds" / f"fold_{fold}" / "predictions.csv")
-        for fold in range(6)
-    ]
+def test_every_fold_in_turn_never_tests_on_a_character_it_saw(reproduced):
+    folds = reproduced[0] / "toon_faces-subjects-paper"
+    result = json.loads((folds / "folds.json").read_text())
+    tables = [read_predictions(folds / f"fold_{fold}" / "predictions.csv") for fold in range(6)]
     assert [table["subject"].nunique() for table in tables] == [1] * 6
     assert len({table["subject"].iloc[0] for table in tables}) == 6
     accuracies = [evaluate(table)["accuracy"] for table in tables]
