@@ -107,7 +107,8 @@ def parse_dataset(text: str) -> tuple[str, str | None]:
         known = ", ".join(f"{name}/{one}" for one in variants) or name
         # The name of a TFDS config, as `build-data` takes it, or of a protocol.
         hints = [
-            f" Say --dataset {f'{name}/{one}' if one else name} --protocol {protocol}."
+            f" The data set is {f'{name}/{one}' if one else name}, {protocol!r} its protocol (fit "
+            f"--protocol {protocol})."
             for one in variants or (None,)
             for protocol in DATASETS[name].protocols
             if variant in (protocol, tfds_config(name, one, protocol))

@@ -32,15 +32,16 @@ def test_names_and_variants():
 
 
 @pytest.mark.parametrize(
-    ("text", "remedy"),
+    ("text", "dataset", "protocol"),
     [
-        ("toon_faces/paper", "--dataset toon_faces --protocol paper"),
-        ("ck_plus/last3_subjects", "--dataset ck_plus/last3 --protocol subjects"),
-        ("fer2013/deduplicated", "--dataset fer2013/ferplus --protocol deduplicated"),
+        ("toon_faces/paper", "toon_faces", "paper"),
+        ("ck_plus/last3_subjects", "ck_plus/last3", "subjects"),
+        ("fer2013/deduplicated", "fer2013/ferplus", "deduplicated"),
     ],
 )
-def test_a_protocol_in_place_of_a_variant_is_told_where_it_goes(text, remedy):
-    with pytest.raises(ValueError, match=f"There is no data set '{text}'; .* Say {remedy}\\.$"):
+def test_a_protocol_in_place_of_a_variant_is_told_where_it_goes(text, dataset, protocol):
+    remedy = rf"{dataset}, '{protocol}' its protocol \(fit --protocol {protocol}\)\.$"
+    with pytest.raises(ValueError, match=f"no data set '{text}'; .* The data set is {remedy}"):
         parse_dataset(text)
 
 
