@@ -145,9 +145,11 @@ def test_a_folder_in_use_is_not_written_over(run_dir, toon_faces_dir):
 
 
 @pytest.mark.slow
-def test_every_fold_in_turn_never_tests_on_a_character_it_saw(reproduced):
+def test_every_fold_in_turn_never_tests_on_a_character_it_saw(reproduced, toon_faces_dir):
     folds = reproduced[0] / "toon_faces-subjects-paper"
     result = json.loads((folds / "folds.json").read_text())
+    config = TrainConfig.from_json(folds / "config.json")
+    assert fit_folds(config, folds, toon_faces_dir, resumed=True) == result  # nothing to do
     tables = [read_predictions(folds / f"fold_{fold}" / "predictions.csv") for fold in range(6)]
     assert [table["subject"].nunique() for table in tables] == [1] * 6
     assert len({table["subject"].iloc[0] for table in tables}) == 6
