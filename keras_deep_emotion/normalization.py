@@ -1,8 +1,8 @@
 """Batch normalisation of images that trains in a fraction of the time on TensorFlow.
 
 Source: Ioffe & Szegedy, "Batch Normalization" (2015). Keras 3 writes it out in a dozen operations,
-each of which goes through the whole image; of a training step of recipe `best` on a CPU they were
-three fifths. TensorFlow has it as one operation each way, which Keras 2 used.
+each of which goes through all images of the batch. TensorFlow has it as one operation each way,
+which Keras 2 used. What that saves: benchmarks/RESULTS.md, "Training on a CPU".
 """
 
 import keras
@@ -58,7 +58,7 @@ def fused_normalisation(images, gamma, beta, epsilon):
     import tensorflow as tf
 
     channels = images.shape[-1]
-    # oneDNN's own code takes channels by 16 and leaves other numbers to a loop four times slower.
+    # oneDNN's own code takes channels by 16 and leaves other numbers to a slow loop.
     more = 0 if tf.config.list_physical_devices("GPU") else -channels % 16
     if more:
         images = tf.pad(images, [[0, 0]] * 3 + [[0, more]])
@@ -67,7 +67,7 @@ def fused_normalisation(images, gamma, beta, epsilon):
         images, gamma, beta, epsilon=epsilon, is_training=True
     )
     if more:
-        # Not `outputs[..., :channels]`: the gradient of that is ten times as slow as this one's.
+        # Not `outputs[..., :channels]`: the gradient of that is many times as slow.
         outputs = tf.slice(outputs, [0, 0, 0, 0], [-1, -1, -1, channels])
         mean, variance = mean[:channels], variance[:channels]
     # The operation divides by one less than the number of pixels.

@@ -1,5 +1,8 @@
 """Our batch normalisation beside Keras's, which is written out step by step."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -79,6 +82,16 @@ def test_the_wide_network_trains_by_the_fused_operation():
     assert "FusedBatchNormV3" not in operations(lambda x: model(x, training=False), faces)
 
 
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+def test_xla_compiles_it_as_on_a_gpu(dtype):
+    _, ours = pair((8, 6, 5, 40), dtype)
+    inputs = tf.cast(tf.random.stateless_normal((8, 6, 5, 40), (3, 4)), ours.compute_dtype)
+    plain = ours(inputs, training=True)
+    compiled = tf.function(lambda x: ours(x, training=True), jit_compile=True)(inputs)
+    plain, compiled = (tf.cast(one, "float32").numpy() for one in (plain, compiled))
+    np.testing.assert_allclose(compiled, plain, atol=TOLERANCE[dtype] * np.abs(plain).max())
+
+
 @pytest.mark.parametrize(
     ("shape", "options"),
     [
@@ -111,3 +124,26 @@ def test_weights_and_settings_are_kerass_own():
     assert [one.name for one in ours.weights] == [one.name for one in theirs.weights]
     again = BatchNormalization.from_config(BatchNormalization(epsilon=0.02).get_config())
     assert again.epsilon == 0.02
+
+
+def test_on_several_devices_it_is_kerass_layer():
+    # In a process of its own: devices are counted when TensorFlow begins.
+    code = """
+import keras, tensorflow as tf
+from keras_deep_emotion.normalization import BatchNormalization
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+images = strategy.experimental_distribute_values_from_function(
+    lambda at: tf.fill([3, 1, 2, 1], 4.0 + 8.0 * at.replica_id_in_sync_group)
+)
+for cls in (keras.layers.BatchNormalization, BatchNormalization):
+    with strategy.scope():
+        layer = cls(momentum=0.5)
+        layer.build((None, 1, 2, 1))
+    tf.function(lambda x: strategy.run(lambda one: layer(one, training=True), (x,)))(images)
+    print(*(float(one.numpy()[0]) for one in layer.moving_mean.value.values))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    # Half of each device's own mean, 4 and 12: Keras joins them in layers that are `synchronized`.
+    assert done.stdout.splitlines() == ["2.0 6.0", "2.0 6.0"], done.stderr[-2000:]
