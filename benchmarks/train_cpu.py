@@ -193,6 +193,7 @@ def train_torch(config, count, rounds, threads):
     if config.optimizer == "adam":
         optimizer = torch.optim.Adam(weights, config.learning_rate, eps=1e-7)
     else:
+        # A rate that needs no warm-up: it has no part in the time.
         optimizer = torch.optim.SGD(
             weights, 0.01, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
         )
