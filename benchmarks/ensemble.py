@@ -1,0 +1,48 @@
+"""What several runs reach together: the mean of their answers, on validation.
+
+    PYTHONPATH=. python benchmarks/ensemble.py RUN RUN RUN [--data-dir DIR]
+
+Folders of runs on one data set; a folder of weights that ship is one too. It tells how much could
+be won by training one network on the answers of several. The test split is not looked at.
+"""
+
+from pathlib import Path
+
+import click
+
+from keras_deep_emotion.evaluation import evaluate
+from keras_deep_emotion.runs import judged_split, open_run, predict_split
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--data-dir", type=click.Path(path_type=Path))
+def main(runs, data_dir):
+    click.echo("| validation accuracy | as they are | averaged with mirror images |\n|---|---|---|")
+    both = {flip: [] for flip in (False, True)}
+    for run in runs:
+        config, model, _ = open_run(run)
+        builder, split = judged_split(config, data_dir, "validation")
+        for flip, tables in both.items():
+            tables.append(predict_split(model, builder, split, config.image_size, flip=flip))
+        click.echo(row(run.name, *(tables[-1] for tables in both.values())))
+    click.echo(row("together", *(mean_answers(tables) for tables in both.values())))
+
+
+def mean_answers(tables):
+    """One table of the mean probabilities; all must be of the same faces."""
+    mean = tables[0].copy()
+    if any(list(table["name"]) != list(mean["name"]) for table in tables):
+        raise click.UsageError("These runs are of different data sets.")
+    classes = mean.columns[3:]
+    mean[classes] = sum(table[classes] for table in tables) / len(tables)
+    return mean
+
+
+def row(title, *tables):
+    """A line of the table."""
+    return f"| {title} | " + " | ".join(f"{evaluate(t)['accuracy']:.2%}" for t in tables) + " |"
+
+
+if __name__ == "__main__":
+    main()
