@@ -1,7 +1,7 @@
 """Accuracy on FER+ by how far its ten taggers agree, and on the faces that its authors judge by.
 
     python cli.py evaluate --weights ferplus
-    PYTHONPATH=. python benchmarks/agreement.py ferplus [--data-dir DIR]
+    PYTHONPATH=. python benchmarks/agreement.py ferplus [--original] [--data-dir DIR]
 
 It reads the predictions in a folder that `fit` or `evaluate` made, of fer2013/ferplus.
 Barsoum et al. (2016) test on faces whose most frequent emotion has more than half of the votes,
@@ -10,7 +10,8 @@ single votes left out; on the rest they take no label to be right. The paper's p
 Then how well people do on these faces: one of the ten taggers, and the model, against the most
 frequent emotion of the other nine; and how often ten new votes, drawn by the shares of the ten
 given, make the same label. These shares lean to the label that they made, so ten other people would
-make it less often: it is about the most that any model can reach.
+make it less often: it is about the most that any model can reach. With --original, how far FER+'s
+labels and taggers agree with FER-2013's own labels; fer2013/original must be built.
 """
 
 from pathlib import Path
@@ -27,6 +28,12 @@ from keras_deep_emotion.runs import judged_predictions
 ORDER = [FERPLUS_VOTES.index(name) for name in EMOTIONS]
 PANELS = 100  # of ten new taggers each
 EDGES = (0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.001)  # share of the votes for the label
+
+
+def column(dataset, feature, data_dir):
+    """{name of a test face: its value of one feature}."""
+    examples = built_dataset(dataset, "paper", data_dir).as_dataset(split="test")
+    return {one["name"].decode(): one[feature] for one in tfds.as_numpy(examples)}
 
 
 def label_shares(votes):
@@ -71,15 +78,15 @@ def same_label_again(votes, labels):
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
+@click.option("--original", is_flag=True)
 @click.option("--data-dir", type=click.Path(path_type=Path))
-def main(folder, data_dir):
-    builder = built_dataset("fer2013/ferplus", "paper", data_dir)
-    votes = {
-        one["name"].decode(): one["votes"]
-        for one in tfds.as_numpy(builder.as_dataset(split="test"))
-    }
+def main(folder, original, data_dir):
+    votes = column("fer2013/ferplus", "votes", data_dir)
+    own = column("fer2013/original", "label", data_dir) if original else None
     table = judged_predictions(folder)
-    votes = np.array([votes[name] for name in table["name"].astype(str)], np.int64)
+    names = table["name"].astype(str)
+    votes = np.array([votes[name] for name in names], np.int64)
+    labels = table["label"].map(EMOTIONS.index).to_numpy()
     share = votes.max(axis=1) / votes.sum(axis=1)
     several = np.where(votes > 1, votes, 0)
     clear = several.max(axis=1) > several.sum(axis=1) / 2
@@ -103,9 +110,16 @@ def main(folder, data_dir):
         )
 
     tagger, model = against_the_others(votes, table[list(EMOTIONS)].to_numpy().argmax(axis=1))
-    again = same_label_again(votes, table["label"].map(EMOTIONS.index).to_numpy())
+    again = same_label_again(votes, labels)
     click.echo(f"\nagreement with the other nine: a tagger {tagger:.2%}, the model {model:.2%}")
     click.echo(f"the same label from ten new votes: {again:.2%}")
+    if original:
+        own = np.array([own[name] for name in names])
+        same = votes[:, ORDER][np.arange(len(own)), own] / votes.sum(axis=1)
+        click.echo(
+            f"agreement with FER-2013's own label: FER+'s label {(labels == own).mean():.2%}, "
+            f"a tagger {same.mean():.2%}"
+        )
 
 
 if __name__ == "__main__":
