@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python benchmarks/ensemble.py RUN RUN RUN [--data-dir DIR]
 
-Folders of runs on one data set; a folder of weights that ship is one too. It tells how much could
-be won by training one network on the answers of several. The test split is not looked at.
+Folders of runs on one data set; a folder of weights that ship is one too. It hints at how much
+could be won by training one network on the answers of several. The test split is not looked at.
 """
 
 from pathlib import Path
@@ -18,10 +18,12 @@ from keras_deep_emotion.runs import judged_split, open_run, predict_split
 @click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--data-dir", type=click.Path(path_type=Path))
 def main(runs, data_dir):
+    opened = [open_run(run) for run in runs]
+    if len({(config.dataset, config.protocol, config.fold) for config, *_ in opened}) > 1:
+        raise click.UsageError("Name runs on one data set, protocol and fold: these differ in it.")
     click.echo("| validation accuracy | as they are | averaged with mirror images |\n|---|---|---|")
     both = {flip: [] for flip in (False, True)}
-    for run in runs:
-        config, model, _ = open_run(run)
+    for run, (config, model, _) in zip(runs, opened, strict=True):
         builder, split = judged_split(config, data_dir, "validation")
         for flip, tables in both.items():
             tables.append(predict_split(model, builder, split, config.image_size, flip=flip))
@@ -30,10 +32,8 @@ def main(runs, data_dir):
 
 
 def mean_answers(tables):
-    """One table of the mean probabilities; all must be of the same faces."""
+    """One table of the mean probabilities, from tables of the same faces in the same order."""
     mean = tables[0].copy()
-    if any(list(table["name"]) != list(mean["name"]) for table in tables):
-        raise click.UsageError("These runs are of different data sets.")
     classes = mean.columns[3:]
     mean[classes] = sum(table[classes] for table in tables) / len(tables)
     return mean

@@ -1,5 +1,6 @@
 """What several tests share: one built data set, one tiny trained run, one export per session."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -8,6 +9,20 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+
+
+@pytest.fixture(scope="session")
+def benchmark_program():
+    """Imports a program of benchmarks/, which is no package, by its name."""
+
+    def imported(name):
+        path = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return imported
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,5 @@
 """benchmarks/agreement.py: people and model against FER+'s votes, by counts done by hand."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,12 +9,8 @@ HAPPINESS, NEUTRAL = EMOTIONS.index("happiness"), EMOTIONS.index("neutral")
 
 
 @pytest.fixture(scope="module")
-def agreement():
-    path = Path(__file__).parents[1] / "benchmarks" / "agreement.py"
-    spec = importlib.util.spec_from_file_location("agreement", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def agreement(benchmark_program):
+    return benchmark_program("agreement")
 
 
 def votes(**counts):

@@ -28,19 +28,15 @@ def run(code, *arguments):
 
 
 @pytest.fixture(scope="module")
-def parts(toon_faces_dir, tmp_path_factory):
+def parts(benchmark_program, toon_faces_dir, tmp_path_factory):
     """Two files that hold a few faces of toon_faces, and those faces."""
     pytest.importorskip("jax")
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        from pack_faces import pack, write
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    arrays = pack("toon_faces", "paper", None, 48, toon_faces_dir)
+    packing = benchmark_program("pack_faces")
+    arrays = packing.pack("toon_faces", "paper", None, 48, toon_faces_dir)
     for role, count in KEPT.items():
         for kind in ("images", "targets", "labels"):
             arrays[f"{role}_{kind}"] = arrays[f"{role}_{kind}"][:count]
-    return write(arrays, tmp_path_factory.mktemp("packed") / "faces.npz", 2), arrays
+    return packing.write(arrays, tmp_path_factory.mktemp("packed") / "faces.npz", 2), arrays
 
 
 def test_a_pack_in_two_parts_is_the_pack(parts, tmp_path):
