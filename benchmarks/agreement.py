@@ -58,9 +58,9 @@ def against_the_others(votes, answers):
     tagger = model = 0.0
     for vote in range(votes.shape[1]):
         others = votes.copy()
-        others[:, vote] = np.maximum(votes[:, vote] - 1, 0)
+        others[:, vote] -= 1
         label = label_shares(others)
-        taggers = votes[:, vote] / votes.sum(axis=1)  # how many of them are left out here
+        taggers = votes[:, vote] / votes.sum(axis=1)  # who voted so: where nobody did, none counts
         model += (taggers * label[faces, answers]).mean()
         if vote in ORDER:
             tagger += (taggers * label[:, ORDER.index(vote)]).mean()
@@ -82,7 +82,7 @@ def same_label_again(votes, labels):
 @click.option("--data-dir", type=click.Path(path_type=Path))
 def main(folder, original, data_dir):
     votes = column("fer2013/ferplus", "votes", data_dir)
-    own = column("fer2013/original", "label", data_dir) if original else None
+    original_labels = column("fer2013/original", "label", data_dir) if original else {}
     table = judged_predictions(folder)
     names = table["name"].astype(str)
     votes = np.array([votes[name] for name in names], np.int64)
@@ -114,7 +114,7 @@ def main(folder, original, data_dir):
     click.echo(f"\nagreement with the other nine: a tagger {tagger:.2%}, the model {model:.2%}")
     click.echo(f"the same label from ten new votes: {again:.2%}")
     if original:
-        own = np.array([own[name] for name in names])
+        own = np.array([original_labels[name] for name in names])
         same = votes[:, ORDER][np.arange(len(own)), own] / votes.sum(axis=1)
         click.echo(
             f"agreement with FER-2013's own label: FER+'s label {(labels == own).mean():.2%}, "
