@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_deep_emotion.normalization  # noqa: F401  (layers of the models that are opened)
 import keras_deep_emotion.spatial_transformer  # noqa: F401  (layers of the models that are opened)
 
 ROOT = Path(__file__).parent.parent
