@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from keras_deep_emotion.datasets import parse_dataset
 from keras_deep_emotion.evaluation import evaluate
 from keras_deep_emotion.runs import judged_split, open_run, predict_split
 
@@ -19,7 +20,7 @@ from keras_deep_emotion.runs import judged_split, open_run, predict_split
 @click.option("--data-dir", type=click.Path(path_type=Path))
 def main(runs, data_dir):
     opened = [open_run(run) for run in runs]
-    if len({(config.dataset, config.protocol, config.fold) for config, *_ in opened}) > 1:
+    if len({data_of(config) for config, *_ in opened}) > 1:
         raise click.UsageError("Name runs on one data set, protocol and fold: these differ in it.")
     click.echo("| validation accuracy | as they are | averaged with mirror images |\n|---|---|---|")
     both = {flip: [] for flip in (False, True)}
@@ -29,6 +30,11 @@ def main(runs, data_dir):
             tables.append(predict_split(model, builder, split, config.image_size, flip=flip))
         click.echo(row(run.name, *(tables[-1] for tables in both.values())))
     click.echo(row("together", *(mean_answers(tables) for tables in both.values())))
+
+
+def data_of(config):
+    """What a run is judged on: data set, variant (the default if none is named), protocol, fold."""
+    return (*parse_dataset(config.dataset), config.protocol, config.fold)
 
 
 def mean_answers(tables):

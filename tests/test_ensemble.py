@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import built_dataset
 from keras_deep_emotion.runs import open_run, predict_split, weights_dir
 
@@ -37,6 +38,15 @@ def test_a_run_with_itself_is_the_run_on_validation(ensemble, run_dir, toon_face
     assert first.startswith(f"| {run_dir.name} | {right:.2%} | ")
     assert first == second
     assert together == first.replace(run_dir.name, "together")
+
+
+def test_a_default_variant_may_be_named(ensemble):
+    unnamed, named, other = (
+        ensemble.data_of(TrainConfig(dataset=dataset))
+        for dataset in ("fer2013", "fer2013/ferplus", "fer2013/original")
+    )
+    assert unnamed == named
+    assert other != named
 
 
 def test_runs_on_different_data_are_refused(ensemble, run_dir):
