@@ -77,7 +77,7 @@ def as_levels(image, place):
         if error:
             raise ValueError(f"{image}: {error}.")
         return content
-    if isinstance(image, Image.Image):
+    if isinstance(image, Image.Image) and image.mode != "I":  # 32 bits are levels, as an array's
         try:
             return np.asarray(image if image.mode in ("L", "RGB") else as_rgb(image)).reshape(
                 (image.height, image.width, -1)
@@ -136,8 +136,10 @@ def read_crop(file):
     try:
         content = read_bytes(file)
         if content.startswith((JPEG_START, PNG_START)) and not turned(content):
-            return read_image_file(file)
-        return png_bytes(decode_photo(content)), None
+            return checked(content), None
+        image = decode_photo(content)
+        refuse_large(image.height, image.width)
+        return png_bytes(image), None
     except Unreadable as error:
         return None, str(error)
 
@@ -151,28 +153,21 @@ def turned(content):
         return False
 
 
-def read_image_file(file):
-    """Read an image file and see that it can be decoded.
+def checked(content):
+    """A JPEG or PNG file that can be decoded, as it came.
 
-    Args:
-        file: path.
-
-    Returns:
-        (bytes, None), or (None, why not).
+    Raises:
+        Unreadable: it cannot, or has too many pixels.
     """
     try:
-        content = Path(file).read_bytes()
-    except OSError as error:
-        return None, error.strerror.lower()
-    if not content:
-        return None, "the file is empty"
-    if not content.startswith((JPEG_START, PNG_START)):
-        return None, "not a JPEG or PNG image"
-    try:
-        height, width = sides(content).numpy()
-        if height * width > MOST_PIXELS:
-            return None, f"{width} x {height} pixels are too many: crop the face, or shrink it"
+        refuse_large(*sides(content).numpy())
         decode_bounded(content)
     except tf.errors.InvalidArgumentError:
-        return None, "the image is damaged"
-    return content, None
+        raise Unreadable("the image is damaged") from None
+    return content
+
+
+def refuse_large(height, width):
+    """Raise Unreadable if a picture has more pixels than an export takes."""
+    if height * width > MOST_PIXELS:
+        raise Unreadable(f"{width} x {height} pixels are too many: crop the face, or shrink it")

@@ -155,7 +155,8 @@ def built_dataset(dataset, protocol="paper", data_dir=None):
         config = tfds.core.BuilderConfig(name=config)
     builder = tfds.builder(name, config=config, data_dir=data_dir)
     if not builder.is_prepared():
-        command = f"python cli.py build-data {dataset}"
+        # The variants of `folder` are made by building it.
+        command = f"python cli.py build-data {name if known.named_by_source else dataset}"
         if name != "toon_faces":
             command += " --source DIR_OR_ARCHIVE"
         if data_dir:

@@ -165,6 +165,23 @@ def parse_build(text: str) -> tuple[str, tuple[str, ...]]:
     raise ValueError(f"There is no data set {text!r}; there is: {known}.")
 
 
+def differences_from_paper(dataset: str, protocol: str) -> list[str]:
+    """What keeps the paper's number from being compared with one of ours: clauses, maybe none.
+
+    Args:
+        dataset: name or name/variant, see `parse_dataset`.
+        protocol: how it was split.
+    """
+    name, variant = parse_dataset(dataset)
+    variants = DATASETS[name].variants
+    apart = []
+    if protocol != "paper":
+        apart.append(f"the protocol here is {protocol}")
+    if variant and variants and variant != variants[0]:
+        apart.append(f"the faces and labels here are {variant}, the paper's {variants[0]}")
+    return apart
+
+
 def role_splits(name: str, protocol: str, fold: int | None) -> dict[str, str]:
     """TFDS split expression of each role under a protocol.
 

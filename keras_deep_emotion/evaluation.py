@@ -379,19 +379,23 @@ def comparison_summary(comparison):
     )
 
 
-def summary(report, paper_accuracy=None):
+def summary(report, paper_accuracy=None, paper_differs=()):
     """One sentence: accuracy, its interval, and the paper's number where it has one.
 
     Args:
         report: what `evaluate` returns.
         paper_accuracy: percent, or None.
+        paper_differs: what keeps it from being compared, see `datasets.differences_from_paper`.
     """
     low, high = (100 * bound for bound in report["accuracy_interval"])
     line = (
         f"accuracy {100 * report['accuracy']:.2f} % on {report['faces']:,} faces "
         f"(95 % interval {low:.2f} to {high:.2f})"
     )
-    return line + (f"; the paper: {paper_accuracy:.2f} %" if paper_accuracy else "")
+    if not paper_accuracy:
+        return line
+    line += f"; the paper: {paper_accuracy:.2f} %"
+    return line + (f", which does not compare: {' and '.join(paper_differs)}" * bool(paper_differs))
 
 
 def attention_summary(attention):

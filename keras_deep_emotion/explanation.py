@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_deep_emotion import faithfulness
 from keras_deep_emotion import report as reports
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.crops import read_image_file
+from keras_deep_emotion.crops import read_crop
 from keras_deep_emotion.data import decode, examples, prepare
 from keras_deep_emotion.files import written_whole
 from keras_deep_emotion.predict import Model, load_run
@@ -276,7 +276,7 @@ def explain_files(model, files, output, **windows):
 
     Args:
         model: `predict.Model`.
-        files: paths of JPEG or PNG files.
+        files: paths of pictures that `photos.open_photo` reads.
         output: folder for the files.
         windows: as `explain_split` takes them.
 
@@ -287,7 +287,7 @@ def explain_files(model, files, output, **windows):
         ValueError: windows do not fit the faces, or no file could be read.
     """
     window_starts(model.size, windows["window"], windows["stride"])
-    contents = [(Path(file), *read_image_file(file)) for file in files]
+    contents = [(Path(file), *read_crop(file)) for file in files]
     good = [(file, content) for file, content, error in contents if error is None]
     bad = [(file, error) for file, _, error in contents if error is not None]
     if not good:
@@ -372,7 +372,7 @@ def sampled_examples(builder, split, size, count):
     Raises:
         ValueError: `count` is below 2, or the split has fewer than 2.
     """
-    faces = list(examples(builder, split, size).cache())
+    faces = list(examples(builder, split, size))
     if min(count, len(faces)) < 2:
         raise ValueError(f"Scores need 2 faces or more. Received: {min(count, len(faces))}")
     return [faces[i] for i in np.unique(np.linspace(0, len(faces) - 1, count).astype(int))]
@@ -473,13 +473,16 @@ def score_maps(
         name: images[found.class_id == model.labels.index(name)].mean(axis=0)[..., 0]
         for name in common
     }
-    reports.mean_maps_figure(mean_faces, common).savefig(output / "mean_saliency.png", dpi=120)
     result["regions"] = {
         name: {part: value for part, value in one.items() if part != "map"}
         for name, one in common.items()
     }
     with written_whole(output / "faithfulness.json") as aside:
         aside.write_text(json.dumps(result, indent=2) + "\n")
+    picture = output / "mean_saliency.png"
+    picture.unlink(missing_ok=True)  # an earlier score's
+    if common:
+        reports.mean_maps_figure(mean_faces, common).savefig(picture, dpi=120)
     return result
 
 

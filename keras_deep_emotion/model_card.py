@@ -4,7 +4,7 @@ After Mitchell et al., "Model Cards for Model Reporting" (2019). Every number is
 report.json.
 """
 
-from keras_deep_emotion.datasets import DATASETS, parse_dataset
+from keras_deep_emotion.datasets import DATASETS, differences_from_paper, parse_dataset
 from keras_deep_emotion.evaluation import attention_summary
 
 USE = """\
@@ -72,7 +72,9 @@ def model_card(config, report):
     if "flip_averaged" in report:
         lines.append(headline_row("averaged with mirror images", report["flip_averaged"]))
     if report["paper_accuracy"]:
-        lines.append(f"| the paper | | {report['paper_accuracy']:.2f} % | |")
+        differs = differences_from_paper(config.dataset, report["protocol"])
+        title = ", which does not compare: " + " and ".join(differs) if differs else ""
+        lines.append(f"| the paper{title} | | {report['paper_accuracy']:.2f} % | |")
     calibration = report["calibration"]
     lines += [
         "",

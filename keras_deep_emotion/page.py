@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.datasets import DATASETS, parse_dataset
+from keras_deep_emotion.datasets import DATASETS, differences_from_paper, parse_dataset
 from keras_deep_emotion.evaluation import attention_summary
 from keras_deep_emotion.files import written_whole
 
@@ -128,10 +128,13 @@ def fit_command(config):
     return shlex.join(words)
 
 
-def build_command(name):
-    """The command that builds a data set, a key of `DATASETS`."""
+def build_command(dataset):
+    """The command that builds a data set, name or name/variant."""
+    name, _ = parse_dataset(dataset)
+    # The variants of `folder` are made by building it.
+    shown = name if DATASETS[name].named_by_source else dataset
     sources = {"toon_faces": "", "folder": " --source DIR"}
-    return f"python cli.py build-data {name}{sources.get(name, ' --source DIR_OR_ARCHIVE')}"
+    return f"python cli.py build-data {shown}{sources.get(name, ' --source DIR_OR_ARCHIVE')}"
 
 
 def changed_settings(config):
@@ -176,7 +179,8 @@ def contents(run_dir):
         "labels": labels,
         "report": report,
         "verdict": verdict(config, report) if report else "",
-        "comparable": bool(report) and not differences(config, report),
+        "comparable": bool(report)
+        and not differences_from_paper(config.dataset, report["protocol"]),
         "scale": interval_scale(report) if report else None,
         "rows": headline_rows(report) if report else [],
         "emotions": emotion_rows(report) if report else [],
@@ -189,7 +193,7 @@ def contents(run_dir):
         "curves": curves(history) if history is not None else [],
         "pictures": drawn,
         "faithfulness": faithfulness_rows(faithfulness) if faithfulness else None,
-        "commands": [build_command(name), fit_command(config)],
+        "commands": [build_command(config.dataset), fit_command(config)],
         "unrepeatable": {one: changed[one] for one in WITHOUT_OPTION if one in changed},
         "versions": [
             (VERSIONS.get(key, key), value)
@@ -240,7 +244,7 @@ def read_history(path):
     """history.csv as a DataFrame with `epoch` counted from 1; None if there is no epoch in it.
 
     Raises:
-        ValueError: it lacks the columns of one.
+        ValueError: it is no table, or lacks the columns of one.
     """
     if not path.is_file():
         return None
@@ -248,6 +252,8 @@ def read_history(path):
         history = pd.read_csv(path)
     except pd.errors.EmptyDataError:
         return None
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
     lacking = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"} - set(history.columns)
     if lacking:
         raise ValueError(f"{path} is damaged: it has no column {', '.join(sorted(lacking))}.")
@@ -359,8 +365,8 @@ def pictures(run_dir, report, labels):
         "confusion_matrix": confusion_text(report) if report else "Confusion matrix.",
         "reliability": reliability_text(report) if report else "Reliability diagram.",
         "saliency": (
-            f"One row for each emotion, {names}: a face; the same face with the regions lit up "
-            "whose hiding costs the answer probability."
+            f"Faces of each emotion, {names}, one a row: the face; the same face with the regions "
+            "lit up whose hiding costs the true emotion probability."
         ),
         "occlusions": (
             "One row for each face: the whole face, then the same with a different region hidden "
@@ -431,18 +437,6 @@ def data_uri(kind, content):
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def differences(config, report):
-    """What keeps the paper's number from being compared with a run's: clauses, maybe none."""
-    name, variant = parse_dataset(config.dataset)
-    variants = DATASETS[name].variants
-    apart = []
-    if report["protocol"] != "paper":
-        apart.append(f"the protocol here is {report['protocol']}")
-    if variant and variants and variant != variants[0]:
-        apart.append(f"the faces and labels here are {variant}, the paper's {variants[0]}")
-    return apart
-
-
 def verdict(config, report):
     """The paper's number, and what keeps it from being compared with ours, in sentences.
 
@@ -454,7 +448,7 @@ def verdict(config, report):
     if not accuracy:
         return "The paper has no number for these data."
     text = f"The paper reports {accuracy:.2f}{NO_BREAK}%. "
-    apart = differences(config, report)
+    apart = differences_from_paper(config.dataset, report["protocol"])
     if apart:
         return text + f"The two do not compare: {' and '.join(apart)}."
     text += "The protocol matches: splits of the paper's sizes."

@@ -184,14 +184,15 @@ def read_frames(path, every=10):
             if not video.streams.video:
                 raise Unreadable("a video without pictures: sound alone")
             video.streams.video[0].thread_type = "AUTO"
-            number = -1
+            number, start = -1, None
             try:
                 for number, frame in enumerate(video.decode(video=0)):
+                    start = frame.time if start is None else start
                     if number % every == 0:
                         image = frame.to_image().convert("RGB")
                         if frame.rotation:
                             image = image.rotate(frame.rotation, expand=True)
-                        yield Frame(number, float(frame.time or 0), image)
+                        yield Frame(number, float((frame.time or 0) - (start or 0)), image)
             except av.error.FFmpegError:
                 raise Unreadable(f"damaged after {number + 1} frames") from None
             if number < 0:

@@ -17,7 +17,12 @@ import keras_deep_emotion.spatial_transformer  # noqa: F401  (layers of the mode
 from keras_deep_emotion import report as reports
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import built_dataset, examples
-from keras_deep_emotion.datasets import DATASETS, parse_dataset, role_splits
+from keras_deep_emotion.datasets import (
+    DATASETS,
+    differences_from_paper,
+    parse_dataset,
+    role_splits,
+)
 from keras_deep_emotion.evaluation import evaluate, mcnemar, predictions_table, read_predictions
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -156,6 +161,7 @@ def judge(run_dir, data_dir=None, flip=False, output=None):
         "protocol": config.protocol,
         "split": split,
         "paper_accuracy": DATASETS[parse_dataset(config.dataset)[0]].paper_accuracy,
+        "paper_differs": differences_from_paper(config.dataset, config.protocol),
         **evaluate(table),
     }
     unique = f"{split}_deduplicated"

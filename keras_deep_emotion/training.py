@@ -28,7 +28,12 @@ from keras_deep_emotion.data import (
     training_batches,
     validation_batches,
 )
-from keras_deep_emotion.datasets import DATASETS, parse_dataset, role_splits
+from keras_deep_emotion.datasets import (
+    DATASETS,
+    differences_from_paper,
+    parse_dataset,
+    role_splits,
+)
 from keras_deep_emotion.evaluation import evaluate, read_predictions
 from keras_deep_emotion.explanation import explain_run
 from keras_deep_emotion.files import written_whole
@@ -334,6 +339,7 @@ def fit_folds(config, run_dir, data_dir=None, resumed=False):
         "mean": float(np.mean(accuracies)),
         "spread": float(np.std(accuracies, ddof=1)),
         "paper_accuracy": DATASETS[name].paper_accuracy,
+        "paper_differs": differences_from_paper(config.dataset, config.protocol),
         "pooled": evaluate(pd.concat(tables)),
     }
     (run_dir / "folds.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -11,6 +11,7 @@ from PIL import Image
 from skimage import data
 from test_photos import write_video
 
+from keras_deep_emotion import answers
 from keras_deep_emotion.answers import ask
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.emotions import EMOTIONS
@@ -185,6 +186,25 @@ def test_a_video_gives_rows_a_table_and_curves(photo, tmp_path):
     assert done.stderr == (
         f"{tmp_path}/none.mp4: no face is found in the 2 frames that were looked at.\n"
     )
+
+
+def test_a_video_whose_server_goes_away_keeps_what_was_answered(photo, tmp_path, monkeypatch):
+    write_video(tmp_path / "film.mp4", [photo.resize((256, 256))] * 30)
+    asked = answers.ask
+
+    def ask_until_it_goes(model, image, *arguments):
+        found = asked(model, image, *arguments)
+        if len(calls) == 2:
+            raise ConnectionError("The server went away.")
+        calls.append(image)
+        return found
+
+    calls = []
+    monkeypatch.setattr(answers, "ask", ask_until_it_goes)
+    done = predict(tmp_path / "film.mp4", "--every", 5, "--output", tmp_path, status=1)
+    assert done.stderr.endswith("Error: The server went away.\n")
+    table = list(csv.DictReader((tmp_path / "film-emotions.csv").read_text().splitlines()))
+    assert [row["frame"] for row in table] == ["0", "5"]
 
 
 def test_bad_input_is_named_and_the_rest_goes_on(folder, tmp_path):

@@ -229,3 +229,6 @@ def test_a_data_set_that_is_not_built_says_how_to(tmp_path):
     assert "python cli.py build-data fer2013/original --source DIR_OR_ARCHIVE" in str(caught.value)
     with pytest.raises(FileNotFoundError, match="build-data ck_plus/last3 --source"):
         built_dataset("ck_plus/last3", data_dir=tmp_path)
+    # Its variants are made by building it.
+    with pytest.raises(FileNotFoundError, match="build-data folder --source"):
+        built_dataset("folder/faces_12345678", data_dir=tmp_path)

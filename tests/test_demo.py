@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +20,10 @@ from skimage import data
 
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.cli.demo import is_loopback
+from keras_deep_emotion.demo import Demo
 from keras_deep_emotion.demo.sheet import LONGEST, MOST_FACES, MOST_MAPS, sheets
 from keras_deep_emotion.faces import crop
+from keras_deep_emotion.ports import check_port
 from keras_deep_emotion.predict import Model, load
 
 ROOT = Path(__file__).parents[1]
@@ -350,6 +353,17 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, demo):
     assert code == 2 and "Name one of --model" in text
     code, text = run("--host", "192.0.2.1")
     assert code == 1 and "192.0.2.1 is no address of this machine; name another" in text
+
+
+def test_it_listens_at_an_address_of_ip_6(ferplus, detector):
+    try:
+        check_port("::1", 0)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with Demo(ferplus, detector, "", "::1", 0) as page:
+        assert page.url.startswith("http://[::1]:")
+        with urllib.request.urlopen(page.url, timeout=20) as answer:
+            assert b"gradio" in answer.read()
 
 
 def test_without_gradio_one_sentence_says_what_to_install(run_without):

@@ -109,6 +109,9 @@ def test_summary_reads_as_a_sentence(table):
     report = evaluate(table)
     assert summary(report) == "accuracy 66.67 % on 6 faces (95 % interval 30.00 to 90.32)"
     assert summary(report, 70.02).endswith("; the paper: 70.02 %")
+    assert summary(report, 70.02, ["a", "b"]).endswith(
+        "; the paper: 70.02 %, which does not compare: a and b"
+    )
 
 
 def test_ties_go_to_the_first_class():

@@ -1,10 +1,12 @@
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
+from PIL import Image
 
 from keras_deep_emotion import explanation
 from keras_deep_emotion.cli import main
@@ -12,6 +14,7 @@ from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import built_dataset, examples
 from keras_deep_emotion.explanation import (
     explain_faces,
+    explain_files,
     explain_mistakes,
     explain_split,
     occluded_faces,
@@ -96,12 +99,23 @@ def test_explain_takes_pictures_and_the_bad_one_does_not_stop_the_rest(export_di
         "explain", export_dir, face[0], bad, "--filling", "blur", "--stride", "4",
         "--output", tmp_path / "maps", code=1,
     )  # fmt: skip
-    assert f"{bad}: not a JPEG or PNG image." in output
+    assert f"{bad}: not a picture of a known format." in output
     with np.load(tmp_path / "maps" / "saliency.npz") as maps:
         assert list(maps["name"]) == [str(face[0])]
         assert maps["class_id"] == maps["probabilities"].argmax(axis=1)
         np.testing.assert_allclose(maps["image"][0], face[1][..., 0], atol=0.6)
     assert not (tmp_path / "maps" / "attended.png").exists()  # an export has no layers
+
+
+def test_a_picture_that_is_turned_by_exif_is_explained_upright(export_dir, face, tmp_path):
+    with Image.open(face[0]) as image:
+        lying = image.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    lying.save(tmp_path / "lying.png", exif=exif)
+    explain_files(load(export_dir), [tmp_path / "lying.png"], tmp_path, window=8, stride=8)
+    with np.load(tmp_path / "saliency.npz") as maps:
+        np.testing.assert_allclose(maps["image"][0], face[1][..., 0], atol=0.6)
 
 
 def test_explain_says_what_is_wrong(run_dir, export_dir, face, toon_faces_dir):
@@ -138,6 +152,24 @@ def test_scores_are_measured_beside_chance_and_kept(run_dir, toon_faces_dir, tmp
     assert (tmp_path / "mean_saliency.png").stat().st_size > 1000
     shown = result["scores"]["insertion"]["saliency"]["mean"]
     assert "insertion area (more is better)" in output and f"saliency        {shown:.3f}" in output
+
+
+def test_a_model_that_sees_nothing_is_scored_too(run_dir, toon_faces_dir, tmp_path):
+    shutil.copytree(run_dir, tmp_path / "blind")
+    model = keras.models.load_model(run_dir / "model.keras")
+    logits = model.get_layer("logits")
+    logits.set_weights([np.zeros_like(logits.kernel), np.arange(7.0)])  # always the last class
+    model.save(tmp_path / "blind" / "model.keras")
+    (tmp_path / "mean_saliency.png").touch()  # an earlier score's
+    output = run(
+        "explain", tmp_path / "blind", "--score", "--faces", "4", "--window", "12", "--stride", "6",
+        "--data-dir", toon_faces_dir, "--output", tmp_path,
+    )  # fmt: skip
+    result = json.loads((tmp_path / "faithfulness.json").read_text())
+    assert result["regions"] == {}
+    # Nothing that is hidden changes the answer.
+    assert result["scores"]["deletion"]["random"]["ahead"]["mean"] == 0
+    assert "mean_saliency.png" not in output and not (tmp_path / "mean_saliency.png").exists()
 
 
 def test_scrambling_leaves_the_model_as_it_is(run_dir, face):

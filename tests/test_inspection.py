@@ -109,6 +109,14 @@ def test_command_prints_and_draws(toon_faces_dir, tmp_path):
         assert min(image.size) > 500
 
 
+@pytest.mark.parametrize("dataset", ["toon_faces", "fer2013"])
+def test_command_knows_the_protocols(dataset, tmp_path):
+    command = ["data", dataset, "--protocol", "half", "--data-dir", str(tmp_path)]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert "has no protocol 'half'; it has: paper, " in result.output
+
+
 def test_command_says_what_is_not_built(tmp_path):
     result = CliRunner().invoke(main, ["data", "toon_faces", "--data-dir", str(tmp_path)])
     assert result.exit_code == 1

@@ -124,6 +124,7 @@ def test_a_server_gets_files(model, face):
         (np.zeros((48, 48)), r"\(batch, height, width, channels\).*an array of shape \(48, 48\)"),
         ([np.zeros((48, 48, 2))], r"images\[0\] must be a path.*Received: ndarray of shape"),
         ([np.full((9, 9), 300)], r"images\[0\] must hold levels from 0 to 255. Received: 300 to"),
+        ([Image.fromarray(np.full((9, 9), 300, np.int32))], "from 0 to 255. Received: 300 to 300"),
         ([np.full((9, 9), np.nan)], r"images\[0\] must hold levels from 0 to 255. Received: nan"),
         ([np.zeros((9, 9)), np.full((9, 9), 0.5)], r"images\[1\].*0.5 to 0.5; multiply by 255"),
         (["none.png"], "none.png: no such file or directory."),

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.evaluation import evaluate, predictions_table
-from keras_deep_emotion.page import fit_command, kept_epoch, read_history, write_page
+from keras_deep_emotion.page import build_command, fit_command, kept_epoch, read_history, write_page
 
 CLASSES = ["anger", "happiness", "neutral"]
 
@@ -207,7 +207,22 @@ def test_damage_and_strangers_are_refused_by_name(tmp_path):
     (tmp_path / "report.json").write_text("{")
     with pytest.raises(ValueError, match="report.json is damaged"):
         write_page(tmp_path)
+    (tmp_path / "history.csv").write_text("epoch,loss\n0,1\n1,2,3,4\n")
+    with pytest.raises(ValueError, match="history.csv is damaged: .* saw 4"):
+        read_history(tmp_path / "history.csv")
     assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "command"),
+    [
+        ("ck_plus/last3", "build-data ck_plus/last3 --source DIR_OR_ARCHIVE"),
+        ("folder/faces_12345678", "build-data folder --source DIR"),
+        ("toon_faces", "build-data toon_faces"),
+    ],
+)
+def test_what_is_to_be_built_is_what_was_trained_on(dataset, command):
+    assert build_command(dataset) == f"python cli.py {command}"
 
 
 def test_the_same_run_gives_the_same_page_without_tensorflow(tmp_path):

@@ -128,6 +128,11 @@ def test_frames_and_times(photo, tmp_path):
     assert levels == pytest.approx([0, 100, 200], abs=8)
 
 
+def test_time_counts_from_a_videos_own_start(photo, tmp_path):
+    frames = list(read_frames(write_video(tmp_path / "a.mpg", [photo] * 11, rate=25), every=10))
+    assert [frame.seconds for frame in frames] == pytest.approx([0, 0.4], abs=0.001)
+
+
 def test_a_telephones_video_is_upright(photo, tmp_path):
     write_video(tmp_path / "plain.mp4", [photo.transpose(Image.Transpose.ROTATE_90)] * 3)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-display_rotation", "-90", "-i"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from keras_deep_emotion.cli.options import checked_by, data_dir_option, load_tensorflow
-from keras_deep_emotion.datasets import parse_build, parse_dataset, tfds_config
+from keras_deep_emotion.datasets import parse_build, parse_dataset, role_splits, tfds_config
 
 
 @click.command("build-data")
@@ -65,6 +65,7 @@ def data(dataset, protocol, sheet, data_dir):
     from keras_deep_emotion.inspection import inspect
     from keras_deep_emotion.report import save_contact_sheet
 
+    role_splits(parse_dataset(dataset)[0], protocol, None)
     builder = built_dataset(dataset, protocol, data_dir)
     found = inspect(builder)
     click.echo(f"{builder.info.full_name}: {builder.data_path}")

@@ -34,7 +34,7 @@ def evaluate(run, flip, against, output, data_dir):
         judged_predictions(against)  # a wrong folder is refused before minutes of judging
     report = judge(run, data_dir, flip, output)
     click.echo(f"{report['dataset']}, protocol {report['protocol']}, split {report['split']}")
-    click.echo(summary(report, report["paper_accuracy"]))
+    click.echo(summary(report, report["paper_accuracy"], report["paper_differs"]))
     if "deduplicated" in report:
         click.echo(f"without faces that also stand in training: {summary(report['deduplicated'])}")
         click.echo(f"and of these: {mean_scores(report['deduplicated'])}")
@@ -128,7 +128,7 @@ def people_line(people):
 def explain(paths, weights, split, per_class, score, faces, output, data_dir, **windows):
     """Draw where a model looks: regions of the face are hidden in turn.
 
-    MODEL is a run's folder or an export's. Without IMAGEs, JPEG or PNG files of cropped faces,
+    MODEL is a run's folder or an export's. Without IMAGEs, pictures of cropped faces,
     faces of the run's own data set are explained, one of each emotion. With --score: deletion and
     insertion areas, on toon_faces the pointing game, and how the maps change when the weights are
     scrambled, beside maps that know nothing of the model.
@@ -163,7 +163,9 @@ def explain(paths, weights, split, per_class, score, faces, output, data_dir, **
     if score:
         result = explanation.score_maps(model, config, data_dir, output, faces, **windows)
         echo_scores(result)
-        written = [output / "faithfulness.json", output / "mean_saliency.png"]
+        written = [output / "faithfulness.json"]
+        if result["regions"]:
+            written.append(output / "mean_saliency.png")
     else:
         written = explanation.explain_split(
             model, config, data_dir, output, split, per_class, **windows

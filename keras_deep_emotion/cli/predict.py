@@ -70,14 +70,16 @@ def predict(
     writer = Writer(loaded.labels, detector is not None, all_classes, as_json, as_csv)
     pictures = Pictures(annotate, output, loaded.labels)
     failed = False
-    for answer in answer_files(loaded, images, detector, smallest, every):
-        if answer.error:
-            failed = True
-            click.echo(f"{answer.file}: {answer.error}.", err=True)
-            continue
-        writer.write(answer)
-        pictures.add(answer)
-    pictures.close()
+    try:
+        for answer in answer_files(loaded, images, detector, smallest, every):
+            if answer.error:
+                failed = True
+                click.echo(f"{answer.file}: {answer.error}.", err=True)
+                continue
+            writer.write(answer)
+            pictures.add(answer)
+    finally:  # of a video that is broken off, too, what was answered is kept
+        pictures.close()
     if failed:
         sys.exit(1)
 

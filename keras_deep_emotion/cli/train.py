@@ -157,14 +157,15 @@ def fit(
         ) from None
     if report is None:  # process 0 has it
         return
+    paper = report["paper_accuracy"], report["paper_differs"]
     if "accuracies" in report:
         for number, accuracy in enumerate(report["accuracies"]):
             click.echo(f"fold {number}: {100 * accuracy:.2f} %")
         mean, spread = 100 * report["mean"], 100 * report["spread"]
         click.echo(f"mean of the folds {mean:.2f} %, spread (standard deviation) {spread:.2f}")
-        click.echo(f"all folds together: {summary(report['pooled'], report['paper_accuracy'])}")
+        click.echo(f"all folds together: {summary(report['pooled'], *paper)}")
     else:
-        click.echo(f"test {summary(report, report['paper_accuracy'])}")
+        click.echo(f"test {summary(report, *paper)}")
     click.echo(f"run: {run_dir}")
 
 

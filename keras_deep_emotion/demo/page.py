@@ -172,7 +172,7 @@ def start(page, host, port):
         font_mono=["ui-monospace", "Consolas", "monospace"],
     )
     _, url, _ = page.launch(
-        server_name=host,
+        server_name=f"[{host}]" if ":" in host else host,  # as in a URL
         server_port=port,
         prevent_thread_lock=True,
         quiet=True,
