@@ -1,5 +1,6 @@
 """The demo's page: what it says of pictures, in a real browser, and what it keeps and asks for."""
 
+import contextlib
 import io
 import os
 import re
@@ -20,7 +21,6 @@ from skimage import data
 
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.cli.demo import is_loopback
-from keras_deep_emotion.demo import Demo
 from keras_deep_emotion.demo.sheet import LONGEST, MOST_FACES, MOST_MAPS, sheets
 from keras_deep_emotion.faces import crop
 from keras_deep_emotion.ports import check_port
@@ -67,18 +67,25 @@ class Running(NamedTuple):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """The command, until Ctrl-C; then it leaves nothing."""
+    """The command with what it leaves and whom it asks."""
     folder, hook = tmp_path_factory.mktemp("demo"), tmp_path_factory.mktemp("hook")
     (hook / "sitecustomize.py").write_text(LISTENER)
-    places = {"PYTHONPATH": hook, "TMPDIR": folder, "LISTENER_LOG": hook / "asked"}
-    command = [sys.executable, str(ROOT / "cli.py"), "demo", "--port", "0"]
+    with shown(folder, PYTHONPATH=hook, LISTENER_LOG=hook / "asked") as url:
+        yield Running(url, folder, hook / "asked")
+
+
+@contextlib.contextmanager
+def shown(folder, *arguments, **places):
+    """The URL of the command, which writes to `folder`, until Ctrl-C; then it leaves nothing."""
+    command = [sys.executable, str(ROOT / "cli.py"), "demo", "--port", "0", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, env=os.environ | places, **pipes) as process:
+    environment = os.environ | places | {"TMPDIR": folder}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
         try:
             line = process.stdout.readline()
             url = re.fullmatch(r"The page: (\S+) \(Ctrl-C ends it\)\n", line)
             assert url, line + process.stdout.read()
-            yield Running(url[1], folder, hook / "asked")
+            yield url[1]
         finally:
             process.send_signal(signal.SIGINT)
             output, _ = process.communicate(timeout=60)
@@ -355,15 +362,15 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, demo):
     assert code == 1 and "192.0.2.1 is no address of this machine; name another" in text
 
 
-def test_it_listens_at_an_address_of_ip_6(ferplus, detector):
+def test_it_listens_at_an_address_of_ip_6(tmp_path):
     try:
         check_port("::1", 0)
     except OSError:
         pytest.skip("this machine has no IPv6")
-    with Demo(ferplus, detector, "", "::1", 0) as page:
-        assert page.url.startswith("http://[::1]:")
-        with urllib.request.urlopen(page.url, timeout=20) as answer:
-            assert b"gradio" in answer.read()
+    with shown(tmp_path, "--host", "::1") as url:
+        assert url.startswith("http://[::1]:")
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            assert b"gradio_config" in answer.read()
 
 
 def test_without_gradio_one_sentence_says_what_to_install(run_without):
