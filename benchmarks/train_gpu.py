@@ -59,6 +59,8 @@ def parse_variant(text):
         if kind is bool and value not in ("true", "false"):
             raise ValueError(f"{name} must be true or false. Received: {text!r}")
         settings[name] = value == "true" if kind is bool else kind(value)
+    if settings.get("precision") == "mixed_float16":  # the loss would have to be scaled
+        raise ValueError(f"precision must be float32 or mixed_bfloat16. Received: {text!r}")
     return TrainConfig.from_recipe(recipe, **settings)
 
 

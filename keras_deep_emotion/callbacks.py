@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import time
 import zipfile
 from pathlib import Path
@@ -111,8 +110,6 @@ class Backup(keras.callbacks.Callback):
         arrays = {str(i): np.asarray(value) for i, value in enumerate(training_state(self.model))}
         with written_whole(self.path) as aside, open(aside, "wb") as file:
             np.savez(file, state=json.dumps(state), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
         with written_whole(self.path.with_name("history.csv")) as aside:
             pd.DataFrame(self.history).to_csv(aside, index=False)
 

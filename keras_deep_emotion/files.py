@@ -28,6 +28,8 @@ def written_whole(path):
     aside = path.with_name(f"partial.{secrets.token_hex(4)}.{path.name}")
     try:
         yield aside
+        with open(aside, "rb") as file:
+            os.fsync(file.fileno())  # or a power cut may keep the name and not the content
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from keras_deep_emotion.evaluation import attention_summary
 USE = """\
 ## Intended use
 
-Naming the expression on a cropped, upright, roughly frontal face, one of seven, in research, in
+Naming the expression on a cropped, upright, roughly frontal face, one of {classes}, in research, in
 teaching, and in products in which a wrong answer harms nobody and a person can contradict it.
 
 ## Misuse
@@ -25,10 +25,16 @@ emotions at work and in education is forbidden (Regulation (EU) 2024/1689, artic
 
 - Crops that differ from those it was trained on (another margin, tilted or covered faces, children,
   make-up, infrared) were not tested.
-- The data name nobody and give no age, sex or origin: whether errors fall on some people more than
-  on others cannot be told from them. Measure it on your own people before anyone depends on it.
+{people}
 - A probability is as good as the table above says, on faces like those it was judged on.
 """
+NOBODY = """\
+- The data name nobody and give no age, sex or origin: whether errors fall on some people more than
+  on others cannot be told from them. Measure it on your own people before anyone depends on it."""
+PEOPLE = """\
+- Errors fall on some people more than on others: of the {count} people that it was judged on, it is
+  right on {worst} of the faces of one and on {best} of another's. The data give no age, sex or
+  origin. Measure it on your own people before anyone depends on it."""
 FER2013 = """\
 FER-2013's pictures come from an image search for words of emotion (Goodfellow et al., 2013): posed,
 acted and stock photographs beside real ones, labelled by the word searched for or, in FER+, by ten
@@ -104,7 +110,22 @@ def model_card(config, report):
             percent(given["probability"]),
         )
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", USE])
+    use = USE.format(classes=number_word(len(report["per_class"])), people=people(report))
+    return "\n".join([*lines, "", use])
+
+
+def people(report):
+    """What the data say of differences between people."""
+    shares = [one["accuracy"] for one in (report.get("per_person") or {}).values()]
+    if len(shares) < 2:
+        return NOBODY
+    worst, best = percent(min(shares)), percent(max(shares))
+    return PEOPLE.format(count=len(shares), worst=worst, best=best)
+
+
+def number_word(count):
+    """A number of emotions in a sentence."""
+    return {6: "six", 7: "seven", 8: "eight"}.get(count, str(count))
 
 
 def headline_row(title, report):

@@ -43,12 +43,17 @@ def parts_of(datasets):
         runs of `paper` are judged on those faces too.
 
     Raises:
-        ValueError: there is no such data set.
+        ValueError: there is no such data set, or it is one of your own that is not named.
     """
     parts = []
     for text in datasets:
         name, variant = parse_dataset(text)
         dataset = DATASETS[name]
+        if dataset.named_by_source and variant is None:
+            raise ValueError(
+                "Pictures of your own are trained on by: python cli.py fit --dataset folder "
+                "--source DIR"
+            )
         variants = [variant]
         if "/" not in text and dataset.splits_in_one and not dataset.named_by_source:
             variants = list(dataset.variants)
@@ -178,9 +183,10 @@ def finished_run(config, run_dir, data_dir):
         return (fit_folds if config.protocol == "subjects" else fit)(config, run_dir, data_dir)
     if TrainConfig.from_json(run_dir / "config.json") != config:
         raise ValueError(f"{run_dir} is a run with other settings: name another --output.")
-    for done in ("folds.json", "report.json"):
-        if (run_dir / done).is_file():
-            return json.loads((run_dir / done).read_text())
+    # The last file of each kind of run, and where its numbers are.
+    for last, numbers in (("folds.json", "folds.json"), ("report.html", "report.json")):
+        if (run_dir / last).is_file():
+            return json.loads((run_dir / numbers).read_text())
     keras.backend.clear_session()
     return resume(run_dir, data_dir)
 

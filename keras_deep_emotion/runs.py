@@ -24,6 +24,7 @@ from keras_deep_emotion.datasets import (
     role_splits,
 )
 from keras_deep_emotion.evaluation import evaluate, mcnemar, predictions_table, read_predictions
+from keras_deep_emotion.files import written_whole
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -176,7 +177,8 @@ def judge(run_dir, data_dir=None, flip=False, output=None):
         result["flip_averaged"] = headline(evaluate(averaged))
     if any(layer.name == "theta" for layer in model.layers):
         result["attention"] = attention(model, builder, split, config.image_size)
-    (output / "report.json").write_text(json.dumps(result, indent=2) + "\n")
+    with written_whole(output / "report.json") as aside:
+        aside.write_text(json.dumps(result, indent=2) + "\n")
     reports.save_confusion_matrix(result, output / "confusion_matrix.png")
     reports.save_reliability(result, output / "reliability.png")
     return result

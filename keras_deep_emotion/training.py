@@ -74,6 +74,14 @@ def strategy_for_devices():
     return tf.distribute.get_strategy()
 
 
+def steps_in_one_call(steps):
+    """How many of an epoch's steps to do in one call: 16 at most, and a divisor of `steps`.
+
+    Of any other number Keras does whole calls, so more steps than the epoch has.
+    """
+    return max(count for count in range(1, 17) if steps % count == 0)
+
+
 def class_weights(labels, classes, power):
     """Weight of each face in the loss, so that rare classes count more.
 
@@ -120,7 +128,8 @@ def make_run_dir(config, run_dir, builder):
         "machine": machine(),
     }
     (run_dir / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
-    (run_dir / "config.json").write_text(config.to_json())
+    with written_whole(run_dir / "config.json") as aside:
+        aside.write_text(config.to_json())
 
 
 def machine():
@@ -184,7 +193,8 @@ def resume(run_dir, data_dir=None, profile=False):
 
     Raises:
         FileNotFoundError: the folder is no run, or the data set is not built.
-        ValueError: its backup is damaged; or there is nothing that could be profiled.
+        ValueError: its backup is damaged, or missing though it was trained; or there is nothing
+            that could be profiled.
     """
     run_dir = Path(run_dir)
     if not (run_dir / "config.json").is_file():
@@ -193,6 +203,14 @@ def resume(run_dir, data_dir=None, profile=False):
             "made."
         )
     config = TrainConfig.from_json(run_dir / "config.json")
+    begun = [name for name in ("history.csv", "report.json") if (run_dir / name).is_file()]
+    if begun and not (run_dir / "backup.npz").is_file():
+        # From its first epoch it would go over the model that is there.
+        raise ValueError(
+            f"{run_dir} has {begun[0]} but no backup.npz, which a training on several machines "
+            f"does not keep: it cannot be gone on with. To judge it: python cli.py evaluate "
+            f"{run_dir}"
+        )
     if config.protocol == "subjects" and config.fold is None:
         if profile:
             raise ValueError(f"--profile is of one run, and {run_dir} is of all folds.")
@@ -262,7 +280,7 @@ def train(config, run_dir, data_dir, profile=False):
             # On a CPU, XLA halves the speed of these networks; between GPUs it cannot reduce.
             jit_compile="auto" if on_gpu and strategy.num_replicas_in_sync == 1 else False,
             # Calls cost more than small networks' steps do.
-            steps_per_execution=min(16, steps) if on_gpu else 1,
+            steps_per_execution=steps_in_one_call(steps) if on_gpu else 1,
         )
         state = {"history": [], "best": (-1.0, 0.0)}
         if backup.exists():
@@ -326,7 +344,7 @@ def fit_folds(config, run_dir, data_dir=None, resumed=False):
     for fold in range(DATASETS[name].folds):
         keras.backend.clear_session()
         fold_dir = run_dir / f"fold_{fold}"
-        if (fold_dir / "report.json").is_file():
+        if (fold_dir / "report.html").is_file():  # the last file of a run
             report = json.loads((fold_dir / "report.json").read_text())
         elif (fold_dir / "config.json").is_file():
             report = resume(fold_dir, data_dir)
@@ -342,5 +360,6 @@ def fit_folds(config, run_dir, data_dir=None, resumed=False):
         "paper_differs": differences_from_paper(config.dataset, config.protocol),
         "pooled": evaluate(pd.concat(tables)),
     }
-    (run_dir / "folds.json").write_text(json.dumps(result, indent=2) + "\n")
+    with written_whole(run_dir / "folds.json") as aside:
+        aside.write_text(json.dumps(result, indent=2) + "\n")
     return result

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import built_dataset
 from keras_deep_emotion.datasets import parse_dataset, role_splits
 from keras_deep_emotion.files import written_whole
@@ -76,7 +77,8 @@ def tune(config, output, trials=20, data_dir=None, serve=None, join=None):
     Raises:
         FileNotFoundError: the data set is not built.
         ModuleNotFoundError: KerasTuner is not installed.
-        ValueError: both `serve` and `join` are given, or an address is none.
+        ValueError: both `serve` and `join` are given, or an address is none; or `output` is of a
+            search with other settings.
     """
     library = keras_tuner()
     name, _ = parse_dataset(config.dataset)
@@ -84,6 +86,12 @@ def tune(config, output, trials=20, data_dir=None, serve=None, join=None):
     if not serve:
         built_dataset(config.dataset, config.protocol, data_dir)
     output = Path(output)
+    settings = output / "config.json"
+    if settings.is_file() and TrainConfig.from_json(settings) != config:
+        raise ValueError(f"{output} is a search with other settings: name another --output.")
+    output.mkdir(parents=True, exist_ok=True)
+    with written_whole(settings) as aside:
+        aside.write_text(config.to_json())
 
     class Trainer(library.engine.base_tuner.BaseTuner):
         """Runs a trial by our own training."""

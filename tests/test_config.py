@@ -17,6 +17,9 @@ from keras_deep_emotion.config import RECIPES, TrainConfig
         ({"optimizer": "rmsprop"}, "optimizer must be one of adam, sgd"),
         ({"class_balance": 2.0}, "class_balance must be between 0 and 1"),
         ({"mixup": -0.1}, "mixup must be 0 or more"),
+        ({"rotation": 200.0}, "rotation must be between 0 and 180. Received: 200.0"),
+        ({"zoom": 1.0}, "zoom must be between 0 and 0.99"),
+        ({"shift": -0.1}, "shift must be between 0 and 1"),
         ({"cutout": -0.1}, "cutout must be between 0 and 1"),
     ],
 )

@@ -23,6 +23,9 @@ def test_a_runs_card_holds_its_own_numbers(run_dir):
     row = re.search(r"^\| fear \| ([\d,]+) \| (\S+) \|", card, re.M)
     assert row.group(1) == str(report["per_class"]["fear"]["faces"])
     assert row.group(2) == f"{report['per_class']['fear']['recall']:.1%}"
+    people = [one["accuracy"] for one in report["per_person"].values()]
+    assert f"of the 6 people that it was judged on, it is\n  right on {min(people):.1%}" in card
+    assert "one of seven" in card and "The data name nobody" not in card
     assert "## Misuse" in card and "FER-2013's pictures" not in card
     assert max(map(len, card.splitlines())) < 400
 

@@ -20,6 +20,11 @@ def test_every_labelling_and_protocol_is_trained_once():
     assert parts_of(["ck_plus"]) == [("ck_plus/peak", "paper"), ("ck_plus/peak", "subjects")]
 
 
+def test_pictures_of_ones_own_are_trained_on_by_fit():
+    with pytest.raises(ValueError, match="fit --dataset folder --source DIR"):
+        parts_of(["folder"])
+
+
 def test_only_the_papers_own_faces_stand_beside_its_figures():
     assert figure_title("fer2013/ferplus", "paper").endswith("(the paper's figure 8)")
     assert figure_title("jaffe", "paper").endswith("(the paper's figure 10)")

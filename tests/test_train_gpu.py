@@ -105,6 +105,8 @@ def test_refuses_a_variant_that_is_none():
         "best dataset=ferg": "'dataset' is no setting of a variant. Received: 'best dataset=ferg'",
         "best flip=no": "flip must be true or false. Received: 'best flip=no'",
         "best epochs=0": "epochs must be 1 or more. Received: 0",
+        "best precision=mixed_float16": "precision must be float32 or mixed_bfloat16. Received: "
+        "'best precision=mixed_float16'",
     }
     code = (
         "import sys, train_gpu\n"

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from keras_deep_emotion.training import (
     fit_folds,
     resolve_precision,
     resume,
+    steps_in_one_call,
     train,
 )
 
@@ -265,6 +267,20 @@ def test_resume_refuses_what_is_no_run_or_damaged(run_dir, toon_faces_dir, tmp_p
     (tmp_path / "backup.npz").write_bytes(whole)
     with pytest.raises(ValueError, match="is of another network: was config.json changed"):
         resume(tmp_path, toon_faces_dir)
+
+
+def test_what_was_trained_without_a_backup_is_not_trained_over(run_dir, toon_faces_dir, tmp_path):
+    shutil.copytree(run_dir, tmp_path / "run")
+    (tmp_path / "run" / "backup.npz").unlink()
+    before = (tmp_path / "run" / "model.keras").read_bytes()
+    with pytest.raises(ValueError, match="has history.csv but no backup.npz.*cli.py evaluate"):
+        resume(tmp_path / "run", toon_faces_dir)
+    assert (tmp_path / "run" / "model.keras").read_bytes() == before
+
+
+@pytest.mark.parametrize(("steps", "count"), [(225, 15), (224, 16), (34, 2), (17, 1), (3, 3)])
+def test_calls_make_an_epoch_and_no_more(steps, count):
+    assert steps_in_one_call(steps) == count
 
 
 def test_class_balance_weighs_by_the_classes_share():

@@ -79,12 +79,20 @@ def test_the_space_holds_what_the_paper_tunes():
         (["--join", "there"], "An address must be HOST:PORT. Received: there"),
         (["--dataset", "jaffe"], "JAFFE is not built in"),
         (["--protocol", "deduplicated"], "toon_faces has no protocol 'deduplicated'"),
+        (["--seed", "7"], "is a search with other settings: name another --output"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(toon_faces_dir, tmp_path, options, says):
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "config.json").write_text(TrainConfig().to_json())
     command = ["tune", "--output", tmp_path / "search", "--data-dir", toon_faces_dir, *options]
     result = CliRunner().invoke(main, [str(part) for part in command])
     assert result.exit_code == 1 and says in result.output
+
+
+def test_a_search_has_a_trial_or_more():
+    result = CliRunner().invoke(main, ["tune", "--trials", "0"])
+    assert result.exit_code == 2 and "'--trials': 0 is not in the range" in result.output
 
 
 def test_without_the_library_it_names_the_extra(toon_faces_dir, tmp_path, monkeypatch):

@@ -253,7 +253,13 @@ def reproduce(datasets, seeds, sources, output, data_dir, **settings):
 @config_option("epochs", help="Of each trial.")
 @config_option("precision", type=click.Choice(PRECISIONS), help="auto: the fastest of the device.")
 @config_option("seed", help="Of the search and of every trial.")
-@click.option("--trials", default=20, show_default=True, help="How many choices to try.")
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="How many choices to try.",
+)
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
