@@ -37,6 +37,7 @@ ALLOWED = {
         "data",
         "datasets",
         "evaluation",
+        "files",
         "normalization",
         "report",
         "spatial_transformer",
