@@ -77,7 +77,8 @@ def build(
                 # TFDS announces a download of unknown size, which there is not.
                 with contextlib.redirect_stdout(io.StringIO()), alone(builder):
                     builder = tfds.builder(name, config=config, data_dir=data_dir)
-                    prepare(builder, folder, skip_damaged, beam)
+                    if not builder.is_prepared():  # by another, while this one waited
+                        prepare(builder, folder, skip_damaged, beam)
             yield builder
 
 

@@ -281,12 +281,12 @@ def _from_example(name, data, feature):
 
 def _check_feature(file, feature):
     """Refuse a feature that the first record lacks, before all are found to lack it."""
-    with open_records(file) as handle:
-        length = record_length(handle.read(12))
-        data = handle.read(length) if length is not None else b""
     try:
+        with open_records(file) as handle:
+            length = record_length(handle.read(12))
+            data = handle.read(length) if length is not None else b""
         names = sorted(tf.train.Example.FromString(data).features.feature)
-    except DecodeError:
+    except (DecodeError, *COMPRESSION_ERRORS):  # damaged: said when it is read
         return
     if names and feature not in names:
         raise ValueError(

@@ -31,6 +31,7 @@ from keras_deep_emotion.saliency import Saliency
 PORTS = {"grpc": 8500, "grpcs": 8500, "http": 8501, "https": 8501}
 DEFAULT_NAME = "ferplus"
 MOST_BYTES = 16 * 2**20  # ours: of files in one request
+MOST_FILES = 64  # in one request: max_batch_size of exports/batching.config
 MOST_MAPS = 8  # ours: files in one request for maps, some seconds of a server on two cores
 TRIES = 5  # ours: a server that is just starting has some 6 s
 FIRST_PAUSE = 0.4  # seconds, doubled at each further try
@@ -125,7 +126,7 @@ def connect(address, timeout=30.0, authority=None):
     server = kind(address, timeout, authority)
 
     def predict_bytes(files):
-        return np.concatenate([server.predict_bytes(part) for part in in_parts(files)])
+        return np.concatenate([server.predict_bytes(part) for part in in_parts(files, MOST_FILES)])
 
     def explain_bytes(files):
         found = [server.explain_bytes(part) for part in in_parts(files, MOST_MAPS)]

@@ -18,7 +18,6 @@ import numpy as np
 from keras_deep_emotion.c_loader import Session, entry, fields, read_shape
 
 FLOAT, STRING, INT64, BOOL = 1, 7, 9, 10  # DataType, types.proto
-NAMES = {FLOAT: "float32", STRING: "string", INT64: "int64", BOOL: "bool"}
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 TOLERANCE = 1e-4  # ours: of a probability; TensorFlow's versions differ in their rounding
 

@@ -232,3 +232,10 @@ def test_a_data_set_that_is_not_built_says_how_to(tmp_path):
     # Its variants are made by building it.
     with pytest.raises(FileNotFoundError, match="build-data folder --source"):
         built_dataset("folder/faces_12345678", data_dir=tmp_path)
+
+
+def test_chance_bytes_of_a_large_png_are_no_scans():
+    noise = np.random.default_rng(0).integers(0, 256, (1400, 1400, 3), np.uint8)
+    content = tf.io.encode_png(noise, compression=1)
+    assert content.numpy().count(b"\xff\xda") > data.MOST_SCANS
+    np.testing.assert_array_equal(decode_bounded(content), noise)

@@ -64,6 +64,8 @@ def _read_rows(rows, header, name):
     found, contempt = [], False
     try:
         for row in rows:
+            if not row:
+                continue  # a blank line
             where = f"{name}, line {rows.line_num + 1}"  # the header was read before
             if len(row) != len(header):
                 raise ValueError(f"{where}: expected {len(header)} columns, found {len(row)}.")
