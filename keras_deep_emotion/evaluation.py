@@ -395,7 +395,9 @@ def summary(report, paper_accuracy=None, paper_differs=()):
     if not paper_accuracy:
         return line
     line += f"; the paper: {paper_accuracy:.2f} %"
-    return line + (f", which does not compare: {' and '.join(paper_differs)}" * bool(paper_differs))
+    if paper_differs:
+        line += f", which does not compare: {' and '.join(paper_differs)}"
+    return line
 
 
 def attention_summary(attention):

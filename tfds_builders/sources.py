@@ -33,7 +33,7 @@ DAMAGED = (
     EOFError,
     zlib.error,
     lzma.LZMAError,
-    NotImplementedError,
+    NotImplementedError,  # zipfile's, of a compression that it does not know
 )
 
 
