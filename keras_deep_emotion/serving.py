@@ -135,12 +135,12 @@ def connect(address, timeout=30.0, authority=None):
     return Model(server.labels(), None, None, predict_bytes, explain_bytes=explain_bytes)
 
 
-def in_parts(files, most=None):
+def in_parts(files, most):
     """Files for requests of a bounded size.
 
     Args:
         files: list of bytes, one or more.
-        most: files in one request, None for any number.
+        most: files in one request.
 
     Returns:
         List of lists of files, in order.

@@ -627,7 +627,7 @@ def extended(count=8, codes=range(8), usage="Training"):
 )
 def test_ckextended(config, kept, source, tmp_path, caplog):
     text, images = extended()
-    (source / "any name.csv").write_text(text)
+    (source / "any name.csv").write_text(text + "\n")  # a blank line at its end
     (source / "other.csv").write_text("a,b\n1,2\n")
     splits = built(config, source, tmp_path / "data")
     classes = [*EMOTIONS, "contempt"]

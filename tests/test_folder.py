@@ -1,5 +1,6 @@
 """Pictures of one's own, in each form."""
 
+import contextlib
 import json
 import tarfile
 from collections import Counter
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from keras_deep_emotion import building
 from keras_deep_emotion.building import build, damaged_list
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.emotions import EMOTIONS
@@ -134,6 +136,26 @@ def test_damaged_files_stop_a_build_or_are_listed(tmp_path):
     assert sorted(line.partition(":")[0] for line in listed) == ["HAPPY/4.png", "sad/3.png"]
     # Nothing is lost without a word: images read = images written + images listed.
     assert sum(split.num_examples for split in builder.info.splits.values()) + len(listed) == 70
+
+
+def test_a_build_that_waited_for_another_leaves_its_list(tmp_path, monkeypatch):
+    draw(tmp_path / "faces", 10)
+    (tmp_path / "faces" / "sad" / "3.png").write_bytes(b"no picture")
+    arguments = "folder", tmp_path / "faces", tmp_path / "data"
+    alone, others = building.alone, []
+
+    @contextlib.contextmanager
+    def after_another(builder):
+        if not others:
+            others.append(None)
+            others[:] = build(*arguments, skip_damaged=True)
+        with alone(builder):
+            yield
+
+    monkeypatch.setattr(building, "alone", after_another)
+    (builder,) = build(*arguments, skip_damaged=True)
+    assert builder.data_path == others[0].data_path
+    assert damaged_list(builder).read_text().startswith("sad/3.png: ")
 
 
 def test_fit_builds_it_and_later_commands_find_it(tmp_path):

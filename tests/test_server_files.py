@@ -9,6 +9,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from keras_deep_emotion.export import write_models_config
+from keras_deep_emotion.serving import MOST_FILES
 from keras_deep_emotion.warmup import BATCHES
 
 EXPORTS = Path(__file__).parent.parent / "exports"
@@ -55,6 +56,7 @@ def test_batching_is_what_the_server_takes():
     sizes = list(config.allowed_batch_sizes)
     # The server insists on both.
     assert sizes == sorted(set(sizes)) and sizes[-1] == config.max_batch_size.value == 64
+    assert MOST_FILES == config.max_batch_size.value  # or it refuses what our client sends
     assert not config.pad_variable_length_inputs
     assert config.batch_timeout_micros.value > 0 and config.num_batch_threads.value > 0
     assert {count for counts in BATCHES.values() for count in counts} <= set(sizes)

@@ -333,10 +333,27 @@ def test_one_source_of_a_model_is_named(files):
 def test_requests_are_bounded_in_bytes_and_in_files(monkeypatch):
     monkeypatch.setattr(serving, "MOST_BYTES", 10)
     files = [b"1" * size for size in (4, 4, 4, 12, 1, 1, 1, 1)]
-    sizes = [[len(file) for file in part] for part in serving.in_parts(files)]
+    sizes = [[len(file) for file in part] for part in serving.in_parts(files, most=100)]
     assert sizes == [[4, 4], [4], [12], [1, 1, 1, 1]]
     sizes = [[len(file) for file in part] for part in serving.in_parts(files, most=3)]
     assert sizes == [[4, 4], [4], [12], [1, 1, 1], [1]]
+
+
+def test_no_request_is_larger_than_a_servers_batch(address, files, monkeypatch):
+    sizes = []
+
+    def counted(ask):
+        def call(self, part):
+            sizes.append(len(part))
+            return ask(self, part)
+
+        return call
+
+    for kind in (serving.Rpc, serving.Rest):
+        monkeypatch.setattr(kind, "predict_bytes", counted(kind.predict_bytes))
+    monkeypatch.setattr(serving, "MOST_FILES", 2)
+    whole = connect(address).predict(files)
+    assert sizes == [2, 2, 1] and whole.shape == (5, 7)
 
 
 def test_maps_come_from_a_server_as_from_the_export(address, export_dir, files):
