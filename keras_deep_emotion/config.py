@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-NETWORKS = ("wide", "paper", "resnet50")
+NETWORKS = ("wide", "residual", "paper", "resnet50")
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 

@@ -7,18 +7,9 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_deep_emotion.data import (
-    JPEG_START,
-    MOST_PIXELS,
-    PNG_START,
-    decode,
-    decode_bounded,
-    prepare,
-    sides,
-)
+from keras_deep_emotion.data import MOST_PIXELS, decode, decode_bounded, prepare, sides
+from keras_deep_emotion.image_files import is_jpeg_or_png, is_turned
 from keras_deep_emotion.photos import Unreadable, as_rgb, decode_photo, read_bytes
-
-ORIENTATION = 0x0112  # EXIF 2.3, 4.6.4
 
 
 def as_list(images):
@@ -135,22 +126,22 @@ def read_crop(file):
     """
     try:
         content = read_bytes(file)
-        if content.startswith((JPEG_START, PNG_START)) and not turned(content):
+        if is_jpeg_or_png(content) and not is_turned(content):
             return checked(content), None
-        image = decode_photo(content)
-        refuse_large(image.height, image.width)
-        return png_bytes(image), None
+        return as_png(content), None
     except Unreadable as error:
         return None, str(error)
 
 
-def turned(content):
-    """Whether an image file's EXIF data say that it is to be turned to be upright."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return image.getexif().get(ORIENTATION, 1) != 1
-    except Exception:  # Pillow's readers raise what they like; whoever decodes it says what
-        return False
+def as_png(content):
+    """The upright picture of a file, whatever its format, as a PNG file.
+
+    Raises:
+        Unreadable: there is none, or it has too many pixels.
+    """
+    image = decode_photo(content)
+    refuse_large(image.height, image.width)
+    return png_bytes(image)
 
 
 def checked(content):

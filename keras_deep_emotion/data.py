@@ -14,11 +14,9 @@ import tensorflow_datasets as tfds
 import tfds_builders  # noqa: F401  (registers the builders)
 from keras_deep_emotion.datasets import DATASETS, parse_dataset, tfds_config
 from keras_deep_emotion.emotions import EMOTIONS, FERPLUS_VOTES
+from keras_deep_emotion.image_files import PNG_START
 from keras_deep_emotion.mixup import mixed
 
-# A JPEG or PNG file starts with one of these (ITU T.81, B.1.1.3; PNG specification, 5.2).
-JPEG_START = b"\xff\xd8\xff"
-PNG_START = b"\x89PNG\r\n\x1a\n"
 # Ours: what a file of a few kilobytes may cost. A photograph of a telephone has 12 million pixels;
 # a progressive JPEG about ten scans, each as dear as the whole picture.
 MOST_PIXELS = 4096 * 4096

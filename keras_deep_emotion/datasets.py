@@ -146,7 +146,9 @@ def parse_build(text: str) -> tuple[str, tuple[str, ...]]:
     dataset = DATASETS[name]
     if dataset.named_by_source:
         if part:
-            raise ValueError(f"The parts of {name} are named by their source: build {name} alone.")
+            raise ValueError(
+                f"The source names the part of {name} itself: {name}, without /{part}."
+            )
         return name, ()
     configs = {
         variant: tuple(

@@ -117,36 +117,76 @@ def remove_older(folder, keep):
     Each is renamed first: a server that polls the folder never sees half of one.
     """
     for number in versions(folder)[:-keep]:
-        with contextlib.suppress(FileNotFoundError):  # another export was faster
-            aside = Path(tempfile.mkdtemp(prefix="partial-", dir=folder))
-            os.rename(folder / str(number), aside / "model")
+        aside = Path(tempfile.mkdtemp(prefix="partial-", dir=folder))
+        try:
+            with contextlib.suppress(FileNotFoundError):  # another export was faster
+                os.rename(folder / str(number), aside / "model")
+        finally:
             shutil.rmtree(aside)
 
 
 def write_models_config(parent):
-    """Write `models.config`, the server's list of models: every folder with a version in it.
+    """Bring `models.config`, the server's list of models, in step with the folders beside it.
+
+    A model that came is added and one that went is removed; what a user wrote of the others, labels
+    of versions, say, stays, and where no model comes or goes the file is not touched.
 
     Args:
         parent: folder of all exports.
+
+    Raises:
+        ValueError: what stands in it is no list of models.
     """
-    written = None
-    while (config := models_config(parent)) != written:  # another's export may end meanwhile
-        with written_whole(Path(parent) / "models.config") as aside:
-            aside.write_text(config)
-        written = config
+    path = Path(parent) / "models.config"
+    # More than once: another's export may end meanwhile.
+    while (config := models_config(parent)) != read_models_config(path):
+        with written_whole(path) as aside:
+            aside.write_text(text_format.MessageToString(config))
 
 
 def models_config(parent):
-    """The text of `models.config` for what stands in `parent` now."""
-    config = ModelServerConfig()
-    for folder in sorted(Path(parent).iterdir()):
-        if folder.is_dir() and versions(folder):
-            config.model_config_list.config.add(
-                name=folder.name,
-                base_path=f"{MODELS_IN_CONTAINER}/{folder.name}",
-                model_platform="tensorflow",
-            )
-    return text_format.MessageToString(config)
+    """What `models.config` is to hold for what stands in `parent` now, a ModelServerConfig.
+
+    Raises:
+        ValueError: as `write_models_config`.
+    """
+    config = read_models_config(Path(parent) / "models.config") or ModelServerConfig()
+    models = config.model_config_list.config
+    folders = {
+        f"{MODELS_IN_CONTAINER}/{folder.name}": folder.name
+        for folder in sorted(Path(parent).iterdir())
+        if folder.is_dir() and versions(folder)
+    }
+    # Elsewhere than below this folder is the user's own.
+    kept = [
+        model
+        for model in models
+        if model.base_path in folders or Path(model.base_path).parent != Path(MODELS_IN_CONTAINER)
+    ]
+    listed = {model.base_path for model in kept}
+    del models[:]
+    models.extend(kept)
+    for base_path, name in folders.items():
+        if base_path not in listed:
+            models.add(name=name, base_path=base_path, model_platform="tensorflow")
+    return config
+
+
+def read_models_config(path):
+    """What a `models.config` holds, a ModelServerConfig; None where there is none.
+
+    Raises:
+        ValueError: it is no list of models.
+    """
+    try:
+        return text_format.Parse(Path(path).read_text(), ModelServerConfig())
+    except FileNotFoundError:
+        return None
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} is no list of models ({error}); mend it, or remove it and export again: the "
+            "list is then made anew."
+        ) from None
 
 
 def export_run(run_dir, name=None, parent="exports", keep=None):
@@ -166,7 +206,8 @@ def export_run(run_dir, name=None, parent="exports", keep=None):
 
     Raises:
         FileNotFoundError: the folder is no run.
-        ValueError: the name is none, or the export was not as it must be; nothing was put in place.
+        ValueError: the name is none, models.config cannot be read, or the export was not as it must
+            be; nothing was put in place.
     """
     config, model, labels = open_run(run_dir)
     name = name or config.dataset.replace("/", "_")
@@ -178,6 +219,7 @@ def export_run(run_dir, name=None, parent="exports", keep=None):
     report = json.loads(report.read_text()) if report.exists() else None
     folder = Path(parent) / name
     folder.mkdir(parents=True, exist_ok=True)
+    models_config(parent)  # or say why not, before there is a version that is on no list
     remove_left(folder, "partial-*")  # by an export that was killed
     # No number: the server takes only those for versions.
     aside = Path(tempfile.mkdtemp(prefix="partial-", dir=folder))

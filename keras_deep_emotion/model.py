@@ -39,6 +39,7 @@ def build_model(config, classes=7):
     locate, features = {
         "paper": (paper_localisation, paper_features),
         "wide": (wide_localisation, wide_features),
+        "residual": (wide_localisation, residual_features),
         "resnet50": (wide_localisation, resnet50_features),
     }[config.network]
     image = layers.Input((config.image_size, config.image_size, 1), name="image")
@@ -99,15 +100,19 @@ def paper_features(x, config, penalty):
     return layers.ReLU()(x), paper_normal()
 
 
-def normalised_conv(x, filters, size=3, pool=False):
-    """Convolution, batch normalisation, ReLU; after a maximum over 2 x 2 pixels if `pool`."""
+def linear_conv(x, filters, size=3, pool=False):
+    """Convolution, batch normalisation; the maximum over 2 x 2 pixels if `pool`."""
     x = layers.Conv2D(
         filters, size, padding="same", use_bias=False, kernel_initializer="he_normal"
     )(x)
     x = BatchNormalization(momentum=0.9)(x)
-    if pool:  # before the ReLU, which then has a quarter to do
-        x = layers.MaxPooling2D()(x)
-    return layers.ReLU()(x)
+    return layers.MaxPooling2D()(x) if pool else x
+
+
+def normalised_conv(x, filters, size=3, pool=False):
+    """Convolution, batch normalisation, ReLU; after a maximum over 2 x 2 pixels if `pool`."""
+    # The maximum comes before the ReLU, which then has a quarter to do.
+    return layers.ReLU()(linear_conv(x, filters, size, pool))
 
 
 def wide_localisation(x):
@@ -131,6 +136,34 @@ def wide_features(x, config, penalty):
         x = normalised_conv(x, stage * config.width, pool=stage < 8)
     x = layers.Dropout(config.dropout)(layers.GlobalAveragePooling2D()(x))
     return x, "glorot_uniform"
+
+
+def residual_features(x, config, penalty):
+    """Ours: the stages of `wide_features`, each with a way past it and attention on its channels.
+
+    The way past a stage is that of ResNet-D (He et al., 2019): a mean over 2 x 2 pixels, then a
+    1 x 1 convolution. The first stage, whose input is one grey level, has none.
+    """
+    for stage in (1, 2, 4, 8):
+        filters, pool = stage * config.width, stage < 8
+        past = x
+        x = normalised_conv(x, filters)
+        x = channel_attention(linear_conv(x, filters, pool=pool))
+        if stage > 1:
+            past = layers.AveragePooling2D(2)(past) if pool else past
+            x = layers.Add()([x, linear_conv(past, filters, size=1)])
+        x = layers.ReLU()(x)
+    x = layers.Dropout(config.dropout)(layers.GlobalAveragePooling2D()(x))
+    return x, "glorot_uniform"
+
+
+def channel_attention(x):
+    """Squeeze and excitation (Hu et al., 2018): channels times shares 0..1 of the whole image."""
+    channels = x.shape[-1]
+    shares = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    shares = layers.Dense(max(channels // 8, 1), activation="relu")(shares)
+    shares = layers.Dense(channels, activation="sigmoid")(shares)
+    return layers.Multiply()([x, shares])
 
 
 def resnet50_features(x, config, penalty):

@@ -104,17 +104,27 @@ def open_run(run_dir):
     """
     run_dir = Path(run_dir)
     for part in ("config.json", "labels.txt", "model.keras"):
-        if not (run_dir / part).is_file():
-            raise FileNotFoundError(
-                f"{run_dir} is not a finished run: it has no {part}. "
-                "Name a folder that `python cli.py fit` made."
-            )
+        refuse_without(run_dir, part)
     config = TrainConfig.from_json(run_dir / "config.json")
     try:
         model = keras.saving.load_model(run_dir / "model.keras", compile=False)
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise ValueError(f"{run_dir / 'model.keras'} is damaged: {error}") from error
     return config, model, (run_dir / "labels.txt").read_text().split()
+
+
+def refuse_without(run_dir, part):
+    """Raise FileNotFoundError if a run folder lacks a file."""
+    if (run_dir / part).is_file():
+        return
+    if (run_dir / "fold_0").is_dir():
+        raise FileNotFoundError(
+            f"{run_dir} holds a run for each fold: name one of them, such as {run_dir / 'fold_0'}."
+        )
+    raise FileNotFoundError(
+        f"{run_dir} is not a finished run: it has no {part}. "
+        "Name a folder that `python cli.py fit` made."
+    )
 
 
 def judged_split(config, data_dir=None, role="test"):

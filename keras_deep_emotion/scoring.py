@@ -32,7 +32,9 @@ from apache_beam.utils.shared import Shared
 
 from keras_deep_emotion import __version__, storage
 from keras_deep_emotion.bulk_inputs import find_entries, read_entries
-from keras_deep_emotion.data import JPEG_START, PNG_START
+from keras_deep_emotion.crops import as_png, checked
+from keras_deep_emotion.image_files import is_jpeg_or_png, is_turned
+from keras_deep_emotion.photos import Unreadable
 
 SIGNATURE = "predict_bytes"
 FORMATS = ("jsonl", "parquet")
@@ -463,6 +465,7 @@ class ScorePart(beam.DoFn):
         contents = read_entries(
             entries, self.manifest["folder"], arguments["feature"], 2 * self.batch_size
         )
+        contents = map(upright, contents)
         while batch := list(itertools.islice(contents, self.batch_size)):
             readable = [content.image for content in batch if content.error is None]
             answers = iter(self.model(readable) if readable else ())
@@ -471,11 +474,30 @@ class ScorePart(beam.DoFn):
                 if answer is not None:
                     rows.append((name, *answer))
                 elif error is None:
-                    known = image.startswith((JPEG_START, PNG_START))
-                    error = "the image is damaged" if known else "not a JPEG or PNG image"
+                    error = why_not(image)
                 if error is not None:
                     damaged.append((name, error))
         return rows, damaged
+
+
+def upright(content):
+    """A `bulk_inputs.Content` as it is, or, where EXIF data say so, turned."""
+    if content.error is None and is_jpeg_or_png(content.image) and is_turned(content.image):
+        # What cannot be turned is left to the export, which marks it.
+        with contextlib.suppress(Unreadable):
+            return content._replace(image=as_png(content.image))
+    return content
+
+
+def why_not(image):
+    """One clause that says why an export gave no answer to an image file."""
+    if not is_jpeg_or_png(image):
+        return "not a JPEG or PNG image"
+    try:
+        checked(image)
+    except Unreadable as error:
+        return str(error)
+    return "the image is damaged"
 
 
 def render(rows, labels, shards):

@@ -5,6 +5,7 @@ Each function raises ValueError for an URL of a kind for which no file system is
 
 import glob
 import os
+import shutil
 import uuid
 from pathlib import Path
 
@@ -122,5 +123,10 @@ def write_whole(path, content, aside):
 
 def remove(path):
     """Remove a file, or a folder with all that is in it, if it is there."""
-    if FileSystems.exists(path):
+    if not is_remote(path):  # to Beam's own deletion, [ in a name is a pattern
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        else:
+            Path(path).unlink(missing_ok=True)
+    elif FileSystems.exists(path):
         FileSystems.delete([path])

@@ -113,13 +113,12 @@ def refuse_used(run_dir):
 def make_run_dir(config, run_dir, builder):
     """Make the folder of a run with what is known before it.
 
-    labels.txt, config.json and versions.json: what it is trained with, which a later reader's
-    machine cannot tell.
+    config.json, versions.json (what it is trained with, which a later reader's machine cannot tell)
+    and labels.txt. The settings come first: with them `resume` goes on, wherever this was killed.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "labels.txt").write_text(
-        "".join(f"{label}\n" for label in builder.info.features["label"].names)
-    )
+    with written_whole(run_dir / "config.json") as aside:
+        aside.write_text(config.to_json())
     versions = {
         "python": platform.python_version(),
         "keras": keras.__version__,
@@ -128,8 +127,8 @@ def make_run_dir(config, run_dir, builder):
         "machine": machine(),
     }
     (run_dir / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
-    with written_whole(run_dir / "config.json") as aside:
-        aside.write_text(config.to_json())
+    with written_whole(run_dir / "labels.txt") as aside:
+        aside.write_text("".join(f"{name}\n" for name in builder.info.features["label"].names))
 
 
 def machine():
@@ -215,6 +214,8 @@ def resume(run_dir, data_dir=None, profile=False):
         if profile:
             raise ValueError(f"--profile is of one run, and {run_dir} is of all folds.")
         return fit_folds(config, run_dir, data_dir, resumed=True)
+    if not (run_dir / "labels.txt").is_file():  # killed while the folder was made
+        make_run_dir(config, run_dir, built_dataset(config.dataset, config.protocol, data_dir))
     train(config, run_dir, data_dir, profile)
     return finish(run_dir, data_dir)
 

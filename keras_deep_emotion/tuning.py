@@ -22,7 +22,12 @@ from keras_deep_emotion.training import train
 LEARNING_RATES = {"adam": (3e-4, 1e-2), "sgd": (2e-2, 0.5)}
 REGULARIZATION = (1e-6, 1e-2)
 LINEAR = {"dropout": (0.0, 0.6)}
-WIDTHS = {"wide": [8, 16, 24, 32, 40], "paper": [6, 10, 16, 24], "resnet50": [64]}
+WIDTHS = {
+    "wide": [8, 16, 24, 32, 40],
+    "residual": [8, 16, 24, 32, 40],
+    "paper": [6, 10, 16, 24],
+    "resnet50": [64],
+}
 
 
 def keras_tuner():

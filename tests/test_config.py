@@ -13,7 +13,7 @@ from keras_deep_emotion.config import RECIPES, TrainConfig
         ({"precision": "half"}, "precision must be one of auto, float32"),
         ({"seed": -1}, "seed must be between 0"),
         ({"recipe": "worst"}, "recipe must be one of"),
-        ({"network": "deep"}, "network must be one of wide, paper, resnet50"),
+        ({"network": "deep"}, "network must be one of wide, residual, paper, resnet50"),
         ({"optimizer": "rmsprop"}, "optimizer must be one of adam, sgd"),
         ({"class_balance": 2.0}, "class_balance must be between 0 and 1"),
         ({"mixup": -0.1}, "mixup must be 0 or more"),

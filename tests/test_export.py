@@ -3,6 +3,7 @@ import io
 import json
 import os
 import re
+import shutil
 import struct
 import threading
 import time
@@ -384,7 +385,51 @@ def test_a_model_that_is_exported_while_the_list_is_written_is_on_it(tmp_path, m
     monkeypatch.setattr(exports, "written_whole", written_while_another_exports)
     exports.write_models_config(tmp_path)
     text = (tmp_path / "models.config").read_text()
-    assert re.findall('name: "(.*)"', text) == ["another", "ours"]
+    assert sorted(re.findall('name: "(.*)"', text)) == ["another", "ours"]
+
+
+def test_what_a_user_wrote_into_the_list_stays(tmp_path):
+    for folder in ("face/1", "face/2"):
+        (tmp_path / folder).mkdir(parents=True)
+    exports.write_models_config(tmp_path)
+    path = tmp_path / "models.config"
+    labelled = path.read_text().replace(
+        'model_platform: "tensorflow"',
+        'model_platform: "tensorflow"  # ours\n'
+        "model_version_policy { specific { versions: 1 versions: 2 } }\n"
+        'version_labels { key: "stable" value: 1 }',
+    )
+    path.write_text(labelled)
+    (tmp_path / "face" / "3").mkdir()
+    exports.write_models_config(tmp_path)
+    assert path.read_text() == labelled  # no model came: comments too
+    elsewhere = 'config { name: "theirs" base_path: "/elsewhere/theirs" }'
+    path.write_text(f"{labelled.rstrip().removesuffix('}')}{elsewhere} }}")
+    (tmp_path / "other" / "1").mkdir(parents=True)
+    exports.write_models_config(tmp_path)
+    models = exports.read_models_config(path).model_config_list.config
+    assert [model.name for model in models] == ["face", "theirs", "other"]
+    assert dict(models[0].version_labels) == {"stable": 1}
+    assert list(models[0].model_version_policy.specific.versions) == [1, 2]
+    shutil.rmtree(tmp_path / "other")
+    exports.write_models_config(tmp_path)
+    models = exports.read_models_config(path).model_config_list.config
+    assert [model.name for model in models] == ["face", "theirs"]
+
+
+def test_a_list_that_cannot_be_read_stops_an_export_before_it_begins(run_dir, tmp_path):
+    (tmp_path / "models.config").write_text("model_config_list { labels: 1 }")
+    with pytest.raises(ValueError, match='models.config is no list of models .*"labels"'):
+        export_run(run_dir, name="face", parent=tmp_path)
+    assert list((tmp_path / "face").iterdir()) == []
+    assert (tmp_path / "models.config").read_text() == "model_config_list { labels: 1 }"
+
+
+def test_a_version_that_another_export_removed_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / "2").mkdir()
+    monkeypatch.setattr(exports, "versions", lambda folder: [1, 2])  # 1 went a moment ago
+    exports.remove_older(tmp_path, 1)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["2"]
 
 
 def test_older_versions_are_removed_and_what_a_killed_export_left(run_dir, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from keras_deep_emotion.building import build
+from keras_deep_emotion.building import build, damaged_list
 from keras_deep_emotion.emotions import EMOTIONS, FER2013_CODES
 from tfds_builders.fer2013 import ferplus
 
@@ -336,8 +336,31 @@ def test_damaged_jpeg_is_named(tmp_path):
     path = tmp_path / "source" / "train" / "sad" / "Training_9.jpg"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"\xff\xd8\xff no picture")
-    with pytest.raises(ValueError, match="train/sad/Training_9.jpg cannot be decoded"):
+    with pytest.raises(ValueError, match="Training_9.jpg is damaged .*--skip-damaged"):
         built("fer2013/original", tmp_path / "source", tmp_path / "data")
+
+
+def test_damaged_jpegs_can_be_left_out(tmp_path):
+    source = tmp_path / "source"
+    for part, usage in (("train", "Training"), ("test", "PublicTest"), ("test", "PrivateTest")):
+        for number in (1, 2):
+            path = source / part / "sad" / f"{usage}_{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (48, 48), 40 * number).save(path)
+    (source / "train" / "sad" / "Training_2.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (builder,) = build("fer2013/original", source, tmp_path / "data", skip_damaged=True)
+    assert {
+        split: builder.info.splits[split].num_examples for split in ("train", "validation", "test")
+    } == {
+        "train": 1,
+        "validation": 2,
+        "test": 2,
+    }
+    assert damaged_list(builder).read_text().startswith("train/sad/Training_2.jpg: ")
+    for path in source.rglob("*.jpg"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="None of the JPEG files can be decoded; obtain FER"):
+        list(build("fer2013/original", source, tmp_path / "other", skip_damaged=True))
 
 
 def test_ferplus_needs_every_row(pixels, tmp_path):

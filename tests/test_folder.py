@@ -138,6 +138,24 @@ def test_damaged_files_stop_a_build_or_are_listed(tmp_path):
     assert sum(split.num_examples for split in builder.info.splits.values()) + len(listed) == 70
 
 
+def test_what_tensorflow_would_not_show_upright_is_stored_as_it_is_meant(tmp_path):
+    pixels = draw(tmp_path / "faces", 10)
+    sad = tmp_path / "faces" / "sad"
+    with Image.open(sad / "0.png") as image:
+        image.save(sad / "0.png", "WEBP", lossless=True)  # as browsers save it, under this name
+    with Image.open(sad / "1.png") as image:
+        exif = Image.Exif()
+        exif[0x0112] = 8  # to be turned by 90 degrees, against the clock
+        image.transpose(Image.Transpose.ROTATE_270).save(sad / "1.png", exif=exif)
+    (sad / "2.png").rename(sad / "2.jpeg")  # PNG under another's name is read by its content
+    (builder,) = build("folder", tmp_path / "faces", tmp_path / "data")
+    stored = {one["name"].decode(): one["image"] for part in read(builder).values() for one in part}
+    assert len(stored) == 70
+    for name in ("sad/0.png", "sad/1.png"):
+        np.testing.assert_array_equal(stored[name], pixels[name])
+    np.testing.assert_array_equal(stored["sad/2.jpeg"], pixels["sad/2.png"])
+
+
 def test_a_build_that_waited_for_another_leaves_its_list(tmp_path, monkeypatch):
     draw(tmp_path / "faces", 10)
     (tmp_path / "faces" / "sad" / "3.png").write_bytes(b"no picture")

@@ -6,7 +6,7 @@ import pytest
 
 from keras_deep_emotion.augmentation import RandomAffine
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.model import build_model, without_normalisation
+from keras_deep_emotion.model import build_model, channel_attention, without_normalisation
 from keras_deep_emotion.spatial_transformer import IDENTITY
 
 
@@ -145,6 +145,35 @@ def test_the_wide_network_has_fewer_than_ten_layers_on_the_feature_path():
     assert len(weighted) == 9 < 10
 
 
+def test_the_residual_network_has_as_few_on_its_path_and_little_beside_it():
+    wide = build_model(TrainConfig(width=24))
+    model = build_model(TrainConfig(width=24, network="residual"))
+    # Beside the path: 1 x 1 convolutions past three stages, and two dense layers in each.
+    past = sum(before * after + 4 * after for before, after in ((24, 48), (48, 96), (96, 192)))
+    squeezed = ((24, 3), (48, 6), (96, 12), (192, 24))
+    attention = sum((many + 1) * few + (few + 1) * many for many, few in squeezed)
+    assert model.count_params() == wide.count_params() + past + attention
+    assert build_model(TrainConfig(network="residual")).count_params() < 2_000_000
+    kernels = [one.kernel_size for one in model.layers if isinstance(one, keras.layers.Conv2D)]
+    assert kernels.count((3, 3)) == 8 + 1  # and one of the localisation
+    assert kernels.count((1, 1)) == 3
+
+
+def test_channel_attention_scales_each_channel_by_a_share_of_the_whole_image():
+    image = keras.Input((2, 2, 2))
+    model = keras.Model(image, channel_attention(image))
+    squeeze, excite = (one for one in model.layers if isinstance(one, keras.layers.Dense))
+    squeeze.set_weights([np.array([[2.0], [-1.0]]), np.array([0.5])])
+    excite.set_weights([np.array([[1.0, -1.0]]), np.array([0.0, 0.25])])
+    x = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)  # means 3 and 4
+    squeezed = 2 * 3 - 4 + 0.5
+    shares = 1 / (1 + np.exp([-squeezed, squeezed - 0.25]))
+    np.testing.assert_allclose(model.predict(x, verbose=0), x * shares, rtol=1e-5)
+    squeeze.set_weights([np.array([[-2.0], [-1.0]]), np.array([0.5])])  # below 0: nothing passes
+    shares = 1 / (1 + np.exp([0, -0.25]))
+    np.testing.assert_allclose(model.predict(x, verbose=0), x * shares, rtol=1e-5)
+
+
 def test_networks_for_the_ablation(faces):
     without = build_model(TrainConfig.from_recipe("best", width=4, transformer=False))
     assert {"theta", "attended"}.isdisjoint(layer.name for layer in without.layers)
@@ -161,10 +190,10 @@ def test_resnet50_takes_the_place_of_the_feature_path(faces):
     assert model.predict(faces, verbose=0).shape == (5, 7)
 
 
-@pytest.mark.parametrize("recipe", ["best", "paper"])
-def test_normalisation_goes_into_the_weights(recipe, faces):
+@pytest.mark.parametrize("network", ["wide", "residual", "paper"])
+def test_normalisation_goes_into_the_weights(network, faces):
     keras.utils.set_random_seed(4)
-    model = build_model(TrainConfig.from_recipe(recipe, width=4))
+    model = build_model(TrainConfig(network=network, width=4))
     random = np.random.default_rng(0)
     for weight in model.weights:  # as trained: nothing at its initial 0 or 1
         weight.assign(weight + random.uniform(0, 0.3, weight.shape))

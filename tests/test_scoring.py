@@ -32,6 +32,7 @@ from keras_deep_emotion.bulk_inputs import find_entries, masked_crc, read_entrie
 ROOT = Path(__file__).parent.parent
 DAMAGED = {
     "cut.jpg": "the image is damaged",
+    "large.png": "4097 x 4097 pixels are too many: crop the face, or shrink it",
     "cut.png": "the image is damaged",
     "empty.png": "the file is empty",
     "gone.jpg": "no such file or directory",
@@ -59,6 +60,7 @@ def damaged(faces, tmp_path):
     (folder / "empty.png").touch()
     (folder / "gone.jpg").symlink_to(folder / "nowhere")
     (folder / "text.jpg").write_text("no picture")
+    Image.new("1", (4097, 4097)).save(folder / "large.png")
     (folder / "cut.jpg").write_bytes((faces / "a/01.jpg").read_bytes()[:300])
     (folder / "cut.png").write_bytes((faces / "00.png").read_bytes()[:300])
     return folder
@@ -110,13 +112,13 @@ def test_a_folder_with_damaged_files(damaged, export_dir, tmp_path):
     rows = rows_of(output)
     check_rows(rows, good, export_dir)
     assert {Path(one["file"]).name: one["error"] for one in listed_damage(output)} == DAMAGED
-    assert said.endswith(f"inputs: 35, scored: 30, damaged: 5, listed in {output}/damaged-*.jsonl")
+    assert said.endswith(f"inputs: 36, scored: 30, damaged: 6, listed in {output}/damaged-*.jsonl")
     counted = pd.Series([row["emotion"] for row in rows]).value_counts()
     emotions = {label: int(counted.get(label, 0)) for label in load(export_dir).labels}
     assert json.loads((output / "summary.json").read_text()) == {
-        "inputs": 35,
+        "inputs": 36,
         "scored": 30,
-        "damaged": 5,
+        "damaged": 6,
         "emotions": emotions,
         "parts": 4,
         "format": "jsonl",
@@ -127,6 +129,33 @@ def test_a_folder_with_damaged_files(damaged, export_dir, tmp_path):
     assert sorted(path.name for path in output.glob("part-*")) == [
         f"part-0000{part}-of-00004.jsonl" for part in range(4)
     ]
+    assert not (output / "job" / "partial").exists()
+
+
+def test_a_folder_of_brackets_and_pictures_that_are_to_be_turned(export_dir, tmp_path):
+    # What cameras write: the picture lies on its side, and EXIF data say so.
+    folder = tmp_path / "faces [1]"
+    folder.mkdir()
+    shades = np.linspace(0, 255, 56 * 56).reshape(56, 56).astype(np.uint8)
+    upright = Image.fromarray(shades)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    upright.save(folder / "a_upright.png")
+    upright.transpose(Image.Transpose.ROTATE_90).save(folder / "b_turned.png", exif=exif)
+    lying = upright.transpose(Image.Transpose.ROTATE_90)
+    lying.save(folder / "c_turned.jpg", exif=exif, quality=100)
+    lying.save(folder / "d_lying.png")
+    output = tmp_path / "out [1]"
+    files = sorted(folder.iterdir())
+    (tmp_path / "list.csv").write_text("\n".join(["file", *map(str, files)]))
+    said = score(export_dir, "--input", tmp_path / "list.csv", "--output", output)
+    assert said.endswith("inputs: 4, scored: 4, damaged: 0")
+    rows = rows_of(output)
+    check_rows(rows, files, export_dir)  # `predict` turns them
+    first, turned, jpeg, other = (np.array(list(row["probabilities"].values())) for row in rows)
+    np.testing.assert_allclose(turned, first, atol=1e-6)
+    np.testing.assert_allclose(jpeg, first, atol=0.02)
+    assert np.abs(other - first).max() > 1e-3
     assert not (output / "job" / "partial").exists()
 
 

@@ -263,6 +263,15 @@ def test_one_version_alone(start, folder, saved_models):
     assert factor_of(server) == 1
 
 
+def test_one_version_and_those_of_labels(start, folder, saved_models):
+    for version in (2, 3):
+        add(folder, version, saved_models[version])
+    server = start(folder, only=1, labels={"next": 2})
+    assert states(server) == [(2, "AVAILABLE"), (1, "AVAILABLE")]
+    assert factor_of(server, "/labels/next") == 2
+    assert factor_of(server, "/versions/1") == 1
+
+
 def test_a_folder_that_goes_away_changes_nothing(start, folder):
     server = start(folder)
     os.rename(folder, folder.parent / "away")
@@ -625,6 +634,7 @@ def test_the_command_serves_until_a_signal(folder, number):
         (["{folder}/.."], 1, "`python cli.py export RUN` makes one; name exports/NAME"),
         (["{folder}", "--label", "stable"], 2, "'stable' is not like stable=2"),
         (["{folder}", "--name", "a/b"], 2, "letters, digits, _, . and - only."),
+        (["{folder}", "--port", "8501"], 2, "--port and --rest-port are both 8501."),
         (["{folder}", "--docker", "--keep", "2"], 2, "are the stand-in's: add --stand-in."),
         (
             ["{folder}", "--stand-in", "--rest-port", "0", "--host", "192.0.2.1"],

@@ -165,6 +165,13 @@ def test_every_fold_in_turn_never_tests_on_a_character_it_saw(reproduced, toon_f
     assert len(set(accuracies)) > 1
 
 
+def test_a_folder_of_all_folds_is_no_run_of_its_own(tmp_path):
+    (tmp_path / "config.json").touch()
+    (tmp_path / "fold_0").mkdir()
+    with pytest.raises(FileNotFoundError, match="a run for each fold: name one .*/fold_0"):
+        open_run(tmp_path)
+
+
 def test_all_folds_go_with_subjects_only(tmp_path):
     with pytest.raises(ValueError, match="--fold all goes with --protocol subjects"):
         fit_folds(TrainConfig.from_recipe("paper"), tmp_path)
@@ -251,6 +258,15 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(toon_faces_dir, tmp_pat
     assert report == whole
     # Taken up once more when it is done, it stays as it is.
     assert resume(run, toon_faces_dir) == whole
+
+
+def test_killed_before_the_first_epoch_it_goes_on(run_dir, toon_faces_dir, tmp_path):
+    config = TrainConfig.from_recipe("paper", dataset="toon_faces", epochs=2, seed=1)
+    (tmp_path / "config.json").write_text(config.to_json())  # the first file of a run
+    resume(tmp_path, toon_faces_dir)
+    same_run(run_dir, tmp_path)
+    for name in ("labels.txt", "versions.json"):
+        assert (tmp_path / name).read_bytes() == (run_dir / name).read_bytes()
 
 
 def test_resume_refuses_what_is_no_run_or_damaged(run_dir, toon_faces_dir, tmp_path):

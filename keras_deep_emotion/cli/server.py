@@ -184,6 +184,10 @@ def serve(export, name, host, port, rest_port, docker, keep, labels, **limits):
     name = name or folder.name
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
         raise click.BadParameter("letters, digits, _, . and - only.", param_hint="--name")
+    if port == rest_port != 0:
+        raise click.UsageError(
+            f"gRPC and REST each need a port of their own: --port and --rest-port are both {port}."
+        )
     if docker or (docker is None and engine_answers()):
         if keep > 1 or labels:
             raise click.UsageError(

@@ -24,7 +24,7 @@ class StandIn:
         host: address to listen at.
         port: gRPC port, 0 for a free one.
         rest_port: REST port, 0 for a free one.
-        only: the one version to serve, None for the newest.
+        only: the one version to serve, beside those of labels; None for the newest.
         keep: how many of the newest versions are served at once.
         labels: {label: version}.
         max_bytes: longest request.

@@ -154,7 +154,7 @@ class Versions:
     Args:
         name: the model's name to clients.
         folder: its folder of versions.
-        only: the one version to serve, None for the newest.
+        only: the one version to serve, beside those of labels; None for the newest.
         keep: how many of the newest versions are served at once.
         labels: {label: version}; the versions of labels are served too.
         timeout: seconds that a call may take.
@@ -221,9 +221,8 @@ class Versions:
 
     def _wanted(self):
         paths = version_numbers(self.folder)
-        if self.only is not None:
-            return {number: path for number, path in paths.items() if number == self.only}
-        numbers = {*sorted(paths)[-self.keep :], *self.labels.values()}
+        newest = sorted(paths)[-self.keep :] if self.only is None else [self.only]
+        numbers = {*newest, *self.labels.values()}
         return {number: path for number, path in paths.items() if number in numbers}
 
     def update(self):

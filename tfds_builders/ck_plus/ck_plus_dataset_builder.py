@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_deep_emotion.emotions import EMOTIONS
+from keras_deep_emotion.image_files import PNG_START
 from tfds_builders import contract, protocols
 from tfds_builders.ck_plus.landmarks import face_box, read_landmarks
 from tfds_builders.ck_plus.native import HOMEPAGE, File, Release, Take, choose, find_release
@@ -36,7 +37,6 @@ VALIDATION = 0.1
 TEST = 0.2
 FOLDS = 10
 FRAMES = {"peak": 1, "last3": 3}
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclasses.dataclass(eq=False)
@@ -204,7 +204,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     points = landmarks[picture.take.name, picture.number]
                     face = face_box(points, height, width, picture.name)
                 # A PNG file is kept as it is; whatever else bears its name becomes one.
-                whole = image.content.startswith(PNG)
+                whole = image.content.startswith(PNG_START)
                 png = io.BytesIO(image.content) if whole else _png(image.pixels)
                 yield picture.name, _example(picture, png, face)
 

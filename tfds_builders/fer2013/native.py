@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from keras_deep_emotion.emotions import FER2013_CODES, FER2013_FOLDERS
+from tfds_builders.sources import read_images
 
 SIDE = 48
 SPLITS = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
@@ -137,20 +137,20 @@ def read_folders(source, files):
         `Faces`: the official split back from the file names. Pixels are those of the JPEG files.
 
     Raises:
-        ValueError: a file lies in a wrong folder, cannot be decoded or is not 48 x 48.
+        ValueError: a file lies in a wrong folder, is not 48 x 48, or cannot be decoded: but for the
+            last as in `sources.read_images`.
     """
     images = {}
-    for name, content in source.read(files):
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                grey, mode = np.asarray(image), image.mode
-        except (UnidentifiedImageError, OSError) as error:
-            raise ValueError(f"{name} cannot be decoded ({error}); obtain it again.") from error
-        if mode != "L" or grey.shape != (SIDE, SIDE):
+    for name, _, grey in read_images(source, files):
+        if grey.shape != (SIDE, SIDE):
+            height, width, *channels = grey.shape
             raise ValueError(
-                f"{name} must have {SIDE} x {SIDE} pixels of grey. Found: {grey.shape}, {mode}"
+                f"{name} must have {SIDE} x {SIDE} pixels of grey. Found: {width} x {height}"
+                f"{' in colour' if channels else ''}; name the files that Kaggle gave you."
             )
         images[name] = grey
+    if not images:
+        raise ValueError("None of the JPEG files can be decoded; obtain FER-2013 again.")
     labels, splits, names = [], [], []
     for name in sorted(images):
         *_, part, folder, file = ("", "", *PurePosixPath(name).parts)

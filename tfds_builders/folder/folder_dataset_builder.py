@@ -6,8 +6,10 @@ import re
 from pathlib import PurePosixPath
 
 import tensorflow_datasets as tfds
+from PIL import Image, ImageOps
 
 from keras_deep_emotion.emotions import SPELLINGS
+from keras_deep_emotion.image_files import is_jpeg_or_png, is_turned
 from tfds_builders import contract
 from tfds_builders.protocols import stratified_split
 from tfds_builders.sources import find_sources, manual_folder, read_images
@@ -108,6 +110,23 @@ def config_of(folder, title):
     )
 
 
+def as_stored(content):
+    """A file as TensorFlow shows it upright: as it is, or, where it would not, as PNG.
+
+    That is of WebP and GIF files under the name of others, which saving from a browser makes, and
+    of photographs with an EXIF orientation.
+
+    Args:
+        content: bytes of a picture that Pillow reads.
+    """
+    if is_jpeg_or_png(content) and not is_turned(content):
+        return content
+    png = io.BytesIO()
+    with Image.open(io.BytesIO(content)) as image:
+        ImageOps.exif_transpose(image).convert("RGB").save(png, "PNG")
+    return png.getvalue()
+
+
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Pictures in folders named by emotions; a config for each folder, as from `config_of`."""
 
@@ -145,7 +164,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             yield (
                 image.name,
                 {
-                    "image": io.BytesIO(image.content),
+                    "image": io.BytesIO(as_stored(image.content)),
                     "label": labels[image.name],
                     "subject": "",
                     "name": image.name,
