@@ -35,6 +35,7 @@ from keras_deep_emotion.mixup import mixed
 from keras_deep_emotion.model import build_model
 from keras_deep_emotion.trainer import compiled_trainer
 
+NO_SETTINGS = ("recipe", "dataset", "protocol", "fold", "teachers", "teacher_share")
 EVALUATED_AT_ONCE = 512  # faces
 # In a compiled loop on a CPU, XLA's convolutions run on one core, at a third of their speed.
 IN_ONE_CALL = jax.default_backend() != "cpu"
@@ -53,7 +54,7 @@ def parse_variant(text):
     settings = {}
     for change in changes:
         name, _, value = change.partition("=")
-        if name not in defaults or name in ("recipe", "dataset", "protocol", "fold"):
+        if name not in defaults or name in NO_SETTINGS:
             raise ValueError(f"{name!r} is no setting of a variant. Received: {text!r}")
         kind = type(defaults[name])
         if kind is bool and value not in ("true", "false"):

@@ -72,6 +72,8 @@ class TrainConfig:
     # Targets
     soft_labels: bool = True  # ours: shares of the taggers' votes, where a data set has them
     label_smoothing: float = 0.05  # ours: where it has none
+    teachers: str | None = None  # ours: runs to learn from, see `teaching`
+    teacher_share: float = 0.5  # ours: how much of the targets their answers are
     class_balance: float = 0.0  # ours: weight of a face is its class's share to minus this power
     # Augmentation
     flip: bool = True  # paper, IV-B names flips and rotations; amounts are ours
@@ -99,6 +101,7 @@ class TrainConfig:
             "average": (self.average >= 0, "0 or more"),
             "regularization": (self.regularization >= 0, "0 or more"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "0 or more and below 1"),
+            "teacher_share": (0 <= self.teacher_share <= 1, "between 0 and 1"),
             "class_balance": (0 <= self.class_balance <= 1, "between 0 and 1"),
             "rotation": (0 <= self.rotation <= 180, "between 0 and 180"),
             "zoom": (0 <= self.zoom <= 0.99, "between 0 and 0.99"),

@@ -187,8 +187,8 @@ def fit(config, run_dir, data_dir=None):
     Raises:
         FileExistsError: `run_dir` holds something already.
         FileNotFoundError: the data set is not built.
-        ValueError: data set, protocol or fold do not exist, or the batch does not divide evenly
-            between the devices.
+        ValueError: data set, protocol or fold do not exist, the batch does not divide evenly
+            between the devices, or there are teachers.
     """
     run_dir = Path(run_dir)
     first = jax.process_index() == 0
@@ -198,6 +198,8 @@ def fit(config, run_dir, data_dir=None):
             f"batch_size must be a multiple of the {devices} devices of all processes. "
             f"Received: batch_size={config.batch_size}"
         )
+    if config.teachers:
+        raise ValueError("--teachers is for training on one machine: leave --distribute out.")
     name, _ = parse_dataset(config.dataset)
     splits = role_splits(name, config.protocol, config.fold)
     builder = built_dataset(config.dataset, config.protocol, data_dir)

@@ -66,7 +66,7 @@ def model_card(config, report):
         "",
         f"`{report['dataset']}`, protocol `{report['protocol']}`, judged on split "
         f"`{report['split']}`. Trained for {config.epochs} epochs, seed {config.seed}; the epoch "
-        "that was best on validation was kept; test was looked at once.",
+        f"that was best on validation was kept; test was looked at once.{taught_by(config)}",
         "",
     ]
     if name == "fer2013":
@@ -112,6 +112,15 @@ def model_card(config, report):
         lines.append("| " + " | ".join(cells) + " |")
     use = USE.format(classes=number_word(len(report["per_class"])), people=people(report))
     return "\n".join([*lines, "", use])
+
+
+def taught_by(config):
+    """A sentence on what a run learnt besides the data set's labels; none where nothing."""
+    if not config.teachers:
+        return ""
+    count = len(config.teachers.split(","))
+    runs = "another run" if count == 1 else f"{count} other runs"
+    return f" {config.teacher_share:.0%} of its targets are the mean answers of {runs}."
 
 
 def people(report):

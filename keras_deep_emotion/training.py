@@ -41,6 +41,7 @@ from keras_deep_emotion.model import build_model
 from keras_deep_emotion.monitoring import monitoring
 from keras_deep_emotion.page import write_page
 from keras_deep_emotion.runs import judge
+from keras_deep_emotion.teaching import taught, teacher_dirs
 from keras_deep_emotion.trainer import compiled_trainer
 
 
@@ -172,6 +173,7 @@ def fit(config, run_dir, data_dir=None, profile=False):
         # Written down: a folder of settings without a fold is of them all, to `resume`.
         config = dataclasses.replace(config, fold=0)
     builder = built_dataset(config.dataset, config.protocol, data_dir)
+    teacher_dirs(config)  # or say what is wrong with one
     refuse_used(run_dir)
     make_run_dir(config, run_dir, builder)
     train(config, run_dir, data_dir, profile)
@@ -265,6 +267,7 @@ def train(config, run_dir, data_dir, profile=False):
     classes = len(labels)
 
     keras.config.set_dtype_policy("float32")
+    faces = taught(faces, labels, config, run_dir)
     kept = build_model(config, classes)  # float32 whatever trains it, so it serves anywhere
     keras.utils.set_random_seed(config.seed)
     if not on_gpu:
@@ -327,7 +330,7 @@ def fit_folds(config, run_dir, data_dir=None, resumed=False):
         person's faces are predicted by a model that never saw that person.
 
     Raises:
-        ValueError: the data set has no such protocol.
+        ValueError: the data set has no such protocol, or a teacher may know faces of a fold.
         FileExistsError, FileNotFoundError: as `fit`.
     """
     run_dir = Path(run_dir)
@@ -336,6 +339,8 @@ def fit_folds(config, run_dir, data_dir=None, resumed=False):
         raise ValueError(f"--fold all goes with --protocol subjects. Received: {config.protocol}")
     role_splits(name, config.protocol, None)
     built_dataset(config.dataset, config.protocol, data_dir)
+    for fold in range(DATASETS[name].folds):
+        teacher_dirs(dataclasses.replace(config, fold=fold))  # or say what is wrong with one
     if not resumed:
         refuse_used(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)

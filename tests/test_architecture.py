@@ -70,8 +70,10 @@ ALLOWED = {
         "monitoring",
         "page",
         "runs",
+        "teaching",
         "trainer",
     },
+    "teaching": {"config", "datasets", "files", "runs"},
     "reproduction": {
         "building",
         "config",

@@ -83,6 +83,7 @@ def anchors(page):
         TrainConfig(dataset="jaffe", protocol="subjects", fold=3, weight_decay=1e-5),
         TrainConfig(dataset="folder/my faces; rm", flip=False, transformer=False, cosine=False),
         TrainConfig.from_recipe("paper", cosine=True, optimizer="sgd", precision="float32"),
+        TrainConfig(dataset="ck_plus", teachers="runs/a b,ferplus", teacher_share=0.3),
     ],
     ids=lambda config: config.dataset,
 )

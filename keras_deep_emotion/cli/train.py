@@ -49,6 +49,13 @@ from keras_deep_emotion.datasets import DATASETS, parse_dataset
 @config_option("regularization", help="The paper's lambda: weight of the dense layers' L2 norm.")
 @config_option("soft_labels", help="Train on the shares of the taggers' votes (fer2013/ferplus).")
 @config_option("label_smoothing", help="Elsewhere: share of the label spread over all classes.")
+@config_option(
+    "teachers",
+    type=str,
+    metavar="RUN,...",
+    help="Runs, or shipped weights, whose mean answers to the training faces are learnt too.",
+)
+@config_option("teacher_share", help="How much of the targets their answers are.")
 @config_option("class_balance", help="0: all faces weigh alike; 1: all classes.")
 @config_option("flip", help="Mirror training faces at random.")
 @config_option("rotation", help="Turn them by up to that many degrees.")
