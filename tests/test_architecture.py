@@ -14,10 +14,8 @@ ALLOWED = {
     "config": LIGHT,
     "datasets": LIGHT,
     "files": LIGHT,
-    "storage": LIGHT,
     "image_files": LIGHT,
-    "bulk_inputs": {"storage"},
-    "scoring": {"bulk_inputs", "crops", "image_files", "photos", "storage"},
+    "scoring": {"crops", "image_files", "photos"},
     "evaluation": LIGHT,
     "model_card": {"datasets", "evaluation"},
     "page": {"config", "datasets", "evaluation", "files"},
@@ -167,7 +165,7 @@ def imports(path):
 
 
 PACKAGE = ROOT / "keras_deep_emotion"
-ROOMS = ("cli", "demo", "stand_in")  # sub-packages, one entry of the map each
+ROOMS = ("cli", "demo", "page", "scoring", "stand_in")  # sub-packages, one entry of the map each
 MODULES = sorted(
     [*PACKAGE.glob("*.py"), *(p for room in ROOMS for p in PACKAGE.glob(f"{room}/*.py"))]
 )

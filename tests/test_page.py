@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.evaluation import evaluate, predictions_table
-from keras_deep_emotion.page import build_command, fit_command, kept_epoch, read_history, write_page
+from keras_deep_emotion.page import write_page
+from keras_deep_emotion.page.commands import build_command, fit_command
+from keras_deep_emotion.page.curves import kept_epoch, read_history
 
 CLASSES = ["anger", "happiness", "neutral"]
 
@@ -284,7 +286,7 @@ def test_in_a_browser_the_page_is_whole_and_asks_for_nothing(browser, full_page,
         "size: [i.getAttribute('width'), i.getAttribute('height')].map(Number), "
         "drawn: [i.clientWidth, i.clientHeight], inside: i.src.startsWith('data:')}))"
     )
-    assert len(images) == 8  # two curves and the six that page.pictures knows
+    assert len(images) == 8  # two curves and the six that page.pictures.pictures knows
     for image in images:
         assert image["natural"] > 0 and image["inside"] and len(image["alt"]) > 40
         # Not squeezed: as tall for its width as its size says.

@@ -26,8 +26,13 @@ pytest.importorskip("apache_beam")
 from apache_beam.io.filesystem import FileMetadata  # noqa: E402
 from apache_beam.io.localfilesystem import LocalFileSystem  # noqa: E402
 
-from keras_deep_emotion import scoring, storage  # noqa: E402
-from keras_deep_emotion.bulk_inputs import find_entries, masked_crc, read_entries  # noqa: E402
+from keras_deep_emotion import scoring  # noqa: E402
+from keras_deep_emotion.scoring import pipeline, storage  # noqa: E402
+from keras_deep_emotion.scoring.inputs import (  # noqa: E402
+    find_entries,
+    masked_crc,
+    read_entries,
+)
 
 ROOT = Path(__file__).parent.parent
 DAMAGED = {
@@ -570,14 +575,14 @@ def test_a_second_process_waits_outside(faces, export_dir, tmp_path):
 
 
 def test_a_full_disk_is_one_sentence(faces, export_dir, tmp_path, monkeypatch):
-    write = scoring.write
+    write = pipeline.write
 
     def full(output, path, content):
         if "part-" in path:
             raise OSError(28, "No space left on device", path)
         write(output, path, content)
 
-    monkeypatch.setattr(scoring, "write", full)
+    monkeypatch.setattr(pipeline, "write", full)
     said = score(export_dir, "--input", f"{faces}/*.png", "--output", tmp_path / "out", status=1)
     assert said.endswith(f"Error: No space left on device: {tmp_path}/out.")
 

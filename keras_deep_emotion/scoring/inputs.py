@@ -20,7 +20,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from keras_deep_emotion import storage
+from keras_deep_emotion.scoring import storage
 
 RECORDS = re.compile(r"\.tfrecords?\b", re.IGNORECASE)
 READERS = 16  # ours: files read at once; a bucket answers in some 30 ms
