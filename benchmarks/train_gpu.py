@@ -33,6 +33,7 @@ import numpy as np
 from keras_deep_emotion.config import RECIPES, TrainConfig
 from keras_deep_emotion.mixup import mixed
 from keras_deep_emotion.model import build_model
+from keras_deep_emotion.normalization import refresh_statistics
 from keras_deep_emotion.trainer import compiled_trainer
 
 NO_SETTINGS = ("recipe", "dataset", "protocol", "fold", "teachers", "teacher_share")
@@ -227,6 +228,13 @@ def places(wanted, among):
     return [index[id(variable)] for variable in wanted]
 
 
+def put(model, trainable, others):
+    """Give a model's variables values: of its trainable ones and of its others, two lists."""
+    variables = [*model.trainable_variables, *model.non_trainable_variables]
+    for variable, value in zip(variables, [*trainable, *others], strict=True):
+        variable.assign(value)
+
+
 def train(config, arrays, folder):
     """Train one variant; write its run folder.
 
@@ -264,7 +272,13 @@ def train(config, arrays, folder):
         trainable, others, optimizer_values = state
         if averages is not None:
             trainable = [optimizer_values[i] for i in averages]
-        return [trainable[i] for i in learnt], [others[i] for i in counted]
+        put(kept, [trainable[i] for i in learnt], [others[i] for i in counted])
+        if config.fresh_statistics:
+            refresh_statistics(kept, arrays["train_images"])
+        return tuple(
+            [variable.value for variable in variables]
+            for variables in (kept.trainable_variables, kept.non_trainable_variables)
+        )
 
     state = tuple(
         [variable.value for variable in variables]
@@ -315,11 +329,7 @@ def train(config, arrays, folder):
         )
     elapsed = time.perf_counter() - begin
 
-    for variables, values in zip(
-        (kept.trainable_variables, kept.non_trainable_variables), best_weights, strict=True
-    ):
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+    put(kept, *best_weights)
     (_, test_accuracy), (_, flipped_accuracy) = (
         evaluate_function(scores, best_weights, *test, flip=flip)(best_weights)
         for flip in (False, True)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from keras_deep_emotion.files import written_whole
+from keras_deep_emotion.normalization import refresh_statistics
 from keras_deep_emotion.trainer import averaged_weights
 
 
@@ -42,17 +43,47 @@ class Throughput(keras.callbacks.Callback):
         )
 
 
-class AveragedValidation(keras.callbacks.Callback):
-    """Validates the averaged weights, which are what is kept."""
+class Settled(keras.callbacks.Callback):
+    """Validates what is kept: averaged weights, with statistics of faces as they are.
+
+    Args:
+        network: the network that is trained, without what only training needs.
+        faces: (count, size, size, 1) training faces, not augmented, of which batch normalisation's
+            statistics are taken, see `normalization.refresh_statistics`; None leaves the moving
+            ones.
+
+    Attributes:
+        values: weights of `network` as the last epoch was validated, arrays.
+    """
+
+    def __init__(self, network, faces=None):
+        super().__init__()
+        self.network = network
+        self.faces = faces
+        self.values = None
 
     def on_test_begin(self, logs=None):
         """Put them in."""
-        self.swapped = contextlib.ExitStack()
-        self.swapped.enter_context(averaged_weights(self.model))
+        self.learning = self.network.get_weights()
+        with averaged_weights(self.model):
+            self.values = self.network.get_weights()
+        self.network.set_weights(self.values)
+        if self.faces is not None:
+            refresh_statistics(self.network, self.faces)
+            self.values = self.network.get_weights()
 
     def on_test_end(self, logs=None):
         """Go back to those that learn."""
-        self.swapped.close()
+        self.network.set_weights(self.learning)
+
+    @contextlib.contextmanager
+    def in_place(self):
+        """Put what was validated into the network for a moment."""
+        self.network.set_weights(self.values)
+        try:
+            yield
+        finally:
+            self.network.set_weights(self.learning)
 
 
 class BestModel(keras.callbacks.Callback):
@@ -61,15 +92,15 @@ class BestModel(keras.callbacks.Callback):
     Written beside and renamed, so that `path` is whole at any moment.
 
     Args:
-        network: the network that is trained, without what only training needs.
+        settled: the `Settled` that goes before.
         kept: a network of the same weights that is written; it may compute in another precision.
         path: a `.keras` file.
         best: (accuracy, -loss) to beat.
     """
 
-    def __init__(self, network, kept, path, best=(-1.0, 0.0)):
+    def __init__(self, settled, kept, path, best=(-1.0, 0.0)):
         super().__init__()
-        self.network = network
+        self.settled = settled
         self.kept = kept
         self.path = Path(path)
         self.best = tuple(best)
@@ -79,8 +110,7 @@ class BestModel(keras.callbacks.Callback):
         score = (logs["val_accuracy"], -logs["val_loss"])
         if score > self.best:
             self.best = score
-            with averaged_weights(self.model):
-                self.kept.set_weights(self.network.get_weights())
+            self.kept.set_weights(self.settled.values)
             with written_whole(self.path) as aside:
                 self.kept.save(aside)
 

@@ -68,6 +68,8 @@ class TrainConfig:
     cosine: bool = True  # ours: the rate falls to 0 along half a cosine
     weight_decay: float = 0.005  # ours: decoupled (Loshchilov & Hutter, 2019), times the rate
     average: float = 1.0  # ours: epochs over which the kept weights are averaged; 0: the last ones
+    # ours: the kept weights' statistics of batch normalisation are of faces without augmentation
+    fresh_statistics: bool = True
     regularization: float = 0.0  # lambda, paper, III: squared norm of the dense layers
     # Targets
     soft_labels: bool = True  # ours: shares of the taggers' votes, where a data set has them

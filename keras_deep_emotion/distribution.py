@@ -37,6 +37,7 @@ from keras_deep_emotion.data import (
 from keras_deep_emotion.datasets import parse_dataset, role_splits
 from keras_deep_emotion.files import written_whole
 from keras_deep_emotion.model import build_model
+from keras_deep_emotion.normalization import refresh_statistics
 from keras_deep_emotion.trainer import compiled_trainer
 from keras_deep_emotion.training import class_weights, make_run_dir, refuse_used
 
@@ -112,7 +113,7 @@ def local_share(dataset, devices, processes, process):
 class Keeper(keras.callbacks.Callback):
     """Validates on this process alone, keeps the best model, and writes the history.
 
-    Stands in for `AveragedValidation`, `BestModel` and `Backup`, which change the weights for a
+    Stands in for `Settled`, `BestModel` and `Backup`, which change the weights for a
     moment: here they are the common property of all processes and must not be touched by one.
 
     Args:
@@ -121,13 +122,15 @@ class Keeper(keras.callbacks.Callback):
             weights, without what only training needs.
         batches: validation batches, all of them.
         run_dir: folder that gets model.keras and history.csv.
+        faces: as `Settled` takes them.
     """
 
-    def __init__(self, kept, batches, run_dir):
+    def __init__(self, kept, batches, run_dir, faces=None):
         super().__init__()
         self.kept = kept
         self.batches = batches
         self.run_dir = Path(run_dir)
+        self.faces = faces
         self.best = (-1.0, 0.0)
         self.history = []
         self.scores = keras.Model(kept.input, kept.get_layer("logits").output)
@@ -156,6 +159,8 @@ class Keeper(keras.callbacks.Callback):
         common = keras.distribution.distribution()
         keras.distribution.set_distribution(None)
         try:
+            if self.faces is not None:
+                refresh_statistics(self.kept, self.faces)
             found = self.scores.evaluate(self.batches, verbose=0, return_dict=True)
         finally:
             keras.distribution.set_distribution(common)
@@ -217,7 +222,8 @@ def fit(config, run_dir, data_dir=None):
     kept = build_model(config, classes)
     if first:
         validation = read_faces(builder, splits["validation"], size)
-        callbacks.append(Keeper(kept, validation_batches(validation, batch), run_dir))
+        whole = faces.images if config.fresh_statistics else None
+        callbacks.append(Keeper(kept, validation_batches(validation, batch), run_dir, whole))
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
     keras.utils.set_random_seed(config.seed)  # the processes begin alike
     keras.config.set_dtype_policy(resolve_precision(config.precision))

@@ -12,31 +12,29 @@ from tensorboard.plugins.hparams import summary as hparams
 from keras_deep_emotion import report as reports
 from keras_deep_emotion.evaluation import evaluate, predictions_table
 from keras_deep_emotion.saliency import occlusion_saliency
-from keras_deep_emotion.trainer import averaged_weights
 
 PICTURES = 10  # of each kind in a run: TensorBoard keeps ten of a tag unless told otherwise
 PROFILED_STEPS = 10
 
 
-def monitoring(config, log_dir, network, validation, labels, best, profile=False):
+def monitoring(config, log_dir, settled, validation, labels, best, profile=False):
     """The callbacks that write a run's logs for TensorBoard.
 
     Args:
         config: `TrainConfig`.
         log_dir: folder of the logs; what a run that was stopped left there stays.
-        network: the network that is trained.
+        settled: the `callbacks.Settled` of the run.
         validation: `data.Faces` that are judged and drawn.
         labels: names of the classes.
         best: the `BestModel` of the run.
         profile: record where the time goes, see `Profile`.
 
     Returns:
-        List of `keras.callbacks.Callback`; `Throughput`, `AveragedValidation` and `best` go before
-        them.
+        List of `keras.callbacks.Callback`; `Throughput`, `settled` and `best` go before them.
     """
     callbacks = [
         # The slowest first: what is written of an epoch that is stopped here is written again.
-        Pictures(config.epochs, log_dir / "pictures", network, validation, labels),
+        Pictures(config.epochs, log_dir / "pictures", settled, validation, labels),
         keras.callbacks.TensorBoard(log_dir, write_graph=False),
         Settings(config, log_dir, best),
     ]
@@ -52,18 +50,20 @@ class Pictures(keras.callbacks.Callback):
     """Draws, in some epochs, the confusion matrix of validation and how fixed faces are seen.
 
     The fixed faces are the first of each class: the region that the transformer attends to, and
-    where the network looks. All of the averaged weights, those that are kept.
+    where the network looks. All of the weights as they were validated.
 
     Args:
         epochs: of the whole training; those of `picture_epochs` are drawn.
         log_dir: folder of these logs.
-        network: the network that is trained.
+        settled: the `callbacks.Settled` of the run.
         validation: `data.Faces`.
         labels: names of the classes.
     """
 
-    def __init__(self, epochs, log_dir, network, validation, labels):
+    def __init__(self, epochs, log_dir, settled, validation, labels):
         super().__init__()
+        self.settled = settled
+        network = settled.network
         self.epochs = picture_epochs(epochs)
         self.log_dir = log_dir
         self.validation = validation
@@ -100,7 +100,7 @@ class Pictures(keras.callbacks.Callback):
         """Draw, if it is this epoch's turn."""
         if epoch not in self.epochs:
             return
-        with averaged_weights(self.model), self.writer.as_default(step=epoch):
+        with self.settled.in_place(), self.writer.as_default(step=epoch):
             for title, figure in self.figures().items():
                 tf.summary.image(title, reports.figure_pixels(figure)[None])
         self.writer.flush()

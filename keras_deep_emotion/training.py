@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.callbacks import (
-    AveragedValidation,
     Backup,
     BestModel,
+    Settled,
     Throughput,
     restore,
 )
@@ -292,7 +292,8 @@ def train(config, run_dir, data_dir, profile=False):
     done = len(state["history"])
     if profile and done == config.epochs:
         raise ValueError(f"--profile records training, and {run_dir} has all its epochs.")
-    best = BestModel(network, kept, run_dir / "model.keras", state["best"])
+    settled = Settled(network, faces.images if config.fresh_statistics else None)
+    best = BestModel(settled, kept, run_dir / "model.keras", state["best"])
     if done < config.epochs:
         weights = class_weights(faces.labels, classes, config.class_balance)
         trainer.fit(
@@ -306,9 +307,9 @@ def train(config, run_dir, data_dir, profile=False):
             verbose=1 if sys.stdout.isatty() else 2,
             callbacks=[
                 Throughput(len(faces.images)),
-                AveragedValidation(),
+                settled,
                 best,
-                *monitoring(config, run_dir / "logs", network, validation, labels, best, profile),
+                *monitoring(config, run_dir / "logs", settled, validation, labels, best, profile),
                 Backup(backup, best, state["history"]),
             ],
         )

@@ -46,6 +46,9 @@ from keras_deep_emotion.datasets import DATASETS, parse_dataset
 @config_option("cosine", help="Let the rate fall along half a cosine.")
 @config_option("weight_decay", help="Decoupled, times the learning rate.")
 @config_option("average", help="Keep the weights' average over that many epochs; 0: the last.")
+@config_option(
+    "fresh_statistics", help="Take batch normalisation's anew, of faces without augmentation."
+)
 @config_option("regularization", help="The paper's lambda: weight of the dense layers' L2 norm.")
 @config_option("soft_labels", help="Train on the shares of the taggers' votes (fer2013/ferplus).")
 @config_option("label_smoothing", help="Elsewhere: share of the label spread over all classes.")
