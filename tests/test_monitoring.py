@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
 from keras_deep_emotion import training
+from keras_deep_emotion.callbacks import Settled
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import Faces, built_dataset, read_faces
 from keras_deep_emotion.model import build_model
@@ -87,7 +88,7 @@ def test_the_last_pictures_are_of_the_model_that_is_kept(run_dir, toon_faces_dir
     assert history["val_accuracy"].argmax() == 1  # the last epoch's, else the test proves nothing
     _, model, labels = open_run(run_dir)
     faces = read_faces(built_dataset("toon_faces", data_dir=toon_faces_dir), "validation", 48)
-    again = Pictures(1, tmp_path, model, faces, labels).figures()
+    again = Pictures(1, tmp_path, Settled(model), faces, labels).figures()
     logged = pictures_in(run_dir / "logs" / "pictures")
     for tag, figure in again.items():
         np.testing.assert_allclose(logged[tag, 1], figure_pixels(figure), atol=3)
@@ -106,11 +107,15 @@ def test_pictures_are_of_the_averaged_weights(tmp_path):
         weight.assign(np.zeros(weight.shape))
     images = rng.uniform(0, 255, (4, 48, 48, 1)).astype(np.float32)
     faces = Faces(images, np.eye(7, dtype=np.float32)[:4], np.arange(4))
-    pictures = Pictures(30, tmp_path, network, faces, LABELS)
+    settled = Settled(network)
+    settled.set_model(trainer)
+    pictures = Pictures(30, tmp_path, settled, faces, LABELS)
     seen = []
     pictures.figures = lambda: seen.append(pictures.see(images)["theta"].numpy()) or {}
     pictures.set_model(trainer)
     pictures.on_train_begin()
+    settled.on_test_begin()
+    settled.on_test_end()
     pictures.on_epoch_end(0)
     pictures.on_epoch_end(1)  # none of the ten
     identity = [1, 0, 0, 0, 1, 0]
@@ -123,7 +128,7 @@ def test_a_network_that_has_diverged_is_drawn(tmp_path):
     network.set_weights([np.full(weight.shape, np.nan) for weight in network.weights])
     images = np.random.default_rng(0).uniform(0, 255, (4, 48, 48, 1)).astype(np.float32)
     faces = Faces(images, np.eye(7, dtype=np.float32)[:4], np.arange(4))
-    figures = Pictures(1, tmp_path, network, faces, LABELS).figures()
+    figures = Pictures(1, tmp_path, Settled(network), faces, LABELS).figures()
     assert all(figure_pixels(figure).std() > 10 for figure in figures.values())
 
 
@@ -164,7 +169,7 @@ def test_a_network_without_transformer_has_no_attended_region(tmp_path):
     images = np.random.default_rng(0).uniform(0, 255, (4, 48, 48, 1)).astype(np.float32)
     labels = np.array([5, 0, 0, 5])
     faces = Faces(images, np.eye(7, dtype=np.float32)[labels], labels)
-    pictures = Pictures(1, tmp_path, build_model(config), faces, LABELS)
+    pictures = Pictures(1, tmp_path, Settled(build_model(config)), faces, LABELS)
     assert pictures.chosen == [1, 0]  # the first of each class that there is
     assert set(pictures.figures()) == {"confusion matrix", "saliency"}
 
