@@ -16,17 +16,21 @@ from keras_deep_emotion.files import written_whole
 from keras_deep_emotion.runs import open_run, refuse_without, shipped_weights, weights_dir
 
 
-def teacher_dirs(config):
+def teacher_dirs(config, labels):
     """Run folders of the teachers that a configuration names.
 
     Args:
         config: `TrainConfig`; `teachers` holds run folders, or names of weights that come with the
             package, with commas between.
+        labels: names of the classes that they are asked for.
+
+    Returns:
+        List of Path.
 
     Raises:
         FileNotFoundError: one is no finished run.
-        ValueError: one learnt from other faces of the same data set than this run will: it may know
-            those that this run is to be judged on.
+        ValueError: one has other classes; or one learnt from other faces of the same data set than
+            this run will: it may know those that this run is to be judged on.
     """
     folders = []
     for name in filter(None, map(str.strip, (config.teachers or "").split(","))):
@@ -38,6 +42,11 @@ def teacher_dirs(config):
             raise ValueError(
                 f"{name} learnt from other faces of {title} than this run will, and may know those "
                 "that it is to be judged on. Name a teacher of the same protocol and fold."
+            )
+        theirs = (folder / "labels.txt").read_text().split()
+        if theirs != list(labels):
+            raise ValueError(
+                f"{name} knows the classes {', '.join(theirs)}; this run needs {', '.join(labels)}."
             )
         folders.append(folder)
     return folders
@@ -75,36 +84,31 @@ def taught(faces, labels, config, run_dir):
         `data.Faces`; the same where there are no teachers.
 
     Raises:
-        ValueError: a teacher has other classes or another size of faces; or as `teacher_dirs`.
+        ValueError: a teacher has another size of faces; or as `teacher_dirs`.
         FileNotFoundError: as `teacher_dirs`.
     """
     if not config.teachers:
         return faces
     path = Path(run_dir) / "teachers.npy"
     if not path.exists():
-        answers = [answers_of(folder, faces.images, labels) for folder in teacher_dirs(config)]
+        answers = [answers_of(folder, faces.images) for folder in teacher_dirs(config, labels)]
         with written_whole(path) as aside:
             np.save(aside, np.mean(answers, axis=0, dtype=np.float32))
     share = np.float32(config.teacher_share)
     return faces._replace(targets=(1 - share) * faces.targets + share * np.load(path))
 
 
-def answers_of(folder, images, labels):
+def answers_of(folder, images):
     """What a run says of faces, averaged with what it says of their mirror images.
 
     Args:
         folder: the run's.
         images: (count, size, size, 1) float32 grey levels 0..255.
-        labels: names of the classes that are asked for.
 
     Returns:
         (count, classes) float32.
     """
-    _, model, theirs = open_run(folder)
-    if theirs != list(labels):
-        raise ValueError(
-            f"{folder} knows the classes {', '.join(theirs)}; this run needs {', '.join(labels)}."
-        )
+    _, model, _ = open_run(folder)
     if model.input.shape[1:] != images.shape[1:]:
         raise ValueError(
             f"{folder} takes faces of {model.input.shape[1]} pixels. Received: {images.shape[1]}"

@@ -173,7 +173,8 @@ def fit(config, run_dir, data_dir=None, profile=False):
         # Written down: a folder of settings without a fold is of them all, to `resume`.
         config = dataclasses.replace(config, fold=0)
     builder = built_dataset(config.dataset, config.protocol, data_dir)
-    teacher_dirs(config)  # or say what is wrong with one
+    # Or say what is wrong with one.
+    teacher_dirs(config, builder.info.features["label"].names)
     refuse_used(run_dir)
     make_run_dir(config, run_dir, builder)
     train(config, run_dir, data_dir, profile)
@@ -339,9 +340,9 @@ def fit_folds(config, run_dir, data_dir=None, resumed=False):
     if config.protocol != "subjects":
         raise ValueError(f"--fold all goes with --protocol subjects. Received: {config.protocol}")
     role_splits(name, config.protocol, None)
-    built_dataset(config.dataset, config.protocol, data_dir)
+    labels = built_dataset(config.dataset, config.protocol, data_dir).info.features["label"].names
     for fold in range(DATASETS[name].folds):
-        teacher_dirs(dataclasses.replace(config, fold=fold))  # or say what is wrong with one
+        teacher_dirs(dataclasses.replace(config, fold=fold), labels)
     if not resumed:
         refuse_used(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)

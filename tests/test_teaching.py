@@ -68,7 +68,7 @@ def test_who_teaches_not(run_dir, faces, toon_faces_dir, tmp_path):
         fit(TrainConfig(teachers=f"{tmp_path}/none"), tmp_path / "run", toon_faces_dir)
     config = TrainConfig(protocol="subjects", fold=2, teachers=str(run_dir))
     with pytest.raises(ValueError, match="toon learnt from other faces of toon_faces than"):
-        teacher_dirs(config)
+        teacher_dirs(config, open_run(run_dir)[2])
     with pytest.raises(ValueError, match=r"knows the classes anger, .*; this run needs joy\."):
         taught(faces, ["joy"], TrainConfig(teachers=str(run_dir)), tmp_path)
     small = faces._replace(images=faces.images[:, :32, :32])
