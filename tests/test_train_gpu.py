@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-import keras_deep_emotion.normalization  # noqa: F401  (layers of the models that are opened)
 import keras_deep_emotion.spatial_transformer  # noqa: F401  (layers of the models that are opened)
+from keras_deep_emotion.normalization import refresh_statistics
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
@@ -81,6 +81,10 @@ def test_trains_without_tensorflow(parts, tmp_path, whole, variant, folder):
     assert result["validation_accuracy"] == max(float(row["val_accuracy"]) for row in history)
 
     model = keras.saving.load_model(tmp_path / folder / "model.keras")
+    before = [weight.copy() for weight in model.get_weights()]
+    refresh_statistics(model, arrays["train_images"])  # by those of training it is judged already
+    for weight, kept in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_allclose(weight, kept, rtol=1e-3, atol=1e-4)
     for role in ("validation", "test"):
         images = arrays[f"{role}_images"].astype(np.float32)
         answers = model.predict(images, verbose=0)

@@ -16,6 +16,7 @@ import tensorflow as tf
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import built_dataset, read_faces
 from keras_deep_emotion.evaluation import evaluate, read_predictions
+from keras_deep_emotion.normalization import refresh_statistics
 from keras_deep_emotion.runs import judge, new_run_dir, open_run
 from keras_deep_emotion.training import (
     class_weights,
@@ -231,6 +232,13 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(toon_faces_dir, tmp_pat
     answers = open_run(tmp_path / "whole")[1].predict(faces.images, verbose=0)
     history = pd.read_csv(tmp_path / "whole" / "history.csv")
     best = history.sort_values(["val_accuracy", "val_loss"], ascending=[False, True]).iloc[0]
+    # And its statistics are of the training faces as they are.
+    _, model, _ = open_run(tmp_path / "whole")
+    before = [weight.copy() for weight in model.get_weights()]
+    train = read_faces(built_dataset("toon_faces", data_dir=toon_faces_dir), "train", 48)
+    refresh_statistics(model, train.images)
+    for weight, kept in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_allclose(weight, kept, rtol=1e-3, atol=1e-5)
     loss = -np.log(answers[range(len(answers)), faces.labels]).mean()
     assert loss == pytest.approx(best["val_loss"], rel=1e-4)
     assert (answers.argmax(axis=1) == faces.labels).mean() == pytest.approx(best["val_accuracy"])
