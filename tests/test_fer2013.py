@@ -471,7 +471,7 @@ def test_colour_is_refused(tmp_path):
     path = tmp_path / "source" / "train" / "sad" / "Training_9.jpg"
     path.parent.mkdir(parents=True)
     Image.new("RGB", (48, 48)).save(path)
-    with pytest.raises(ValueError, match="must have 48 x 48 pixels of grey.*RGB"):
+    with pytest.raises(ValueError, match="must have 48 x 48 pixels of grey.*48 x 48 in colour"):
         built("fer2013/original", tmp_path / "source", tmp_path / "data")
 
 
