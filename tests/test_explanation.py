@@ -18,10 +18,9 @@ from keras_deep_emotion.explanation import (
     explain_mistakes,
     explain_split,
     occluded_faces,
-    part_boxes,
     telling_windows,
-    with_layers_scrambled,
 )
+from keras_deep_emotion.map_scores import part_boxes, with_layers_scrambled
 from keras_deep_emotion.predict import load
 from keras_deep_emotion.saliency import occlusion_saliency
 

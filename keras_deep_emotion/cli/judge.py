@@ -161,7 +161,9 @@ def explain(paths, weights, split, per_class, score, faces, output, data_dir, **
     if output is None:
         output = Path(weights) if weights else folder
     if score:
-        result = explanation.score_maps(model, config, data_dir, output, faces, **windows)
+        from keras_deep_emotion.map_scores import score_maps
+
+        result = score_maps(model, config, data_dir, output, faces, **windows)
         echo_scores(result)
         written = [output / "faithfulness.json"]
         if result["regions"]:
@@ -177,7 +179,7 @@ def explain(paths, weights, split, per_class, score, faces, output, data_dir, **
 
 
 def echo_scores(result):
-    """Print what `explanation.score_maps` returns as a table."""
+    """Print what `map_scores.score_maps` returns as a table."""
     click.echo(f"{result['faces']} faces of {result['dataset']}, {result['split']}")
     titles = {
         "deletion": "deletion area (less is better)",
