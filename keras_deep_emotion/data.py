@@ -292,11 +292,22 @@ def training_batches(faces, batch_size, seed, first_epoch=0, weights=None, mixup
         return mixed(shares, *batch) if mixup else batch
 
     dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch_order)
-    return dataset.map(gather, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return untuned(dataset.map(gather).prefetch(2))
 
 
 def validation_batches(faces, batch_size):
     """Batches for `Model.evaluate`, in fixed order, on the labels themselves."""
     one_hot = np.eye(faces.targets.shape[1], dtype=np.float32)[faces.labels]
     dataset = tf.data.Dataset.from_tensor_slices((faces.images, one_hot))
-    return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    return untuned(dataset.batch(batch_size).prefetch(2))
+
+
+def untuned(dataset):
+    """A data set that TensorFlow does not tune while it is read.
+
+    Faces in memory leave nothing to tune, and the tuner's thread sleeps for ever longer times from
+    which nothing wakes it: whoever drops the iterator waits, after Ctrl-C in a training too.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

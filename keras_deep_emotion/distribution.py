@@ -107,7 +107,7 @@ def local_share(dataset, devices, processes, process):
         rows = (process * local + tf.range(local)) % count
         return tuple(tf.gather(column, rows) for column in columns)
 
-    return dataset.map(share, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return dataset.map(share).prefetch(2)
 
 
 class Keeper(keras.callbacks.Callback):

@@ -182,6 +182,12 @@ def test_validation_is_in_order_and_on_the_labels():
     np.testing.assert_array_equal(targets, np.eye(7)[faces.labels])
 
 
+def test_no_tuner_holds_up_the_end_of_a_training():
+    faces = some_faces(10)
+    for batches in (training_batches(faces, 5, seed=0), validation_batches(faces, 5)):
+        assert batches.options().autotune.enabled is False
+
+
 def test_votes_become_shares_without_slips():
     # FER+'s order: neutral, happiness, surprise, sadness, anger, disgust, fear, contempt, ...
     votes = np.array(
