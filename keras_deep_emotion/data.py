@@ -307,6 +307,12 @@ def untuned(dataset):
 
     Faces in memory leave nothing to tune, and the tuner's thread sleeps for ever longer times from
     which nothing wakes it: whoever drops the iterator waits, after Ctrl-C in a training too.
+
+    Args:
+        dataset: `tf.data.Dataset`.
+
+    Returns:
+        `tf.data.Dataset` of the same elements; what is made of it is not tuned either.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
