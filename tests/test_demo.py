@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import signal
@@ -341,6 +342,57 @@ def test_the_browser_is_told_to_ask_nobody_else(browser, demo):
     ]
     assert any("Content Security Policy" in line for line in refusals)
     assert page.find("#photo")
+
+
+def ask_the_page(url, picture):
+    """What the page says to a client that names any path: (succeeded, its two pieces of HTML)."""
+
+    def get(path, content=None, kind="application/json"):
+        request = urllib.request.Request(f"{url}{path}", content, {"Content-Type": kind})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read().decode()
+
+    if isinstance(picture, bytes):
+        form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="me.png"\r\n\r\n'
+        kind = "multipart/form-data; boundary=x"
+        (path,) = json.loads(get("gradio_api/upload", form + picture + b"\r\n--x--\r\n", kind))
+        picture = {"path": path, "orig_name": "me.png", "meta": {"_type": "gradio.FileData"}}
+    config = json.loads(get("config"))
+    (event,) = (one["id"] for one in config["dependencies"] if len(one["inputs"]) == 2)
+    asked = {"data": [picture, "One face, cropped"], "fn_index": event, "session_hash": "me"}
+    get("gradio_api/queue/join", json.dumps(asked).encode())
+    lines = get("gradio_api/queue/data?session_hash=me").splitlines()
+    events = [json.loads(line[5:]) for line in lines if line.startswith("data:")]
+    outputs = [one["output"] for one in events if one["msg"] == "process_generating"]
+    (completed,) = (one for one in events if one["msg"] == "process_completed")
+    return completed["success"], str(outputs), picture
+
+
+def test_whoever_asks_it_reads_and_removes_nothing_but_uploads(demo, photo, tmp_path):
+    album = tmp_path / "album"
+    album.mkdir()
+    photo.save(album / "mine.png")
+    (root,) = demo.folder.iterdir()
+    file = {"_type": "gradio.FileData"}
+    for picture in (
+        {"path": str(album / "mine.png")},
+        {"path": str(album / "none")},
+        {"path": str(root), "meta": file},
+        {"path": f"{root}/{'a' * 64}/../../{root.name}", "meta": file},
+        {"path": str(next((root / "examples").iterdir())), "meta": file},
+        {"path": "http://192.0.2.1/me.png", "meta": file},
+    ):
+        succeeded, outputs, _ = ask_the_page(demo.url, picture)
+        assert (succeeded, outputs) == (False, "[]"), picture
+    assert [path.name for path in album.iterdir()] == ["mine.png"]
+    assert len(list((root / "examples").iterdir())) == 4
+    assert set(demo.asked.read_text().split()) == {"127.0.0.1"}
+    # An upload is answered and removed; of two of one picture, the other says so.
+    succeeded, outputs, picture = ask_the_page(demo.url, as_bytes(photo))
+    assert succeeded and "happiness" in outputs
+    assert not Path(picture["path"]).parent.exists()
+    succeeded, outputs, _ = ask_the_page(demo.url, picture)
+    assert succeeded and "me.png is no longer here. Drop it again." in outputs
 
 
 def test_the_command_refuses_what_it_cannot_do(tmp_path, demo):

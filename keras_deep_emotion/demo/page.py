@@ -1,17 +1,22 @@
 """The page, in Gradio's blocks."""
 
-import shutil
+import contextlib
+import functools
+import re
 from pathlib import Path
 
 import gradio as gr
 from starlette.middleware import Middleware
 
 from keras_deep_emotion.demo.examples import examples
-from keras_deep_emotion.demo.sheet import sheets
+from keras_deep_emotion.demo.sheet import Sheet, message, sheets
 
 FIND, CROPPED = "Find the faces", "One face, cropped"
 LARGEST = 64 * 2**20  # ours, bytes: of a file
+# Ours, seconds: how often Gradio looks for uploads that nobody has answered, and how old they get.
+SWEEP, LONGEST_WAIT = 60, 600
 STRENGTH = 80  # percent, ours
+UPLOAD = re.compile("[0-9a-f]{64}")  # name of Gradio's folder of a file, its SHA-256
 # No address but this server's own, whatever the page or a library of it asks for.
 POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -29,15 +34,33 @@ CANNOT = (
 )
 
 
-def as_file(payload):
+def as_file(folder, payload):
     """A picture of Gradio's as the file that came: we read it, or say what is wrong with it.
+
+    Its path is what a browser says, and whoever can ask the page can say any. Only uploads are
+    read, and so removed: `folder / SHA-256 / name`.
+
+    Args:
+        folder: where Gradio puts uploads.
+        payload: `gradio.ImageData` or None.
 
     Returns:
         (path, name), or None.
+
+    Raises:
+        gradio.Error: the path is no upload's.
     """
     if payload is None or payload.path is None:
         return None
-    return payload.path, payload.orig_name or "The picture"
+    path = Path(payload.path).resolve()
+    if path.parent.parent != Path(folder).resolve() or not UPLOAD.fullmatch(path.parent.name):
+        raise gr.Error("This is not a picture that was dropped here.", print_exception=False)
+    return path, payload.orig_name or "The picture"
+
+
+async def as_it_is(path):
+    """In the place of Gradio's step before, which fetches the picture where its path is a URL."""
+    return path
 
 
 class OnlyHere:
@@ -88,16 +111,26 @@ def build_page(model, detector, about, folder):
             return
         path, name = file
         try:
-            yield from answer(Path(path).read_bytes(), name, way)
+            content = path.read_bytes()
+        except OSError:  # equal files share a folder; whose turn came first has removed it
+            gone = Sheet(message(f"{name} is no longer here. Drop it again."), "")
+            yield gone.photo, gone.faces
+            return
+        try:
+            yield from answer(content, name, way)
         finally:
-            # Gradio's folder of this one upload: nothing is kept.
-            shutil.rmtree(Path(path).parent, ignore_errors=True)
+            # Nothing is kept.
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
 
     def answer_example(number):
         path, cropped = paths[number]
         yield from answer(path.read_bytes(), path.name, CROPPED if cropped else FIND)
 
-    with gr.Blocks(title="Deep-Emotion", analytics_enabled=False) as page:
+    with gr.Blocks(
+        title="Deep-Emotion", analytics_enabled=False, delete_cache=(SWEEP, LONGEST_WAIT)
+    ) as page:
         gr.HTML(f'<h1>Deep-Emotion</h1><p class="lead">{about}</p>')
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
@@ -109,7 +142,8 @@ def build_page(model, detector, about, folder):
                     buttons=[],
                 )
                 # Not by a subclass: Gradio would write a .pyi file beside this one.
-                photo.preprocess = as_file
+                photo.preprocess = functools.partial(as_file, folder)
+                photo.async_move_resource_to_block_cache = as_it_is
                 way = gr.Radio([FIND, CROPPED], value=FIND, label="The picture", elem_id="way")
                 strength = gr.Slider(
                     0,
