@@ -37,7 +37,8 @@ def test_archives_are_read_in_place(name, tmp_path):
 
 
 def test_folders_are_read_with_their_junk_left_out(tmp_path):
-    for name, content in {**FILES, "__MACOSX/a.csv": b"", "b/.DS_Store": b""}.items():
+    junk = {"__MACOSX/a.csv": b"", "b/.DS_Store": b"", "b/._two.txt": b""}
+    for name, content in {**FILES, **junk}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     (source,) = find_sources(tmp_path)
@@ -45,6 +46,17 @@ def test_folders_are_read_with_their_junk_left_out(tmp_path):
     assert dict(source.read(FILES)) == FILES
     with source.open("b/two.txt") as file:
         assert file.read() == b"2"
+
+
+def test_links_to_folders_are_followed_and_circles_not(tmp_path):
+    (tmp_path / "far" / "happy").mkdir(parents=True)
+    (tmp_path / "far" / "happy" / "1.png").write_bytes(b"1")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "happy").symlink_to(tmp_path / "far" / "happy")
+    (tmp_path / "far" / "happy" / "up").symlink_to(tmp_path / "mine")
+    (source,) = find_sources(tmp_path / "mine")
+    assert source.names == ("happy/1.png",)
+    assert dict(source.read(source.names)) == {"happy/1.png": b"1"}
 
 
 @pytest.mark.parametrize("make", [make_zip, make_tar])
@@ -74,6 +86,52 @@ def test_cut_archives_are_named(name, keep, tmp_path):
     with pytest.raises(ValueError, match=f"{name} is damaged or cut short"):
         for source in find_sources(tmp_path)[1:]:
             dict(source.read(source.names))
+
+
+def zeros_to_the_end(stored):
+    """A download whose place was taken beforehand, and that never ended."""
+    half = len(stored) // 2 // 512 * 512
+    stored[half:] = bytes(len(stored) - half)
+
+
+def header(stored):
+    stored[512 * 60 * 101] ^= 1  # of the 60th of members of 50 KiB
+
+
+def checksum(stored):
+    stored[-6] ^= 1
+
+
+def amid(stored):
+    stored[len(stored) // 2] ^= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("x.tar", zeros_to_the_end),
+        ("x.tar", header),
+        ("x.tar.gz", checksum),
+        ("x.tar.gz", amid),
+        ("x.tar.bz2", amid),
+    ],
+)
+def test_no_file_of_a_damaged_tar_is_lost_without_a_word(name, damage, tmp_path):
+    import random
+
+    content = random.Random(0).randbytes(100 * 512)
+    mode = {"x.tar": "w", "x.tar.gz": "w:gz", "x.tar.bz2": "w:bz2"}[name]
+    with tarfile.open(tmp_path / name, mode) as archive:
+        for number in range(100):
+            member = tarfile.TarInfo(f"{number}.png")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    assert len(find_sources(tmp_path)[1].names) == 100
+    stored = bytearray((tmp_path / name).read_bytes())
+    damage(stored)
+    (tmp_path / name).write_bytes(stored)
+    with pytest.raises(ValueError, match=f"^{name} is damaged or cut short"):
+        find_sources(tmp_path)
 
 
 def test_damage_within_a_compressed_tar_is_one_line(tmp_path):

@@ -24,6 +24,7 @@ from PIL import Image
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 JUNK = {"__MACOSX", ".DS_Store"}
+LARGEST_RECORD = 2**20  # bytes; tar pads its end to a whole record, by default of 10 KiB
 # Far above any file of these data sets (fer2013.csv has 0.3 GB), far below a bomb.
 MOST_BYTES = 2 * 2**30
 MOST_FILES = 1_000_000
@@ -87,7 +88,7 @@ class Source(NamedTuple):
 
 
 def find_sources(folder: Path) -> list[Source]:
-    """List a folder and the archives in it, at any depth.
+    """List a folder and the archives in it, at any depth, links to folders too.
 
     Args:
         folder: what the user named.
@@ -101,9 +102,9 @@ def find_sources(folder: Path) -> list[Source]:
     """
     folder = Path(folder)
     files = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.is_file() and not JUNK & set(path.parts)
+        path.as_posix()
+        for path in (one.relative_to(folder) for one in _files(folder))
+        if not _is_junk(path)
     )
     found, refused = [Source(folder, tuple(files))], []
     for name in files:
@@ -119,6 +120,22 @@ def find_sources(folder: Path) -> list[Source]:
     for error in refused:
         logging.getLogger(__name__).warning("Passed over: %s", error)
     return found
+
+
+def _files(folder):
+    """Paths of the files below a folder; a folder that links lead to in a circle, once."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        folders[:] = [
+            one for one in folders if os.path.realpath(os.path.join(place, one)) not in seen
+        ]
+        yield from (path for path in (Path(place, name) for name in names) if path.is_file())
+
+
+def _is_junk(path):
+    """Whether a relative path is of what macOS puts beside files (`._x.png` holds no picture)."""
+    return bool(JUNK & set(path.parts)) or path.name.startswith("._")
 
 
 class NativeImage(NamedTuple):
@@ -213,7 +230,9 @@ def _readable(path):
     """Turn what libraries raise for a damaged archive into one sentence."""
     try:
         yield
-    except DAMAGED as error:
+    except (*DAMAGED, OSError) as error:
+        if getattr(error, "errno", None) is not None:  # of the disk; gzip's and bzip2's have none
+            raise
         problem = str(error).partition(":")[0]  # tarfile goes on, for each compression, over lines
         raise ValueError(
             f"{path.name} is damaged or cut short ({problem}); obtain it again."
@@ -229,7 +248,30 @@ def _readable(path):
 def _open_archive(path):
     if path.name.lower().endswith(".zip"):
         return zipfile.ZipFile(path)
-    return tarfile.open(path)
+    return tarfile.open(path, tarinfo=_Member)
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose header, where it is damaged, ends the reading with an error.
+
+    tarfile itself takes it for the end of the archive, and what follows for nothing.
+    """
+
+    @classmethod
+    def fromtarfile(cls, archive):
+        try:
+            return super().fromtarfile(archive)
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
+            raise tarfile.SubsequentHeaderError(str(error)) from error
+
+
+def _read_to_the_end(archive):
+    """See that nothing but padding follows a tar's last member, and that its checksum is right."""
+    padding = 0
+    while content := archive.fileobj.read(2**16):
+        padding += len(content)
+        if any(content) or padding > LARGEST_RECORD:
+            raise tarfile.ReadError("there is more after its end")
 
 
 def _is_zip(archive):
@@ -245,6 +287,7 @@ def _members(archive):
         ]
     else:
         files = [(one.name, one.size, one) for one in archive if one.isfile()]
+        _read_to_the_end(archive)
     if len(files) > MOST_FILES:
         raise ValueError(
             f"The archive holds {len(files):,} files, more than any of these data sets."
@@ -252,7 +295,7 @@ def _members(archive):
     members = {}
     for name, size, member in files:
         path = PurePosixPath(name.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or JUNK & set(path.parts):
+        if path.is_absolute() or ".." in path.parts or _is_junk(path):
             continue
         if size > MOST_BYTES:
             raise ValueError(f"{name} in the archive has {size:,} bytes, more than it can.")
