@@ -31,6 +31,9 @@ VARIANTS = {
     "without weight decay": {"weight_decay": 0.0},
     "without averaged weights": {"average": 0.0},
     "without dropout": {"dropout": 0.0},
+    "statistics kept while training": {"fresh_statistics": False},
+    "taught by the weights that ship": {"teachers": "ferplus"},
+    "residual network": {"network": "residual"},
     "rare classes weigh more": {"class_balance": 0.5},
     "Adam, rate 0.002, in place of SGD": {
         "optimizer": "adam",

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from keras_deep_emotion.files import written_whole
+from keras_deep_emotion.files import shown, written_whole
 
 # Colour-blind safe (Okabe & Ito, 2008), one a class, in the order of the labels.
 COLOURS = ("#d55e00", "#009e73", "#cc79a7", "#e69f00", "#7f7f7f", "#0072b2", "#56b4e9")
@@ -80,7 +80,7 @@ def fields(answer, labels, place):
     if answer.faces is not None:
         box = [round(float(one)) for one in answer.faces[place].box]
     return {
-        "file": str(answer.file),
+        "file": shown(answer.file),
         "frame": "" if answer.frame is None else answer.frame,
         "seconds": "" if answer.seconds is None else round(answer.seconds, 3),
         **dict(zip(("x", "y", "width", "height"), box, strict=True)),
@@ -97,7 +97,7 @@ def save_video_table(answers, labels, path):
         for answer in answers
         for place in range(len(answer.probabilities))
     ]
-    with written_whole(path) as aside, aside.open("w", newline="") as file:
+    with written_whole(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
@@ -125,7 +125,9 @@ def save_timeline(answers, labels, path):
     axes.margins(x=0.01)
     axes.grid(alpha=0.25)
     which = "" if most < 2 else f", of the largest of up to {most} faces in a frame"
-    axes.set_title(f"{answers[0].file.name}{which}", loc="left", fontsize=11)
+    # A name with two $ is no formula.
+    title = f"{shown(answers[0].file.name)}{which}"
+    axes.set_title(title, loc="left", fontsize=11, parse_math=False)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     with written_whole(path) as aside:
         figure.savefig(aside, format="png", dpi=120)

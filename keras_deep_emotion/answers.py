@@ -9,7 +9,7 @@ from PIL import Image
 
 from keras_deep_emotion.crops import png_bytes
 from keras_deep_emotion.faces import Face, crop, smallest_face
-from keras_deep_emotion.photos import Unreadable, find_files, is_video, open_photo, read_frames
+from keras_deep_emotion.photos import Unreadable, is_video, open_photo, read_frames
 
 BATCH = 64
 CROP_LIKE = 128  # ours, pixels: so small a picture without a face is taken for a crop of one
@@ -38,12 +38,12 @@ class Answer(NamedTuple):
     error: str | None = None
 
 
-def answer_files(model, names, detector=None, smallest=None, every=10):
+def answer_files(model, found, detector=None, smallest=None, every=10):
     """Answer for files, folders, patterns and videos; a bad one does not stop the rest.
 
     Args:
         model: `predict.Model`.
-        names: as `photos.find_files` takes them.
+        found: what `photos.find_files` yields.
         detector: `faces.Detector`, or None where each picture is the crop of one face.
         smallest: side of the smallest face to look for, pixels, or None for the detector's own.
         every: of a video, take each so many-th frame.
@@ -53,11 +53,11 @@ def answer_files(model, names, detector=None, smallest=None, every=10):
         photo without any is an error.
     """
 
-    def is_crop(found):
-        path, error = found
+    def is_crop(one):
+        path, error = one
         return detector is None and error is None and not is_video(path)
 
-    for crops, group in itertools.groupby(find_files(names), is_crop):
+    for crops, group in itertools.groupby(found, is_crop):
         if crops:  # many in one batch
             for one in model.predict_files([path for path, _ in group], BATCH):
                 rows = None if one.error else one.probabilities[None]

@@ -67,7 +67,7 @@ def load_library(path):
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; name libtensorflow_cc or its folder.")
     try:
-        library = ctypes.CDLL(str(path))
+        library = ctypes.CDLL(str(path.resolve()))  # of a name alone the system looks elsewhere
     except OSError as error:
         raise ValueError(f"{path} cannot be loaded as a library: {error}.") from None
     pointers = {

@@ -140,8 +140,13 @@ class Backup(keras.callbacks.Callback):
         arrays = {str(i): np.asarray(value) for i, value in enumerate(training_state(self.model))}
         with written_whole(self.path) as aside, open(aside, "wb") as file:
             np.savez(file, state=json.dumps(state), **arrays)
-        with written_whole(self.path.with_name("history.csv")) as aside:
-            pd.DataFrame(self.history).to_csv(aside, index=False)
+        write_history(self.path.parent, self.history)
+
+
+def write_history(run_dir, history):
+    """Write the dicts of the epochs so far as history.csv."""
+    with written_whole(Path(run_dir) / "history.csv") as aside:
+        pd.DataFrame(history).to_csv(aside, index=False)
 
 
 def training_state(trainer):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageOps
 
 from keras_deep_emotion.data import MOST_PIXELS, decode, decode_bounded, prepare, sides
 from keras_deep_emotion.image_files import is_jpeg_or_png, is_turned
@@ -68,6 +68,8 @@ def as_levels(image, place):
         if error:
             raise ValueError(f"{image}: {error}.")
         return content
+    if isinstance(image, Image.Image):
+        image = ImageOps.exif_transpose(image)  # upright, as its file would be
     if isinstance(image, Image.Image) and image.mode != "I":  # 32 bits are levels, as an array's
         try:
             return np.asarray(image if image.mode in ("L", "RGB") else as_rgb(image)).reshape(

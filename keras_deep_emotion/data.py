@@ -4,6 +4,7 @@ Training, evaluation, prediction and the export all make their pixels with `prep
 cannot drift apart.
 """
 
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
@@ -148,7 +149,9 @@ def built_dataset(dataset, protocol="paper", data_dir=None):
     known = DATASETS[name]
     if known.named_by_source and variant is None:
         raise FileNotFoundError(
-            "Which folder? Name it with --source DIR; it holds a folder for each emotion."
+            "Which folder? Name it with --source DIR, which `fit` takes; or as folder/NAME, as "
+            "`python cli.py build-data folder --source DIR` prints it. DIR holds a folder for each "
+            "emotion."
         )
     config = tfds_config(name, variant, protocol)
     if known.named_by_source:  # such a config stands in no list
@@ -160,7 +163,7 @@ def built_dataset(dataset, protocol="paper", data_dir=None):
         if name != "toon_faces":
             command += " --source DIR_OR_ARCHIVE"
         if data_dir:
-            command += f" --data-dir {data_dir}"
+            command += f" --data-dir {shlex.quote(str(data_dir))}"
         raise FileNotFoundError(
             f"{known.title} is not built in {Path(builder.data_path).parents[1]}. "
             f"To build it ({known.obtain}): {command}"

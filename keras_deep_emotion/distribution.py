@@ -10,9 +10,11 @@ exports.
 JAX must be Keras's backend before Keras is imported: set KERAS_BACKEND=jax.
 """
 
+import dataclasses
 import json
 import math
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -207,6 +209,8 @@ def fit(config, run_dir, data_dir=None):
         raise ValueError("--teachers is for training on one machine: leave --distribute out.")
     name, _ = parse_dataset(config.dataset)
     splits = role_splits(name, config.protocol, config.fold)
+    if config.protocol == "subjects" and config.fold is None:  # as on one machine
+        config = dataclasses.replace(config, fold=0)
     builder = built_dataset(config.dataset, config.protocol, data_dir)
     if first:
         refuse_used(run_dir)
@@ -264,6 +268,6 @@ def judge_apart(run_dir, data_dir=None):
     if done.returncode:
         raise ChildProcessError(
             f"{run_dir} is trained, but judging it failed. To see why: "
-            f"python cli.py {' '.join(command)}"
+            f"python cli.py {shlex.join(command)}"
         )
     return json.loads((Path(run_dir) / "report.json").read_text())

@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import keras
 import numpy as np
@@ -157,13 +157,17 @@ def models_config(parent):
         for folder in sorted(Path(parent).iterdir())
         if folder.is_dir() and versions(folder)
     }
+
+    def place(model):
+        return PurePosixPath(model.base_path)  # with or without / at its end
+
     # Elsewhere than below this folder is the user's own.
     kept = [
         model
         for model in models
-        if model.base_path in folders or Path(model.base_path).parent != Path(MODELS_IN_CONTAINER)
+        if str(place(model)) in folders or str(place(model).parent) != MODELS_IN_CONTAINER
     ]
-    listed = {model.base_path for model in kept}
+    listed = {str(place(model)) for model in kept}
     del models[:]
     models.extend(kept)
     for base_path, name in folders.items():

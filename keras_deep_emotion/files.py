@@ -35,6 +35,11 @@ def written_whole(path):
         aside.unlink(missing_ok=True)
 
 
+def shown(path):
+    """A path as text for any output, table or figure: bytes that are no UTF-8 come as �."""
+    return os.fsencode(path).decode(errors="replace")
+
+
 def remove_left(folder, pattern):
     """Remove what killed writers left in a folder: files and folders untouched for a day.
 

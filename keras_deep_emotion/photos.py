@@ -56,21 +56,37 @@ def find_files(names):
         (path, None), or (name, why there is none), in the order of the names, sorted in each.
     """
     for name in map(Path, names):
-        if name.is_dir():
-            inside = sorted(name.rglob("*"))
-            known = [path for path in inside if path.suffix.lower() in (*PICTURES, *VIDEOS)]
-            found = [path for path in known if path.is_file() and not path.name.startswith(".")]
-            yield from ((path, None) for path in found)
-            if not found:
-                yield name, "no pictures and no videos in this folder"
-        elif not name.exists() and glob.has_magic(str(name)):
-            found = [Path(path) for path in sorted(glob.glob(str(name), recursive=True))]
-            found = [path for path in found if path.is_file()]
-            yield from ((path, None) for path in found)
-            if not found:
-                yield name, "no file matches this pattern"
+        try:
+            found = files_behind(name)
+        except Unreadable as error:
+            yield name, str(error)
+        except OSError as error:  # a folder that is another's, a name that is too long
+            yield name, error.strerror.lower()
         else:
-            yield name, None
+            yield from ((path, None) for path in found)
+
+
+def files_behind(name):
+    """The files that one name stands for, as `find_files`.
+
+    Raises:
+        Unreadable: there are none.
+        OSError: they cannot be looked for.
+    """
+    if name.is_dir():
+        inside = sorted(name.rglob("*"))
+        known = [path for path in inside if path.suffix.lower() in (*PICTURES, *VIDEOS)]
+        found = [path for path in known if path.is_file() and not path.name.startswith(".")]
+        if not found:
+            raise Unreadable("no pictures and no videos in this folder")
+    elif not name.exists() and glob.has_magic(str(name)):
+        found = [Path(path) for path in sorted(glob.glob(str(name), recursive=True))]
+        found = [path for path in found if path.is_file()]
+        if not found:
+            raise Unreadable("no file matches this pattern")
+    else:
+        found = [name]
+    return found
 
 
 def read_bytes(path):

@@ -15,10 +15,16 @@ import pandas as pd
 from keras_deep_emotion.building import build
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import built_dataset
-from keras_deep_emotion.datasets import DATASETS, parse_dataset, tfds_config
+from keras_deep_emotion.datasets import (
+    DATASETS,
+    differences_from_paper,
+    parse_dataset,
+    tfds_config,
+)
 from keras_deep_emotion.evaluation import wilson_interval
 from keras_deep_emotion.files import written_whole
 from keras_deep_emotion.report import save_reproduction
+from keras_deep_emotion.runs import is_finished
 from keras_deep_emotion.training import fit, fit_folds, resume
 
 # Data set to the paper's table of its accuracy and figure of its confusion matrix.
@@ -183,10 +189,10 @@ def finished_run(config, run_dir, data_dir):
         return (fit_folds if config.protocol == "subjects" else fit)(config, run_dir, data_dir)
     if TrainConfig.from_json(run_dir / "config.json") != config:
         raise ValueError(f"{run_dir} is a run with other settings: name another --output.")
-    # The last file of each kind of run, and where its numbers are.
-    for last, numbers in (("folds.json", "folds.json"), ("report.html", "report.json")):
-        if (run_dir / last).is_file():
-            return json.loads((run_dir / numbers).read_text())
+    if (run_dir / "folds.json").is_file():
+        return json.loads((run_dir / "folds.json").read_text())
+    if is_finished(run_dir):
+        return json.loads((run_dir / "report.json").read_text())
     keras.backend.clear_session()
     return resume(run_dir, data_dir)
 
@@ -218,8 +224,8 @@ def row(dataset, protocol, judged, note=""):
     # The paper does not say what people it tested on: its numbers are of its own splits.
     theirs = f"{paper:.2f} (table {table})" if paper and protocol == "paper" else "-"
     notes = [note] if note else []
-    if theirs != "-" and dataset == "fer2013/original":
-        notes.append("the paper's number is of FER+'s labels")
+    if theirs != "-":
+        notes += differences_from_paper(dataset, protocol)
     if not judged:
         return (dataset, protocol, theirs, "-", "-", "-", "; ".join(notes))
     accuracies = np.array([one["accuracy"] for one in judged])

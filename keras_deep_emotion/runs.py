@@ -4,6 +4,8 @@
 (TensorBoard), `predictions.csv` (test), `report.json`, figures, `versions.json`, `report.html`.
 """
 
+import contextlib
+import itertools
 import json
 import time
 import zipfile
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 
 import keras_deep_emotion.normalization  # noqa: F401  (layers of the models that are opened)
 import keras_deep_emotion.spatial_transformer  # noqa: F401  (layers of the models that are opened)
@@ -28,15 +31,37 @@ from keras_deep_emotion.files import written_whole
 
 SHIPPED = Path(__file__).parent / "weights"
 
+# What says something of the model that a run has at the moment.
+OF_THE_MODEL = (
+    "report.html",
+    "report.json",
+    "predictions.csv",
+    "against.json",
+    "confusion_matrix.png",
+    "reliability.png",
+    "saliency.png",
+    "saliency.npz",
+    "occlusions.png",
+    "attended.png",
+    "mistakes.png",
+    "faithfulness.json",
+    "mean_saliency.png",
+)
+
 
 def new_run_dir(config, parent="runs"):
-    """A fresh path `<parent>/<dataset>-<protocol>-<time>`; nothing is made yet."""
+    """Make a folder `<parent>/<dataset>-<protocol>-<time>`; one that another took gets a number."""
     name, variant = parse_dataset(config.dataset)
     parts = [name, variant, config.protocol]
     if config.fold is not None:
         parts.append(f"fold{config.fold}")
     stem = "-".join(part for part in parts if part)
-    return Path(parent) / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in itertools.count(1):
+        run_dir = Path(parent) / (name if number == 1 else f"{name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            run_dir.mkdir(parents=True)
+            return run_dir
 
 
 def shipped_weights():
@@ -111,6 +136,24 @@ def open_run(run_dir):
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise ValueError(f"{run_dir / 'model.keras'} is damaged: {error}") from error
     return config, model, (run_dir / "labels.txt").read_text().split()
+
+
+def is_finished(run_dir):
+    """Whether a run has all its epochs and was judged after the last of them.
+
+    That there is a report does not say so: one that was stopped can be judged too.
+    """
+    run_dir = Path(run_dir)
+    if not all((run_dir / part).is_file() for part in ("report.html", "history.csv")):
+        return False
+    config = TrainConfig.from_json(run_dir / "config.json")
+    return len(pd.read_csv(run_dir / "history.csv")) == config.epochs
+
+
+def forget_judgement(run_dir):
+    """Remove what a run's folder says of a model that will not stay as it is."""
+    for name in OF_THE_MODEL:
+        (Path(run_dir) / name).unlink(missing_ok=True)
 
 
 def refuse_without(run_dir, part):

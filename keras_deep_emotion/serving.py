@@ -23,6 +23,7 @@ from requests.adapters import HTTPAdapter
 from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+from urllib3.exceptions import ProtocolError
 from urllib3.util import Retry
 
 from keras_deep_emotion.predict import Model
@@ -242,7 +243,8 @@ class Rest:
         self.address = address
         self.timeout = timeout
         self.session = requests.Session()
-        self.session.verify = str(authority) if authority else True
+        # Given with each request: of the session's own, requests lets REQUESTS_CA_BUNDLE win.
+        self.verify = str(authority) if authority else None
         retry = Retry(
             total=TRIES - 1,
             backoff_factor=FIRST_PAUSE,
@@ -278,12 +280,24 @@ class Rest:
     def post(self, verb, body):
         """Send a request; its failure as an error of Python's."""
         try:
-            answer = self.session.post(f"{self.url}:{verb}", json=body, timeout=self.timeout)
+            answer = self.session.post(
+                f"{self.url}:{verb}", json=body, timeout=self.timeout, verify=self.verify
+            )
+        except requests.exceptions.SSLError as error:
+            reason = getattr(error.args[0], "reason", error)
+            raise ConnectionError(
+                f"{self.address} is not trusted: {reason}. --authority names the file of the "
+                "certificate that vouches for it."
+            ) from None
         except requests.exceptions.ConnectionError as error:
             # urllib3 counts a time-out of reading among its tries.
             if "Read timed out" in str(error):
                 raise late(self.address, self.timeout) from None
-            raise unreachable(self.address, type(error).__name__) from None
+            reason = getattr(error.args[0], "reason", error.args[0])
+            broken_off = isinstance(reason, ProtocolError)  # what `read` above is of
+            raise unreachable(
+                self.address, type(error).__name__, 1 if broken_off else TRIES
+            ) from None
         except requests.exceptions.Timeout:
             raise late(self.address, self.timeout) from None
         if answer.status_code == 503:
@@ -298,11 +312,12 @@ class Rest:
         return content
 
 
-def unreachable(address, details):
+def unreachable(address, details, tries=TRIES):
     """The error of a server that is not there."""
+    often = f"tried {tries} times" if tries > 1 else "or broke off"
     return ConnectionError(
-        f"{address} does not answer, tried {TRIES} times: {details}. `python cli.py serve EXPORT` "
-        "starts a server."
+        f"{address} does not answer, {often}: {details}. `python cli.py serve EXPORT` starts a "
+        "server."
     )
 
 

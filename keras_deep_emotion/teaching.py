@@ -15,6 +15,8 @@ from keras_deep_emotion.datasets import DATASETS, parse_dataset, role_splits, tf
 from keras_deep_emotion.files import written_whole
 from keras_deep_emotion.runs import open_run, refuse_without, shipped_weights, weights_dir
 
+TEACHERS = "teachers.npy"  # in a run's folder: what they say
+
 
 def teacher_dirs(config, labels):
     """Run folders of the teachers that a configuration names.
@@ -58,6 +60,8 @@ def may_teach(teacher, config):
     theirs, their_variant = parse_dataset(teacher.dataset)
     if theirs != name:
         return True
+    if DATASETS[name].named_by_source and variant != their_variant:  # other pictures, or the same
+        return False
     trained = [role_splits(name, one.protocol, one.fold)["train"] for one in (teacher, config)]
     if DATASETS[name].splits_in_one:  # other labels of the same split
         return trained[0] == trained[1]
@@ -89,7 +93,7 @@ def taught(faces, labels, config, run_dir):
     """
     if not config.teachers:
         return faces
-    path = Path(run_dir) / "teachers.npy"
+    path = Path(run_dir) / TEACHERS
     if not path.exists():
         answers = [answers_of(folder, faces.images) for folder in teacher_dirs(config, labels)]
         with written_whole(path) as aside:

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from keras_deep_emotion.callbacks import (
     Settled,
     Throughput,
     restore,
+    write_history,
 )
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import (
@@ -40,8 +42,8 @@ from keras_deep_emotion.files import written_whole
 from keras_deep_emotion.model import build_model
 from keras_deep_emotion.monitoring import monitoring
 from keras_deep_emotion.page import write_page
-from keras_deep_emotion.runs import judge
-from keras_deep_emotion.teaching import taught, teacher_dirs
+from keras_deep_emotion.runs import forget_judgement, is_finished, judge
+from keras_deep_emotion.teaching import TEACHERS, taught, teacher_dirs
 from keras_deep_emotion.trainer import compiled_trainer
 
 
@@ -107,7 +109,7 @@ def refuse_used(run_dir):
     if run_dir.exists() and any(run_dir.iterdir()):
         raise FileExistsError(
             f"{run_dir} already holds something; name a new folder, or go on with what is there: "
-            f"python cli.py fit --resume {run_dir}"
+            f"python cli.py fit --resume {shlex.quote(str(run_dir))}"
         )
 
 
@@ -211,7 +213,7 @@ def resume(run_dir, data_dir=None, profile=False):
         raise ValueError(
             f"{run_dir} has {begun[0]} but no backup.npz, which a training on several machines "
             f"does not keep: it cannot be gone on with. To judge it: python cli.py evaluate "
-            f"{run_dir}"
+            f"{shlex.quote(str(run_dir))}"
         )
     if config.protocol == "subjects" and config.fold is None:
         if profile:
@@ -290,12 +292,14 @@ def train(config, run_dir, data_dir, profile=False):
         state = {"history": [], "best": (-1.0, 0.0)}
         if backup.exists():
             state = restore(backup, trainer)
+            write_history(run_dir, state["history"])  # killed between the two, it was behind
     done = len(state["history"])
     if profile and done == config.epochs:
         raise ValueError(f"--profile records training, and {run_dir} has all its epochs.")
     settled = Settled(network, faces.images if config.fresh_statistics else None)
     best = BestModel(settled, kept, run_dir / "model.keras", state["best"])
     if done < config.epochs:
+        forget_judgement(run_dir)
         weights = class_weights(faces.labels, classes, config.class_balance)
         trainer.fit(
             training_batches(faces, batch, config.seed, done, weights, config.mixup),
@@ -342,9 +346,11 @@ def fit_folds(config, run_dir, data_dir=None, resumed=False):
     role_splits(name, config.protocol, None)
     labels = built_dataset(config.dataset, config.protocol, data_dir).info.features["label"].names
     for fold in range(DATASETS[name].folds):
-        teacher_dirs(dataclasses.replace(config, fold=fold), labels)
+        if not (resumed and (run_dir / f"fold_{fold}" / TEACHERS).is_file()):
+            teacher_dirs(dataclasses.replace(config, fold=fold), labels)
     if not resumed:
         refuse_used(run_dir)
+    config = dataclasses.replace(config, fold=None)  # so that `resume` knows what this is
     run_dir.mkdir(parents=True, exist_ok=True)
     with written_whole(run_dir / "config.json") as aside:
         aside.write_text(config.to_json())
@@ -352,7 +358,7 @@ def fit_folds(config, run_dir, data_dir=None, resumed=False):
     for fold in range(DATASETS[name].folds):
         keras.backend.clear_session()
         fold_dir = run_dir / f"fold_{fold}"
-        if (fold_dir / "report.html").is_file():  # the last file of a run
+        if is_finished(fold_dir):
             report = json.loads((fold_dir / "report.json").read_text())
         elif (fold_dir / "config.json").is_file():
             report = resume(fold_dir, data_dir)

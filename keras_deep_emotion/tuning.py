@@ -7,9 +7,11 @@ learning rate and widths are searched with it.
 import contextlib
 import dataclasses
 import os
+import shutil
 import socket
 from pathlib import Path
 
+import keras
 import pandas as pd
 
 from keras_deep_emotion.config import TrainConfig
@@ -110,8 +112,14 @@ def tune(config, output, trials=20, data_dir=None, serve=None, join=None):
             """Validation accuracy of one choice of settings."""
             chosen = dataclasses.replace(config, **trial.hyperparameters.values)
             run_dir = output / f"trial_{trial.trial_id}"
+            told = run_dir / "config.json"
+            # Of one who joins: searches number their trials alike.
+            if run_dir.exists() and not (told.is_file() and told.read_text() == chosen.to_json()):
+                shutil.rmtree(run_dir)
             run_dir.mkdir(parents=True, exist_ok=True)
-            (run_dir / "config.json").write_text(chosen.to_json())
+            with written_whole(told) as aside:
+                aside.write_text(chosen.to_json())
+            keras.backend.clear_session()  # or the networks of all trials before stay in memory
             return {"val_accuracy": train(chosen, run_dir, data_dir)}
 
     with distributed(serve, join):
@@ -119,7 +127,7 @@ def tune(config, output, trials=20, data_dir=None, serve=None, join=None):
             objective=library.Objective("val_accuracy", "max"),
             max_trials=trials,
             hyperparameters=search_space(config),
-            seed=config.seed,
+            seed=config.seed + 1,  # of 0 KerasTuner draws one
         )
         tuner = Trainer(oracle, directory=str(output), project_name="search")
         # KerasTuner saves that a trial is over before it strikes it off those that are running.

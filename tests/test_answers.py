@@ -3,6 +3,10 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +16,15 @@ from skimage import data
 from test_photos import write_video
 
 from keras_deep_emotion import answers
+from keras_deep_emotion.annotation import save_timeline, save_video_table
 from keras_deep_emotion.answers import ask
 from keras_deep_emotion.cli import main
+from keras_deep_emotion.crops import as_levels
 from keras_deep_emotion.emotions import EMOTIONS
 from keras_deep_emotion.faces import crop
+from keras_deep_emotion.photos import open_photo
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +118,11 @@ def test_crops_are_turned_by_exif_too(folder):
     assert list(turned["probabilities"].values()) == pytest.approx(
         list(upright["probabilities"].values()), abs=1e-6
     )
+    # And in the library, where the picture is open already.
+    with Image.open(folder / "turned.png") as image:
+        assert (
+            as_levels(image, 0).tolist() == np.asarray(open_photo(folder / "upright.png")).tolist()
+        )
 
 
 def test_run_and_export_take_the_same_road(folder, run_dir, export_dir):
@@ -160,6 +174,44 @@ def test_annotated_photos_of_one_name_stand_side_by_side(folder, photo, tmp_path
     assert not changed[80:150, 195:250].any()  # the face itself is left as it is
     with Image.open(out / "crop-faces.jpg") as picture:
         assert picture.size == (240, 240)
+
+
+def test_no_picture_that_is_read_is_written_over(photo, tmp_path):
+    for name in ("me.jpg", "me-faces.jpg"):
+        photo.save(tmp_path / name)
+    before = (tmp_path / "me-faces.jpg").read_bytes()
+    done = predict(tmp_path, "--annotate", tmp_path)
+    assert len(done.stdout.splitlines()) == 3  # and none that it writes is read
+    assert (tmp_path / "me-faces.jpg").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "me-faces-2.jpg", "me-faces-faces.jpg", "me-faces.jpg", "me.jpg",
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_drawn_is_named_and_the_rest_goes_on(folder, tmp_path):
+    whole = (folder / "crop.png").read_bytes()
+    # A comment that only Pillow reads, with a wrong checksum.
+    text = b"tEXtComment\0hello"
+    chunk = len(text[4:]).to_bytes(4) + text + b"\0\0\0\0"
+    (tmp_path / "a.png").write_bytes(whole[:33] + chunk + whole[33:])
+    pictures = (tmp_path / "a.png", folder / "crop.png")
+    done = predict("--faces", "none", *pictures, "--annotate", tmp_path / "out", status=1)
+    assert len(done.stdout.splitlines()) == 3
+    assert done.stderr == f"{tmp_path}/a.png: not annotated: not a picture of a known format.\n"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["crop-faces.jpg"]
+
+
+def test_names_that_no_terminal_and_no_formula_can_show(photo, tmp_path, capfd):
+    name = os.fsdecode(b"$a_$ f\xfcr.png")  # Latin-1
+    photo.save(tmp_path / name)
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}  # as most terminals have it
+    command = [sys.executable, str(ROOT / "cli.py"), "predict", str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert done.stdout.decode().splitlines()[1].endswith("/$a_$ f\ufffdr.png")
+    answer = answers.Answer(tmp_path / name, None, np.full((1, 7), 1 / 7, np.float32), None, 0, 0.0)
+    save_timeline([answer], EMOTIONS, tmp_path / "curves.png")
+    save_video_table([answer], EMOTIONS, tmp_path / "table.csv")
+    assert "$a_$ f\ufffdr.png,0," in (tmp_path / "table.csv").read_text("utf-8")
 
 
 def test_a_video_gives_rows_a_table_and_curves(photo, tmp_path):

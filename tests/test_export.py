@@ -403,6 +403,10 @@ def test_what_a_user_wrote_into_the_list_stays(tmp_path):
     (tmp_path / "face" / "3").mkdir()
     exports.write_models_config(tmp_path)
     assert path.read_text() == labelled  # no model came: comments too
+    labelled = labelled.replace("/models/face", "/models/face/")  # the same folder
+    path.write_text(labelled)
+    exports.write_models_config(tmp_path)
+    assert path.read_text() == labelled
     elsewhere = 'config { name: "theirs" base_path: "/elsewhere/theirs" }'
     path.write_text(f"{labelled.rstrip().removesuffix('}')}{elsewhere} }}")
     (tmp_path / "other" / "1").mkdir(parents=True)

@@ -1,6 +1,7 @@
 """Pictures of every kind, and what is said of those that are none."""
 
 import subprocess
+from pathlib import Path
 
 import av
 import imageio_ffmpeg
@@ -117,6 +118,10 @@ def test_folders_patterns_and_names(photo, tmp_path):
     (tmp_path / "a[1].png").touch()
     assert list(find_files([tmp_path / "a[1].png"])) == [(tmp_path / "a[1].png", None)]
     assert list(find_files(["none.png"]))[0][1] is None  # opening it says what is wrong
+    long = tmp_path / f"{'a' * 300}.png"
+    assert list(find_files([long, "none.png"])) == [
+        (long, "file name too long"), (Path("none.png"), None),
+    ]  # fmt: skip
 
 
 def test_frames_and_times(photo, tmp_path):

@@ -30,8 +30,9 @@ def test_only_the_papers_own_faces_stand_beside_its_figures():
     assert figure_title("jaffe", "paper").endswith("(the paper's figure 10)")
     for other in (("fer2013/original", "paper"), ("jaffe", "subjects"), ("ck_plus", "paper")):
         assert "figure" not in figure_title(*other)
-    assert "of FER+'s labels" in row("fer2013/original", "paper", [])[-1]
-    assert row("fer2013/ferplus", "paper", [])[-1] == ""
+    for dataset, theirs in (("fer2013/original", "ferplus"), ("ck_plus/last3", "peak")):
+        assert f"the paper's {theirs}" in row(dataset, "paper", [])[-1]
+        assert row(dataset.replace(dataset.partition("/")[2], theirs), "paper", [])[-1] == ""
 
 
 def test_what_is_not_at_hand_is_named_as_such(toon_faces_dir, tmp_path):
@@ -71,8 +72,8 @@ def test_the_row_of_several_seeds():
         "78.00",
         "71.76 to 83.18",  # Wilson's of 156 of 200
         "200",
-        "mean of 3 seeds (75.00, 78.00, 81.00), spread 3.00; the paper's number is of FER+'s "
-        "labels",
+        "mean of 3 seeds (75.00, 78.00, 81.00), spread 3.00; the faces and labels here are "
+        "original, the paper's ferplus",
     )
     assert row("jaffe", "subjects", judged[:1], "a note")[3:] == (
         "75.00",

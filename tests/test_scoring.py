@@ -250,6 +250,13 @@ def test_records_that_hold_no_image(tmp_path):
     assert parts[0] == [{"file": str(file), "first": 0, "count": 2, "offset": 0}]
 
 
+def test_a_folder_named_as_records_holds_what_it_holds(tmp_path):
+    (tmp_path / "faces.tfrecord").mkdir()
+    (tmp_path / "faces.tfrecord" / "a.png").write_bytes(b"1")
+    (part,) = find_entries([f"{tmp_path}/faces.tfrecord/*.png"], "file", "image_bytes", 2)
+    assert part == [str(tmp_path / "faces.tfrecord" / "a.png")]
+
+
 def test_parquet(damaged, export_dir, tmp_path):
     output = tmp_path / "out"
     score(

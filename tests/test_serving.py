@@ -1,6 +1,7 @@
 """The client, against real servers on loopback."""
 
 import socket
+import ssl
 import threading
 import time
 from concurrent import futures
@@ -10,6 +11,7 @@ import grpc
 import keras
 import numpy as np
 import pytest
+import requests
 import tensorflow as tf
 import trustme
 from click.testing import CliRunner
@@ -319,6 +321,40 @@ def test_grpc_over_tls(server, files, tmp_path):
             connect(url, authority=tmp_path / "none.pem")
     finally:
         secure.stop(0)
+
+
+def test_rest_over_tls(server, files, tmp_path, monkeypatch):
+    """TLS ends before the server, as by a proxy."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    trustme.CA().cert_pem.write_to_path(tmp_path / "another.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            inside = f"http://127.0.0.1:{server.rest_port}{self.path}"
+            answer = requests.post(inside, data=body, timeout=30)
+            self.send_response(answer.status_code)
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("localhost", 0), Proxy) as secure:
+        secure.socket = context.wrap_socket(secure.socket, server_side=True)
+        threading.Thread(target=secure.serve_forever, daemon=True).start()
+        url = f"https://localhost:{secure.server_port}/toon_faces"
+        # What a company sets for all programs does not outdo what is named here.
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "another.pem"))
+        model = connect(url, authority=tmp_path / "authority.pem")
+        assert next(model.predict_files(files)).probabilities.sum() == pytest.approx(1, abs=1e-4)
+        with pytest.raises(ConnectionError, match="is not trusted: .*--authority names the file"):
+            connect(url)
+        secure.shutdown()
 
 
 def test_one_source_of_a_model_is_named(files):

@@ -399,6 +399,7 @@ UNEVEN = [[[[0.0]] * 48] * 47 + [[[0.0]] * 47]]
             400,
             "Cannot convert JSON value: 16777216 to float without loss of precision.",
         ),
+        (":predict", {"instances": [10**400]}, 400, "to float without loss of precision."),
         (
             ":predict",
             {"signature_name": "predict_bytes", "instances": [{"b64": "=?"}]},

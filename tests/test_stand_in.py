@@ -321,6 +321,7 @@ def test_classify_by_rest_and_grpc(start, folder):
         ([{"x": [1.5, "a"]}], "Unexpected element type in feature: x expecting type: float"),
         ([{"x": None}], "Feature: x has element with unexpected JSON type: Null"),
         ([{"x": 2**63}], "Feature: x has uint64 element. Only int64 is supported."),
+        ([{"x": -(2**63) - 1}], "Feature: x has uint64 element. Only int64 is supported."),
     ],
 )
 def test_examples_that_are_refused(start, folder, examples, says):

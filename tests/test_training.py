@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -12,12 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 
+from keras_deep_emotion.cli import main
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data import built_dataset, read_faces
 from keras_deep_emotion.evaluation import evaluate, read_predictions
 from keras_deep_emotion.normalization import refresh_statistics
-from keras_deep_emotion.runs import judge, new_run_dir, open_run
+from keras_deep_emotion.runs import is_finished, judge, new_run_dir, open_run
 from keras_deep_emotion.training import (
     class_weights,
     fit,
@@ -152,6 +155,7 @@ def test_every_fold_in_turn_never_tests_on_a_character_it_saw(reproduced, toon_f
     folds = reproduced[0] / "toon_faces-subjects-paper"
     result = json.loads((folds / "folds.json").read_text())
     config = TrainConfig.from_json(folds / "config.json")
+    assert config.fold is None
     assert fit_folds(config, folds, toon_faces_dir, resumed=True) == result  # nothing to do
     tables = [read_predictions(folds / f"fold_{fold}" / "predictions.csv") for fold in range(6)]
     assert [table["subject"].nunique() for table in tables] == [1] * 6
@@ -194,11 +198,40 @@ def test_auto_precision_is_the_fastest_of_the_device(monkeypatch, capability, ex
     assert resolve_precision("float32") == "float32"
 
 
-def test_names_of_new_runs():
+def test_names_of_new_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     config = TrainConfig.from_recipe("paper", dataset="fer2013", protocol="deduplicated")
     assert new_run_dir(config).match("runs/fer2013-ferplus-deduplicated-2*-*")
     config = TrainConfig.from_recipe("paper", protocol="subjects", fold=3)
-    assert new_run_dir(config, "other").match("other/toon_faces-subjects-fold3-2*")
+    # Started within one second: each has its own.
+    monkeypatch.setattr("time.strftime", lambda form: "20000102-030405")
+    names = [new_run_dir(config, "other").name for _ in range(3)]
+    stem = "toon_faces-subjects-fold3-20000102-030405"
+    assert names == [stem, f"{stem}-2", f"{stem}-3"]
+
+
+def test_a_fit_that_cannot_begin_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["fit", "--dataset", "jaffe", "--data-dir", str(tmp_path)])
+    assert result.exit_code == 1 and "is not built" in result.output
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_run_that_was_judged_before_its_end_is_not_finished(run_dir, toon_faces_dir, tmp_path):
+    assert is_finished(run_dir)
+    copy = shutil.copytree(run_dir, tmp_path / "run")
+    config = TrainConfig.from_json(run_dir / "config.json")
+    longer = dataclasses.replace(config, epochs=config.epochs + 1)
+    (copy / "config.json").write_text(longer.to_json())
+    # Judged and explained when it was stopped, and killed before it wrote its history.
+    (copy / "faithfulness.json").write_text("{}")
+    history = pd.read_csv(copy / "history.csv")
+    history.iloc[:-1].to_csv(copy / "history.csv", index=False)
+    assert not is_finished(copy)
+    resume(copy, toon_faces_dir)
+    assert is_finished(copy)
+    assert not (copy / "faithfulness.json").exists()  # of the model that is no more
+    pd.testing.assert_frame_equal(pd.read_csv(copy / "history.csv").iloc[:-1], history)
 
 
 def same_run(one, two):

@@ -1,4 +1,5 @@
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -64,6 +65,22 @@ def test_a_search_shared_by_two_workers_and_read_again(toon_faces_dir, tmp_path)
     again = tune(TrainConfig.from_recipe("paper", epochs=1), tmp_path / "chief", 4, toon_faces_dir)
     assert list(again["val_accuracy"]) == pytest.approx(list(table["val_accuracy"]))
     assert not list((tmp_path / "chief").glob("trial_*"))
+
+
+def test_a_trial_takes_no_score_of_another_search(toon_faces_dir, tmp_path):
+    """A machine that joins keeps its folder, and each search numbers its trials from 0."""
+
+    def search(seed, output):
+        config = TrainConfig.from_recipe("paper", epochs=1, seed=seed, batch_size=512)
+        return tune(config, output, 1, toon_faces_dir).iloc[0].to_dict()
+
+    first = search(0, tmp_path / "a")
+    for left in ("search", "config.json"):
+        path = tmp_path / "a" / left
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    second = search(1, tmp_path / "a")
+    assert second["learning_rate"] != first["learning_rate"]
+    assert second == search(1, tmp_path / "b")  # and seed 1 is one search, not each time another
 
 
 def test_the_space_holds_what_the_paper_tunes():

@@ -32,8 +32,9 @@ from keras_deep_emotion.datasets import parse_build, parse_dataset, role_splits,
 def build_data(dataset, source, data_dir, skip_damaged, beam, beam_options):
     """Turn a data set into TFRecords, once, for all later commands.
 
-    DATASET is toon_faces, fer2013, ck_plus, jaffe or ferg; a part alone is built by its name, such
-    as fer2013/original or toon_faces/subjects.
+    DATASET is toon_faces, fer2013, ck_plus, jaffe or ferg; or folder, pictures of your own in a
+    folder for each emotion. A part alone is built by its name, such as fer2013/original or
+    toon_faces/subjects.
     """
     load_tensorflow()
     from keras_deep_emotion.building import build, damaged_list

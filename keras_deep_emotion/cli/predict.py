@@ -64,20 +64,23 @@ def predict(
     load_tensorflow()
     from keras_deep_emotion.answers import answer_files
     from keras_deep_emotion.faces import Detector
+    from keras_deep_emotion.photos import find_files
 
     detector = Detector() if faces == "find" else None
     loaded = choice.open()
     writer = Writer(loaded.labels, detector is not None, all_classes, as_json, as_csv)
-    pictures = Pictures(annotate, output, loaded.labels)
+    found = list(find_files(images))  # before anything is written to their folders
+    pictures = Pictures(annotate, output, loaded.labels, [path for path, _ in found])
     failed = False
     try:
-        for answer in answer_files(loaded, images, detector, smallest, every):
-            if answer.error:
+        for answer in answer_files(loaded, found, detector, smallest, every):
+            problem = answer.error
+            if problem is None:
+                writer.write(answer)
+                problem = pictures.add(answer)
+            if problem is not None:
                 failed = True
-                click.echo(f"{answer.file}: {answer.error}.", err=True)
-                continue
-            writer.write(answer)
-            pictures.add(answer)
+                click.echo(f"{answer.file}: {problem}.", err=True)
     finally:  # of a video that is broken off, too, what was answered is kept
         pictures.close()
     if failed:
@@ -114,7 +117,7 @@ class Writer:
         scores = map(float, answer.probabilities[place])
         box = [row[key] for key in ("x", "y", "width", "height")]
         return {
-            "file": row["file"],
+            "file": str(answer.file),  # to open it by, whatever its name
             **({} if answer.frame is None else {key: row[key] for key in ("frame", "seconds")}),
             **({} if answer.faces is None else {"box": box}),
             "emotion": row["emotion"],
@@ -152,33 +155,37 @@ class Writer:
 class Pictures:
     """Writes annotated pictures, and of each video the table and the curves."""
 
-    def __init__(self, annotate, output, labels):
+    def __init__(self, annotate, output, labels, inputs=()):
         self.folder = annotate
         self.output = output
         self.labels = labels
-        self.taken = set()
+        self.taken = {path.absolute() for path in inputs}
         self.video = []
         for folder in (annotate, output):
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, answer):
-        """Take an answer without an error."""
+        """Take an answer without an error; why it cannot be drawn, one clause, or None."""
         if self.video and (answer.frame is None or answer.file != self.video[0].file):
             self.close()
         if answer.frame is not None:
             # The pixels are not kept: a video has many.
             self.video.append(answer._replace(image=None))
         if self.folder is None:
-            return
+            return None
         from keras_deep_emotion.annotation import annotate
-        from keras_deep_emotion.photos import open_photo
+        from keras_deep_emotion.photos import Unreadable, open_photo
 
-        image = open_photo(answer.file) if answer.image is None else answer.image
-        drawn = annotate(image, answer.faces, answer.probabilities, self.labels)
-        number = "" if answer.frame is None else f"-{answer.frame:06}"
-        path = self.fresh(self.folder, f"{answer.file.stem}{number}-faces", ".jpg")
-        drawn.save(path, quality=92)
+        try:  # of a crop it is read by another decoder than before
+            image = open_photo(answer.file) if answer.image is None else answer.image
+            drawn = annotate(image, answer.faces, answer.probabilities, self.labels)
+            number = "" if answer.frame is None else f"-{answer.frame:06}"
+            path = self.fresh(self.folder, f"{answer.file.stem}{number}-faces", ".jpg")
+            drawn.save(path, quality=92)
+        except (Unreadable, OSError) as error:
+            return f"not annotated: {str(error).rstrip('.')}"
+        return None
 
     def close(self):
         """Write what is held of a video, if any face was seen."""
@@ -194,10 +201,10 @@ class Pictures:
             click.echo(f"wrote {path}", err=True)
 
     def fresh(self, folder, stem, suffix):
-        """A path that this command has not written: pictures of two folders may share a name."""
+        """A path that this command neither reads nor has written: folders may share names."""
         path, count = folder / f"{stem}{suffix}", 1
-        while path in self.taken:
+        while path.absolute() in self.taken:
             count += 1
             path = folder / f"{stem}-{count}{suffix}"
-        self.taken.add(path)
+        self.taken.add(path.absolute())
         return path

@@ -1,7 +1,9 @@
 """Commands that train."""
 
+import contextlib
 import dataclasses
 import os
+import shlex
 import signal
 from pathlib import Path
 
@@ -145,7 +147,8 @@ def fit(
     from keras_deep_emotion.evaluation import summary
     from keras_deep_emotion.runs import new_run_dir
 
-    run_dir = resumed or run_dir or new_run_dir(config)
+    fresh = None if resumed or run_dir else new_run_dir(config)
+    run_dir = resumed or run_dir or fresh
     try:
         if distribute is not None:
             report = distribution.fit(config, run_dir, data_dir)
@@ -159,12 +162,16 @@ def fit(
         if distribute is not None:
             raise click.ClickException(
                 f"Stopped. The best epoch so far lies in {run_dir}: python cli.py evaluate "
-                f"{run_dir}. A run of several machines cannot be resumed."
+                f"{shlex.quote(str(run_dir))}. A run of several machines cannot be resumed."
             ) from None
         raise click.ClickException(
             "Stopped; what is done up to the last whole epoch is kept. To go on: "
-            f"python cli.py fit --resume {run_dir}"
+            f"python cli.py fit --resume {shlex.quote(str(run_dir))}"
         ) from None
+    finally:
+        if fresh is not None:
+            with contextlib.suppress(OSError):
+                fresh.rmdir()  # where nothing was begun
     if report is None:  # process 0 has it
         return
     paper = report["paper_accuracy"], report["paper_differs"]

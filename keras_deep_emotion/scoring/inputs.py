@@ -102,7 +102,7 @@ def _inputs(pattern, files, column, feature):
         if pattern.lower().endswith(".csv"):
             for path in _listed(file, column):
                 yield path, None
-        elif RECORDS.search(pattern):
+        elif RECORDS.search(pattern.rsplit("/", 1)[-1]):  # not the name of a folder
             for record in enumerate(record_offsets(file)):
                 if record[0] == 0:
                     _check_feature(file, feature)

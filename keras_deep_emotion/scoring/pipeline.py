@@ -15,6 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import create_runner
 
 from keras_deep_emotion.crops import as_png, checked
+from keras_deep_emotion.files import shown
 from keras_deep_emotion.image_files import is_jpeg_or_png, is_turned
 from keras_deep_emotion.photos import Unreadable
 from keras_deep_emotion.scoring import storage
@@ -185,7 +186,7 @@ def render(rows, labels, shards):
             row = {"file": name, "emotion": label, "probability": by_label[label]}
             lines.append(json.dumps({**row, "probabilities": by_label}) + "\n")
         return "".join(lines).encode()
-    names = [os.fsencode(name).decode(errors="replace") for name, _, _ in rows]
+    names = [shown(name) for name, _, _ in rows]
     found = np.array([row[2] for row in rows], np.float32).reshape(len(rows), len(labels))
     answers = pd.Series([row[1] for row in rows], dtype=str)
     best = [row[labels.index(label)] for row, label in zip(found, answers, strict=True)]

@@ -54,7 +54,7 @@ def number(value, dtype):
         fits = abs(value) < 2 ** (limits.nmant + 1) if whole else abs(float(value)) <= limits.max
     except OverflowError:
         fits = False
-    if not fits and math.isfinite(value):
+    if not fits and (isinstance(value, int) or math.isfinite(value)):
         raise invalid(
             f"Cannot convert JSON value: {value_text(value)} to {dtype_name(dtype)} without loss "
             "of precision."
@@ -291,7 +291,7 @@ def feature(name, content):
         elif isinstance(value, float):
             add("float_list", number(value, tf.float32))
         elif isinstance(value, int):
-            if value >= 2**63:
+            if not -(2**63) <= value < 2**63:
                 raise invalid(f"Feature: {name} has uint64 element. Only int64 is supported.")
             add("int64_list", int(value))
         else:
