@@ -5,8 +5,8 @@
 
 It reads the predictions in a folder that `fit` or `evaluate` made, of fer2013/ferplus.
 Barsoum et al. (2016) test on faces whose most frequent vote has more than half of all, single votes
-left out; on the rest they take no label to be right. The paper's protocol keeps them. Where that vote
-is for contempt or none, the label is the most frequent of the seven emotions all the same.
+left out; on the rest they take no label to be right. The paper's protocol keeps them. Where that
+vote is for contempt or none, the label is the most frequent of the seven emotions all the same.
 
 Then how well people do on these faces: one of the ten taggers, and the model, against the most
 frequent emotion of the other nine; and how often ten new votes, drawn by the shares of the ten
