@@ -15,7 +15,7 @@ ALLOWED = {
     "datasets": LIGHT,
     "files": LIGHT,
     "image_files": LIGHT,
-    "scoring": {"crops", "image_files", "photos"},
+    "scoring": {"crops", "files", "image_files", "photos"},
     "evaluation": LIGHT,
     "model_card": {"datasets", "evaluation"},
     "page": {"config", "datasets", "evaluation", "files"},
@@ -88,6 +88,7 @@ ALLOWED = {
         "evaluation",
         "files",
         "report",
+        "runs",
         "training",
     },
     "distribution": {
