@@ -44,7 +44,7 @@ test: lint
 test-serving: MODEL ?= toon_faces
 test-serving: .venv/installed-dev
 	@test -n "$(URL)" || { echo "Name the server: make test-serving URL=http://localhost:8501"; exit 2; }
-	SERVING_URL=$(URL) SERVING_MODEL=$(MODEL) .venv/bin/python -m pytest tests/test_serving_contract.py $(PYTEST_ARGS)
+	SERVING_URL=$(URL) SERVING_MODEL=$(MODEL) .venv/bin/python -m pytest tests/serving/test_serving_contract.py $(PYTEST_ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from keras_deep_emotion.config import PRECISIONS, TrainConfig
-from keras_deep_emotion.training import train
+from keras_deep_emotion.training.single_machine import train
 
 VARIANTS = {
     "best": {},

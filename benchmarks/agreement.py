@@ -21,10 +21,11 @@ import click
 import numpy as np
 import tensorflow_datasets as tfds
 
-from keras_deep_emotion.data import built_dataset
-from keras_deep_emotion.emotions import EMOTIONS, FERPLUS_VOTES
-from keras_deep_emotion.evaluation import evaluate
-from keras_deep_emotion.runs import judged_predictions
+from keras_deep_emotion.data.reading import open_dataset
+from keras_deep_emotion.evaluation.evaluate import load_predictions
+from keras_deep_emotion.evaluation.metrics import classification_report
+from tfds_builders.contract import EMOTIONS
+from tfds_builders.fer2013.ferplus import FERPLUS_VOTES
 
 ORDER = [FERPLUS_VOTES.index(name) for name in EMOTIONS]
 PANELS = 100  # of ten new taggers each
@@ -33,7 +34,7 @@ EDGES = (0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.001)  # share of the votes for the l
 
 def column(dataset, feature, data_dir):
     """{name of a test face: its value of one feature}."""
-    examples = built_dataset(dataset, "paper", data_dir).as_dataset(split="test")
+    examples = open_dataset(dataset, "paper", data_dir).as_dataset(split="test")
     return {one["name"].decode(): one[feature] for one in tfds.as_numpy(examples)}
 
 
@@ -84,7 +85,7 @@ def same_label_again(votes, labels):
 def main(folder, original, data_dir):
     votes = column("fer2013/ferplus", "votes", data_dir)
     original_labels = column("fer2013/original", "label", data_dir) if original else {}
-    table = judged_predictions(folder)
+    table = load_predictions(folder)
     names = table["name"].astype(str)
     votes = np.array([votes[name] for name in names], np.int64)
     labels = table["label"].map(EMOTIONS.index).to_numpy()
@@ -103,7 +104,7 @@ def main(folder, original, data_dir):
     rows["the others"] = ~clear
     rows["all"] = np.ones(len(table), bool)
     for title, chosen in rows.items():
-        found = evaluate(table[chosen])
+        found = classification_report(table[chosen])
         low, high = found["accuracy_interval"]
         click.echo(
             f"| {title} | {found['faces']:,} | {100 * found['accuracy']:.2f} "

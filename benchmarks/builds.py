@@ -23,9 +23,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from keras_deep_emotion.emotions import FER2013_FOLDERS, FERG_FOLDERS
-from tfds_builders.fer2013.native import SPLITS, read_faces
-from tfds_builders.ferg.ferg_dataset_builder import CHARACTERS
+from tfds_builders.fer2013.native import FER2013_FOLDERS, SPLITS, read_faces
+from tfds_builders.ferg.ferg_dataset_builder import CHARACTERS, FERG_FOLDERS
 from tfds_builders.jaffe.jaffe_dataset_builder import JAFFE_CODES, PEOPLE, PUBLISHED
 from tfds_builders.sources import find_sources
 

@@ -86,10 +86,10 @@ DAMAGE = (cut_off, bytes_changed, header_changed, piece_repeated, piece_missing)
 @click.option("--count", default=1000, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def main(model, count, seed):
-    from keras_deep_emotion.predict import load
-    from keras_deep_emotion.serving import connect
+    from keras_deep_emotion.inference.client import connect
+    from keras_deep_emotion.inference.loading import load_folder
 
-    ask = (connect(model) if "://" in model else load(model)).predict_bytes
+    ask = (connect(model) if "://" in model else load_folder(model)).predict_bytes
     random = np.random.default_rng(seed)
     whole = encode(drawing(random), "PNG")
     (alone,) = ask([whole])

@@ -14,10 +14,11 @@ import click
 import numpy as np
 from PIL import Image
 
-from keras_deep_emotion.data import built_dataset
-from keras_deep_emotion.faces import BELOW_EYES, SIDE, Detector, crop
-from keras_deep_emotion.predict import load
-from keras_deep_emotion.runs import weights_dir
+from keras_deep_emotion.data.reading import open_dataset
+from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.images.faces import BELOW_EYES, SIDE, Detector, crop
+from keras_deep_emotion.inference.loading import load_folder
+from keras_deep_emotion.runs import Run
 
 NATIVE = 48
 ENLARGED = 3  # times, on the canvas
@@ -41,9 +42,9 @@ def on_canvas(pixels, degrees):
 
 def grey(image):
     """(NATIVE, NATIVE, 1) float32 of a crop, by the package's own road."""
-    from keras_deep_emotion.data import prepare
+    from keras_deep_emotion.images.preprocessing import prepare_face
 
-    return prepare(np.asarray(image), NATIVE).numpy()
+    return prepare_face(np.asarray(image), NATIVE).numpy()
 
 
 def accuracy(model, faces, labels):
@@ -120,8 +121,8 @@ def compare(detector, builder, model, split, turned):
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where FER-2013 is built.")
 @click.option("--faces", default=500, show_default=True)
 def main(data_dir, faces):
-    detector, model = Detector(), load(weights_dir("ferplus"))
-    builder = built_dataset("fer2013", data_dir=data_dir)
+    detector, model = Detector(), load_folder(Run.shipped("ferplus").path)
+    builder = open_dataset(Task.parse("fer2013"), data_dir)
     click.echo(f"in use: side {SIDE}, centre {BELOW_EYES} sides below the eyes\n")
     measure(detector, builder, 2 * faces)
     for split in (f"validation[:{faces}]", f"test[:{faces}]"):

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import click
 
-from keras_deep_emotion.datasets import parse_dataset
-from keras_deep_emotion.evaluation import evaluate
-from keras_deep_emotion.runs import judged_split, open_run, predict_split
+from keras_deep_emotion.data.task import parse_dataset
+from keras_deep_emotion.evaluation.evaluate import open_split, predict_split
+from keras_deep_emotion.evaluation.metrics import classification_report
+from keras_deep_emotion.runs import open_run
 
 
 @click.command()
@@ -25,7 +26,7 @@ def main(runs, data_dir):
     click.echo("| validation accuracy | as they are | averaged with mirror images |\n|---|---|---|")
     both = {flip: [] for flip in (False, True)}
     for run, (config, model, _) in zip(runs, opened, strict=True):
-        builder, split = judged_split(config, data_dir, "validation")
+        builder, split = open_split(config, data_dir, "validation")
         for flip, tables in both.items():
             tables.append(predict_split(model, builder, split, config.image_size, flip=flip))
         click.echo(row(run.name, *(tables[-1] for tables in both.values())))
@@ -47,7 +48,11 @@ def mean_answers(tables):
 
 def row(title, *tables):
     """A line of the table."""
-    return f"| {title} | " + " | ".join(f"{evaluate(t)['accuracy']:.2%}" for t in tables) + " |"
+    return (
+        f"| {title} | "
+        + " | ".join(f"{classification_report(t)['accuracy']:.2%}" for t in tables)
+        + " |"
+    )
 
 
 if __name__ == "__main__":

@@ -14,14 +14,15 @@ import click
 import keras
 import numpy as np
 
-from keras_deep_emotion.augmentation import RandomAffine, RandomCutout
-from keras_deep_emotion.callbacks import restore
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.data import built_dataset, read_faces
-from keras_deep_emotion.datasets import parse_dataset, role_splits
-from keras_deep_emotion.model import build_model
-from keras_deep_emotion.normalization import FACES, refresh_statistics
-from keras_deep_emotion.trainer import averaged_weights, compiled_trainer
+from keras_deep_emotion.data.pipeline import load_split
+from keras_deep_emotion.data.reading import open_dataset
+from keras_deep_emotion.data.task import Task, parse_dataset, role_splits
+from keras_deep_emotion.layers.augmentation import RandomAffine, RandomCutout
+from keras_deep_emotion.layers.batch_normalization import FACES, recompute_statistics
+from keras_deep_emotion.models.deep_emotion import build_model
+from keras_deep_emotion.training.callbacks import restore_backup
+from keras_deep_emotion.training.compile import averaged_weights, compiled_trainer
 
 
 def augmented(images, config):
@@ -57,17 +58,17 @@ def main(runs, data_dir):
         config = TrainConfig.from_json(run / "config.json")
         name, _ = parse_dataset(config.dataset)
         splits = role_splits(name, config.protocol, config.fold)
-        builder = built_dataset(config.dataset, config.protocol, data_dir)
+        builder = open_dataset(Task.from_config(config), data_dir)
         train, validation = (
-            read_faces(builder, splits[role], config.image_size) for role in ("train", "validation")
+            load_split(builder, splits[role], config.image_size) for role in ("train", "validation")
         )
         model = build_model(config, train.targets.shape[1])
         trainer = compiled_trainer(model, config, math.ceil(len(train.images) / config.batch_size))
-        restore(run / "backup.npz", trainer)
+        restore_backup(run / "backup.npz", trainer)
         with averaged_weights(trainer):
             cells = [judged(model, validation)]
             for faces in (augmented(train.images, config), train.images):
-                refresh_statistics(model, faces)
+                recompute_statistics(model, faces)
                 cells.append(judged(model, validation))
         click.echo(f"| {run.name} | " + " | ".join(cells) + " |")
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.data import built_dataset, read_faces
-from keras_deep_emotion.datasets import parse_dataset, role_splits
+from keras_deep_emotion.data.pipeline import load_split
+from keras_deep_emotion.data.reading import open_dataset
+from keras_deep_emotion.data.task import parse_dataset, role_splits
 
 
 def pack(dataset, protocol, fold, size, data_dir):
@@ -26,7 +27,7 @@ def pack(dataset, protocol, fold, size, data_dir):
         `<split>_labels` (count,) uint8; and, of no split, `voted` bool, whether the targets are
         votes, `classes` the labels' names, `dataset`, `protocol` and `fold` (-1 for none).
     """
-    builder = built_dataset(dataset, protocol, data_dir)
+    builder = open_dataset(dataset, protocol, data_dir)
     features = builder.info.features
     arrays = {
         "voted": np.array("votes" in features),
@@ -37,7 +38,7 @@ def pack(dataset, protocol, fold, size, data_dir):
     }
     splits = role_splits(parse_dataset(dataset)[0], protocol, fold)
     for role in ("train", "validation", "test"):
-        faces = read_faces(builder, splits[role], size, soft_labels=True)
+        faces = load_split(builder, splits[role], size, soft_labels=True)
         arrays[f"{role}_images"] = np.round(faces.images).astype(np.uint8)
         arrays[f"{role}_targets"] = faces.targets
         arrays[f"{role}_labels"] = faces.labels.astype(np.uint8)

@@ -17,8 +17,8 @@ from skimage import data
 
 start = time.perf_counter()
 from keras_deep_emotion import load  # noqa: E402
-from keras_deep_emotion.answers import ask  # noqa: E402
-from keras_deep_emotion.faces import Detector  # noqa: E402
+from keras_deep_emotion.images.faces import Detector
+from keras_deep_emotion.inference.media import predict_faces
 
 
 def photos():
@@ -47,7 +47,7 @@ def photos():
 def main(rounds):
     model, detector = load("ferplus"), Detector()
     loading = time.perf_counter() - start
-    sides = {"ours": lambda photo: len(ask(model, photo, detector)[1])}
+    sides = {"ours": lambda photo: len(predict_faces(model, photo, detector)[1])}
     loaded = {"ours": f"{loading:.1f}"}
     began = time.perf_counter()
     try:

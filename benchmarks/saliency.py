@@ -19,10 +19,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.model import build_model, without_normalisation
-from keras_deep_emotion.predict import load_run
-from keras_deep_emotion.runs import weights_dir
-from keras_deep_emotion.saliency import occlusion_saliency, window_starts
+from keras_deep_emotion.inference.predictors import load_run
+from keras_deep_emotion.models.deep_emotion import build_model
+from keras_deep_emotion.models.folding import fold_batch_normalization
+from keras_deep_emotion.runs import Run
+from keras_deep_emotion.saliency.occlusion import occlusion_saliency, window_starts
 
 WINDOW, STRIDE = 8, 2
 SIZE = 48
@@ -31,7 +32,7 @@ SIZE = 48
 def opened(run, weights):
     """The `keras.Model` to explain; without a name, the network of `best` as it is at first."""
     if weights:
-        run = weights_dir(weights)
+        run = Run.shipped(weights).path
     return load_run(run).keras if run else build_model(TrainConfig.from_recipe("best"))
 
 
@@ -117,14 +118,14 @@ def main(run, weights, count, rounds, memory_of):
     keras.utils.disable_interactive_logging()
     model = opened(run, weights)
     if memory_of:
-        maps = ours(without_normalisation(model))
+        maps = ours(fold_batch_normalization(model))
         maps(faces(1))
         before = highest_memory()
         maps(faces(memory_of))
         click.echo(f"{highest_memory() - before:.0f}")
         return
     sides = {
-        "ours": (ours(without_normalisation(model)), count),  # as `explain` computes
+        "ours": (ours(fold_batch_normalization(model)), count),  # as `explain` computes
         "ours, the model as it was trained": (ours(model), count),
         "Xplique's Occlusion, batches of 32": (xplique(model, 32), count),
         "Xplique's Occlusion, batches of 256": (xplique(model, 256), count),

@@ -16,9 +16,9 @@ import click
 import numpy as np
 from corruptions import drawing, encode
 
-from keras_deep_emotion.c_loader import Session
-from keras_deep_emotion.serving import connect
-from keras_deep_emotion.verify_export import strings
+from keras_deep_emotion.inference.client import connect
+from keras_deep_emotion.serving.c_loader import Session
+from keras_deep_emotion.serving.verification import strings
 
 BATCH = 64
 

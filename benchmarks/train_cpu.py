@@ -27,9 +27,9 @@ def train_keras(config, count, rounds, threads):
     import numpy as np
     import tensorflow as tf
 
-    from keras_deep_emotion.data import Faces, training_batches
-    from keras_deep_emotion.model import build_model
-    from keras_deep_emotion.trainer import compiled_trainer
+    from keras_deep_emotion.data.pipeline import FaceArrays, training_batches
+    from keras_deep_emotion.models.deep_emotion import build_model
+    from keras_deep_emotion.training.compile import compiled_trainer
 
     class Turns(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -47,7 +47,7 @@ def train_keras(config, count, rounds, threads):
     tf.config.experimental.enable_op_determinism()  # as `fit` does on a CPU
     rng = np.random.default_rng(0)
     labels = rng.integers(0, CLASSES, count)
-    faces = Faces(
+    faces = FaceArrays(
         rng.integers(0, 256, (count, config.image_size, config.image_size, 1)).astype(np.float32),
         np.eye(CLASSES, dtype=np.float32)[labels],
         labels,

@@ -31,10 +31,9 @@ import keras
 import numpy as np
 
 from keras_deep_emotion.config import RECIPES, TrainConfig
-from keras_deep_emotion.mixup import mixed
-from keras_deep_emotion.model import build_model
-from keras_deep_emotion.normalization import refresh_statistics
-from keras_deep_emotion.trainer import compiled_trainer
+from keras_deep_emotion.layers.batch_normalization import recompute_statistics
+from keras_deep_emotion.models.deep_emotion import build_model
+from keras_deep_emotion.training.compile import compiled_trainer
 
 NO_SETTINGS = ("recipe", "dataset", "protocol", "fold", "teachers", "teacher_share")
 EVALUATED_AT_ONCE = 512  # faces
@@ -164,7 +163,7 @@ def epoch_function(trainer, state, data, batch, seed, mixup):
         chosen, key = row
         batch = images[chosen].astype("float32"), targets[chosen], weights[chosen]
         if mixup:
-            batch = mixed(jax.random.beta(key, mixup, mixup, chosen.shape), *batch)
+            batch = mixup(jax.random.beta(key, mixup, mixup, chosen.shape), *batch)
         (loss, (others, hits)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
             trainable, others, *batch
         )
@@ -274,7 +273,7 @@ def train(config, arrays, folder):
             trainable = [optimizer_values[i] for i in averages]
         put(kept, [trainable[i] for i in learnt], [others[i] for i in counted])
         if config.fresh_statistics:
-            refresh_statistics(kept, arrays["train_images"])
+            recompute_statistics(kept, arrays["train_images"])
         return tuple(
             [variable.value for variable in variables]
             for variables in (kept.trainable_variables, kept.non_trainable_variables)

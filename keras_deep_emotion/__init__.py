@@ -1,26 +1,47 @@
-"""Deep-Emotion in Keras: facial expressions by an attentional convolutional network.
+"""Deep-Emotion in Keras: facial expression recognition by an attentional convolutional network.
 
-Importing this package is instant: TensorFlow and Keras load with the first thing that needs them.
+Importing the package is instant; TensorFlow and Keras are imported by what needs them.
 
     from keras_deep_emotion import load
 
     model = load("ferplus")
     probabilities = model.predict(["face.png"])
+
+After `import keras_deep_emotion`, `keras.saving.load_model` opens the models of run folders.
 """
 
+import importlib.util
+import sys
+
+import lazy_loader
+
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"inference": ["load"]})
+__all__ += ["__version__"]
 
 
-def __getattr__(name):
-    """`load`, from `library`, imported when it is first asked for."""
-    if name == "load":
-        from keras_deep_emotion.library import load
+class _RegisterLayers:
+    """Import hook that registers the package's layers right after Keras is imported."""
 
-        return load
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def find_spec(self, name, path=None, target=None):
+        """Wrap the loader of `keras`; leave every other module to the other finders."""
+        if name != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            exec_module = spec.loader.exec_module
+
+            def exec_and_register(module):
+                exec_module(module)
+                importlib.import_module("keras_deep_emotion.layers")
+
+            spec.loader.exec_module = exec_and_register
+        return spec
 
 
-def __dir__():
-    """The public names, imported or not."""
-    return sorted([*globals(), "load"])
+if "keras" in sys.modules:
+    importlib.import_module("keras_deep_emotion.layers")
+else:
+    sys.meta_path.insert(0, _RegisterLayers())

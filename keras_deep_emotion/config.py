@@ -6,8 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NETWORKS = ("wide", "residual", "paper", "resnet50")
+
+
 OPTIMIZERS = ("adam", "sgd")
+
+
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
+
 
 # What each recipe sets otherwise than the defaults below, which are those of `best`.
 RECIPES = {

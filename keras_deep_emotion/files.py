@@ -1,53 +1,77 @@
-"""Files that are whole at any moment. Standard library only."""
+"""Files that are either whole or not there. Standard library only."""
 
 import contextlib
 import glob
+import json
 import os
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 DAY = 24 * 60 * 60  # seconds
 
 
 @contextlib.contextmanager
-def written_whole(path):
-    """Give a path beside `path` to write to, and rename it: a reader never sees half a file.
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` on success.
 
-    Every writer has a path of its own, so that of several at once the last one wins, whole. An
-    error leaves `path` as it was and nothing beside it; what a killed writer left beside it is
-    removed by a later one, after a day.
+    Readers never see a partial file. Every writer has its own temporary path, so the last of
+    several concurrent writers wins. After an error `path` is unchanged and the temporary file is
+    removed; temporary files of killed writers are removed by a later write, after a day.
 
     Args:
-        path: the file to be written or replaced. The path given ends in its name, suffix and all.
+        path: File to create or replace. The temporary path ends in its name and suffix.
     """
     path = Path(path)
-    # Exactly the names given below: a partial.old.labels.csv is the user's own.
-    remove_left(path.parent, f"partial.{'[0-9a-f]' * 8}.{glob.escape(path.name)}")
-    aside = path.with_name(f"partial.{secrets.token_hex(4)}.{path.name}")
+    # Match exactly the names below: a `partial.old.labels.csv` belongs to the user.
+    remove_stale(path.parent, f"partial.{'[0-9a-f]' * 8}.{glob.escape(path.name)}")
+    temporary = path.with_name(f"partial.{secrets.token_hex(4)}.{path.name}")
     try:
-        yield aside
-        with open(aside, "rb") as file:
-            os.fsync(file.fileno())  # or a power cut may keep the name and not the content
-        os.replace(aside, path)
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())  # else a power cut may keep the name but not the content
+        os.replace(temporary, path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def shown(path):
-    """A path as text for any output, table or figure: bytes that are no UTF-8 come as �."""
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8 by `atomic_write`."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write indented JSON by `atomic_write`."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; None if it does not exist.
+
+    Raises:
+        ValueError: If the file is not JSON.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def printable_path(path: str | Path) -> str:
+    """Return a path as text for output; bytes that are not UTF-8 become U+FFFD."""
     return os.fsencode(path).decode(errors="replace")
 
 
-def remove_left(folder, pattern):
-    """Remove what killed writers left in a folder: files and folders untouched for a day.
-
-    Args:
-        folder: where to look; not below it.
-        pattern: what their names match, as `Path.glob` reads it.
-    """
-    for left in Path(folder).glob(pattern):
-        with contextlib.suppress(OSError):  # gone: its writer is done; or it is another user's
-            if left.stat().st_mtime < time.time() - DAY:
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+def remove_stale(folder: str | Path, pattern: str) -> None:
+    """Remove files and folders in `folder` that match `pattern` and are older than a day."""
+    for path in Path(folder).glob(pattern):
+        with contextlib.suppress(OSError):  # already removed, or owned by another user
+            if path.stat().st_mtime < time.time() - DAY:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,311 +1,245 @@
-"""The run folder: what `fit` leaves and every later command takes.
+"""Run folders: what `fit` writes and every later command reads.
 
-`config.json` (settings), `labels.txt`, `model.keras` (best on validation), `history.csv`, `logs/`
-(TensorBoard), `predictions.csv` (test), `report.json`, figures, `versions.json`, `report.html`.
+The names of the files in a run folder are defined here, as attributes of `Run`, and nowhere else.
 """
 
 import contextlib
 import itertools
-import json
 import time
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
-import numpy as np
-import pandas as pd
-
-import keras_deep_emotion.normalization  # noqa: F401  (layers of the models that are opened)
-import keras_deep_emotion.spatial_transformer  # noqa: F401  (layers of the models that are opened)
-from keras_deep_emotion import report as reports
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.data import built_dataset, examples
-from keras_deep_emotion.datasets import (
-    DATASETS,
-    differences_from_paper,
-    parse_dataset,
-    role_splits,
-)
-from keras_deep_emotion.evaluation import evaluate, mcnemar, predictions_table, read_predictions
-from keras_deep_emotion.files import written_whole
+from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.files import read_json, write_text
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
 
 SHIPPED = Path(__file__).parent / "weights"
 
-# What says something of the model that a run has at the moment.
-OF_THE_MODEL = (
-    "report.html",
-    "report.json",
-    "predictions.csv",
-    "against.json",
-    "confusion_matrix.png",
-    "reliability.png",
-    "saliency.png",
-    "saliency.npz",
-    "occlusions.png",
-    "attended.png",
-    "mistakes.png",
-    "faithfulness.json",
-    "mean_saliency.png",
-)
+
+class Run:
+    """A folder with one training run: `run / Run.MODEL` is the path of its model.
+
+    A folder with a run for each fold has `CONFIG` and `FOLDS`, and run folders `fold_0`, ...
+
+    Args:
+        path: The folder; it need not exist yet.
+    """
+
+    CONFIG = "config.json"  # all settings
+    LABELS = "labels.txt"  # class names, in order
+    VERSIONS = "versions.json"  # libraries and machine
+    MODEL = "model.keras"  # best epoch on validation
+    HISTORY = "history.csv"  # metrics of each epoch
+    BACKUP = "backup.npz"  # state for `fit --resume`
+    LOGS = "logs"  # TensorBoard
+    TEACHERS = "teachers.npy"  # predictions of the teachers for the training images
+    PREDICTIONS = "predictions.csv"  # of the test split
+    REPORT = "report.json"  # metrics on the test split
+    COMPARISON = "against.json"
+    CONFUSION_MATRIX = "confusion_matrix.png"
+    RELIABILITY = "reliability.png"
+    SALIENCY_MAPS = "saliency.npz"
+    SALIENCY = "saliency.png"
+    OCCLUSIONS = "occlusions.png"
+    ATTENDED = "attended.png"
+    MISTAKE_MAPS = "mistakes.npz"
+    MISTAKES = "mistakes.png"
+    FAITHFULNESS = "faithfulness.json"
+    MEAN_MAPS = "mean_saliency.npz"
+    MEAN_SALIENCY = "mean_saliency.png"
+    PAGE = "report.html"
+    FOLDS = "folds.json"  # metrics over all folds
+    CARD = "MODEL_CARD.md"  # of shipped weights
+
+    # Files derived from the current model.
+    DERIVED = (
+        PAGE, REPORT, PREDICTIONS, COMPARISON, CONFUSION_MATRIX, RELIABILITY, SALIENCY_MAPS,
+        SALIENCY, OCCLUSIONS, ATTENDED, MISTAKE_MAPS, MISTAKES, FAITHFULNESS, MEAN_MAPS,
+        MEAN_SALIENCY,
+    )  # fmt: skip
+
+    def __init__(self, path: "str | Path | Run"):
+        self.path = path.path if isinstance(path, Run) else Path(path)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def has(self, name: str) -> bool:
+        """Whether the folder holds a file of this name."""
+        return (self / name).is_file()
+
+    @classmethod
+    def open(cls, path: "str | Path | Run") -> "Run":
+        """A run that has a trained model.
+
+        Raises:
+            FileNotFoundError: If the folder lacks settings, labels or model.
+        """
+        run = cls(path)
+        for name in (cls.CONFIG, cls.LABELS, cls.MODEL):
+            run.require(name)
+        return run
+
+    @classmethod
+    def shipped(cls, name: str) -> "Run":
+        """Weights that come with the package: a run folder that must not be written to.
+
+        Raises:
+            ValueError: If there are no weights of this name.
+        """
+        if name not in shipped_weights():
+            known = ", ".join(shipped_weights()) or "none"
+            raise ValueError(f"There are no weights {name!r}; there are: {known}.")
+        return cls(SHIPPED / name)
+
+    def require(self, name: str) -> None:
+        """Raise FileNotFoundError if the folder lacks a file."""
+        if self.has(name):
+            return
+        first = self.fold(0)
+        if first.path.is_dir():
+            raise FileNotFoundError(
+                f"{self} holds a run for each fold: name one of them, such as {first}."
+            )
+        raise FileNotFoundError(
+            f"{self} is not a finished run: it has no {name}. "
+            "Name a folder that `python cli.py fit` made."
+        )
+
+    def fold(self, number: int) -> "Run":
+        """The run of one fold, in a folder of all folds."""
+        return Run(self / f"fold_{number}")
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings.
+
+        Raises:
+            FileNotFoundError: If the folder has none.
+            ValueError: If they are damaged.
+        """
+        if not self.has(self.CONFIG):
+            raise FileNotFoundError(
+                f"{self} is not a run: it has no {self.CONFIG}. Name a folder that "
+                "`python cli.py fit` made."
+            )
+        return TrainConfig.from_json(self / self.CONFIG)
+
+    @property
+    def task(self) -> Task:
+        """What the run is trained and tested on."""
+        return Task.from_config(self.config)
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names, in the order of the model's outputs."""
+        return (self / self.LABELS).read_text().split()
+
+    @property
+    def report(self) -> dict | None:
+        """Metrics on the test split, see `evaluation.evaluate_run`; None before evaluation.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        return read_json(self / self.REPORT)
+
+    @property
+    def history(self) -> "pd.DataFrame | None":
+        """Metrics of each epoch, with `epoch` counted from 1; None before the first epoch.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        import pandas as pd
+
+        path = self / self.HISTORY
+        if not path.is_file():
+            return None
+        try:
+            history = pd.read_csv(path)
+        except pd.errors.EmptyDataError:
+            return None
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
+        missing = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"} - set(history.columns)
+        if missing:
+            raise ValueError(f"{path} is damaged: it has no column {', '.join(sorted(missing))}.")
+        history["epoch"] += 1  # Keras counts from 0
+        return None if history.empty else history
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all epochs are trained and the run was evaluated after the last.
+
+        A report alone does not tell: an interrupted run can be evaluated too.
+        """
+        if not (self.has(self.PAGE) and self.has(self.HISTORY)):
+            return False
+        history = self.history
+        return history is not None and len(history) == self.config.epochs
+
+    def load_model(self) -> "keras.Model":
+        """Load the best model, uncompiled: (batch, size, size, 1) grey levels to probabilities.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        import keras
+
+        import keras_deep_emotion.layers  # noqa: F401  (registers the layers)
+
+        try:
+            return keras.saving.load_model(self / self.MODEL, compile=False)
+        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{self / self.MODEL} is damaged: {error}") from error
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Create the folder, with its settings."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self / self.CONFIG, config.to_json())
+
+    def write_labels(self, labels: list[str]) -> None:
+        """Write the class names."""
+        write_text(self / self.LABELS, "".join(f"{label}\n" for label in labels))
+
+    def delete_derived(self) -> None:
+        """Delete the files derived from the current model, which is about to change."""
+        for name in self.DERIVED:
+            (self / name).unlink(missing_ok=True)
 
 
-def new_run_dir(config, parent="runs"):
-    """Make a folder `<parent>/<dataset>-<protocol>-<time>`; one that another took gets a number."""
-    name, variant = parse_dataset(config.dataset)
-    parts = [name, variant, config.protocol]
-    if config.fold is not None:
-        parts.append(f"fold{config.fold}")
-    stem = "-".join(part for part in parts if part)
-    name = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+def new_run(task: Task, parent: str | Path = "runs") -> Run:
+    """Create a folder `<parent>/<dataset>-<protocol>-<time>`, numbered if the name is taken."""
+    fold = None if task.fold is None else f"fold{task.fold}"
+    parts = [task.name, task.variant, task.protocol, fold, time.strftime("%Y%m%d-%H%M%S")]
+    name = "-".join(part for part in parts if part)
     for number in itertools.count(1):
-        run_dir = Path(parent) / (name if number == 1 else f"{name}-{number}")
+        path = Path(parent) / (name if number == 1 else f"{name}-{number}")
         with contextlib.suppress(FileExistsError):
-            run_dir.mkdir(parents=True)
-            return run_dir
+            path.mkdir(parents=True)
+            return Run(path)
 
 
-def shipped_weights():
-    """Names of the trained models that come with the package, each a run folder of its own."""
-    return sorted(path.parent.name for path in SHIPPED.glob("*/model.keras"))
+def shipped_weights() -> list[str]:
+    """Names of the trained models that come with the package."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{Run.MODEL}"))
 
 
-def weights_dir(name):
-    """Folder of a trained model that comes with the package; like a run's, to be read only.
+def best_epoch(history: "pd.DataFrame") -> "pd.Series | None":
+    """The row of the epoch whose model is kept: highest validation accuracy, then lowest loss.
 
-    Raises:
-        ValueError: there is none of that name.
+    Returns None if no epoch has a validation accuracy.
     """
-    if name not in shipped_weights():
-        known = ", ".join(shipped_weights()) or "none"
-        raise ValueError(f"There are no weights {name!r}; there are: {known}.")
-    return SHIPPED / name
-
-
-def predict_split(model, builder, split, size, batch_size=256, flip=False):
-    """Predict a split of a built data set.
-
-    Args:
-        model: a Keras model from faces to probabilities.
-        builder: what `built_dataset` returns.
-        split: TFDS split expression.
-        size: side of the faces, pixels.
-        batch_size: faces at once.
-        flip: average the answers to each face and to its mirror image.
-
-    Returns:
-        DataFrame as from `evaluation.predictions_table`.
-    """
-    columns = {"name": [], "subject": [], "label": []}
-    probabilities = []
-    for batch in examples(builder, split, size).batch(batch_size):
-        for key, values in columns.items():
-            values.extend(batch[key].numpy())
-        answers = model.predict_on_batch(batch["image"])
-        if flip:
-            answers = (answers + model.predict_on_batch(batch["image"][:, :, ::-1])) / 2
-        probabilities.append(answers)
-    classes = builder.info.features["label"].names
-    return predictions_table(
-        [name.decode() for name in columns["name"]],
-        [subject.decode() for subject in columns["subject"]],
-        columns["label"],
-        np.concatenate(probabilities) if probabilities else np.zeros((0, len(classes))),
-        classes,
+    ranked = history.dropna(subset=["val_accuracy"]).sort_values(
+        ["val_accuracy", "val_loss"], ascending=[False, True], kind="stable"
     )
-
-
-def open_run(run_dir):
-    """Open a run folder.
-
-    Args:
-        run_dir: a folder that `fit` made.
-
-    Returns:
-        (config, model, labels): `TrainConfig`, `keras.Model`, list of names.
-
-    Raises:
-        FileNotFoundError: the folder is no run, or has no model yet.
-        ValueError: its settings or its model are damaged.
-    """
-    run_dir = Path(run_dir)
-    for part in ("config.json", "labels.txt", "model.keras"):
-        refuse_without(run_dir, part)
-    config = TrainConfig.from_json(run_dir / "config.json")
-    try:
-        model = keras.saving.load_model(run_dir / "model.keras", compile=False)
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{run_dir / 'model.keras'} is damaged: {error}") from error
-    return config, model, (run_dir / "labels.txt").read_text().split()
-
-
-def is_finished(run_dir):
-    """Whether a run has all its epochs and was judged after the last of them.
-
-    That there is a report does not say so: one that was stopped can be judged too.
-    """
-    run_dir = Path(run_dir)
-    if not all((run_dir / part).is_file() for part in ("report.html", "history.csv")):
-        return False
-    config = TrainConfig.from_json(run_dir / "config.json")
-    return len(pd.read_csv(run_dir / "history.csv")) == config.epochs
-
-
-def forget_judgement(run_dir):
-    """Remove what a run's folder says of a model that will not stay as it is."""
-    for name in OF_THE_MODEL:
-        (Path(run_dir) / name).unlink(missing_ok=True)
-
-
-def refuse_without(run_dir, part):
-    """Raise FileNotFoundError if a run folder lacks a file."""
-    if (run_dir / part).is_file():
-        return
-    if (run_dir / "fold_0").is_dir():
-        raise FileNotFoundError(
-            f"{run_dir} holds a run for each fold: name one of them, such as {run_dir / 'fold_0'}."
-        )
-    raise FileNotFoundError(
-        f"{run_dir} is not a finished run: it has no {part}. "
-        "Name a folder that `python cli.py fit` made."
-    )
-
-
-def judged_split(config, data_dir=None, role="test"):
-    """Where the faces lie that a run is judged on.
-
-    Args:
-        config: `TrainConfig`.
-        data_dir: where the data sets are built, None for TFDS's own place.
-        role: "test", or another part of the run's protocol: "train", "validation".
-
-    Returns:
-        (builder, TFDS split expression).
-    """
-    name, _ = parse_dataset(config.dataset)
-    builder = built_dataset(config.dataset, config.protocol, data_dir)
-    return builder, role_splits(name, config.protocol, config.fold)[role]
-
-
-def judge(run_dir, data_dir=None, flip=False, output=None):
-    """Judge a run's kept model on its test split; write predictions.csv, report.json, figures.
-
-    Args:
-        run_dir: a folder that `fit` made.
-        data_dir: where the data sets are built, None for TFDS's own place.
-        flip: judge the average over each face and its mirror image too, apart.
-        output: folder for the files, made if it is not there; None for the run's own.
-
-    Returns:
-        The report that is written: that of `evaluation.evaluate` with what was tested; where the
-        data set has a deduplicated test split, `deduplicated` is what `evaluate` says of that
-        part; `flip_averaged` is the accuracy, interval and faces of the average, if asked for;
-        with a transformer, `attention` is what `attention` returns.
-    """
-    output = Path(output or run_dir)
-    config, model, _ = open_run(run_dir)
-    builder, split = judged_split(config, data_dir)
-    output.mkdir(parents=True, exist_ok=True)
-    predict_split(model, builder, split, config.image_size).to_csv(
-        output / "predictions.csv", index=False
-    )
-    # From the file, so that whoever judges it gets these very numbers.
-    table = read_predictions(output / "predictions.csv")
-    result = {
-        "dataset": builder.info.full_name,
-        "protocol": config.protocol,
-        "split": split,
-        "paper_accuracy": DATASETS[parse_dataset(config.dataset)[0]].paper_accuracy,
-        "paper_differs": differences_from_paper(config.dataset, config.protocol),
-        **evaluate(table),
-    }
-    unique = f"{split}_deduplicated"
-    if unique in builder.info.splits:
-        names = [
-            example["name"].decode()
-            for example in builder.as_dataset(split=unique).as_numpy_iterator()
-        ]
-        result["deduplicated"] = evaluate(table[table["name"].isin(names)])
-    if flip:
-        averaged = predict_split(model, builder, split, config.image_size, flip=True)
-        result["flip_averaged"] = headline(evaluate(averaged))
-    if any(layer.name == "theta" for layer in model.layers):
-        result["attention"] = attention(model, builder, split, config.image_size)
-    with written_whole(output / "report.json") as aside:
-        aside.write_text(json.dumps(result, indent=2) + "\n")
-    reports.save_confusion_matrix(result, output / "confusion_matrix.png")
-    reports.save_reliability(result, output / "reliability.png")
-    return result
-
-
-def judged_predictions(folder):
-    """The predictions that `judge` left in a folder.
-
-    Args:
-        folder: a run's, or what `judge` was given as output.
-
-    Returns:
-        DataFrame as from `evaluation.predictions_table`.
-
-    Raises:
-        FileNotFoundError: there are none.
-        ValueError: they are damaged.
-    """
-    path = Path(folder) / "predictions.csv"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder} is not a finished run: it has no predictions.csv. "
-            "Name a folder that `python cli.py fit` or `evaluate --output` made."
-        )
-    return read_predictions(path)
-
-
-def compare(folder, other):
-    """Compare the predictions in two folders; write against.json into the first.
-
-    Args:
-        folder: where `judge` left its files.
-        other: the same of another run, on the same faces.
-
-    Returns:
-        dict that is written: `first` and `second`, the folders, and what `evaluation.mcnemar` says.
-
-    Raises:
-        FileNotFoundError: a folder holds no predictions.
-        ValueError: they are damaged, or of other faces or labels.
-    """
-    tables = judged_predictions(folder), judged_predictions(other)
-    try:
-        found = mcnemar(*tables)
-    except ValueError as error:
-        raise ValueError(f"{folder} and {other} cannot be compared. {error}") from error
-    result = {"first": str(folder), "second": str(other), **found}
-    (Path(folder) / "against.json").write_text(json.dumps(result, indent=2) + "\n")
-    return result
-
-
-def attention(model, builder, split, size, faces=1024):
-    """How much the spatial transformer's regions differ from the whole face and among faces.
-
-    A transformer can die in training: then every face gets the same region, and nothing but this
-    says so.
-
-    Args:
-        model: a network with a layer `theta`.
-        builder: what `built_dataset` returns.
-        split: TFDS split expression.
-        size: side of the faces, pixels.
-        faces: how many to look at, the first of the split.
-
-    Returns:
-        dict of two lists of six, rows of the 2 x 3 matrix: `mean` of the transforms, and `spread`,
-        their standard deviation.
-    """
-    look = keras.Model(model.input, model.get_layer("theta").output)
-    batches = examples(builder, split, size).take(faces).batch(256)
-    theta = np.concatenate([look.predict_on_batch(batch["image"]) for batch in batches])
-    return {"mean": theta.mean(axis=0).tolist(), "spread": theta.std(axis=0).tolist()}
-
-
-def headline(report):
-    """The numbers of a report that fit in a line."""
-    return {key: report[key] for key in ("faces", "correct", "accuracy", "accuracy_interval")}
+    return None if ranked.empty else ranked.iloc[0]

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from keras_deep_emotion.runs import Run
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
@@ -34,9 +36,9 @@ def data_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def toon_faces_dir(data_dir):
     """`data_dir` with toon_faces built in its paper protocol."""
-    from keras_deep_emotion.building import build
+    from keras_deep_emotion.data.building import build_dataset
 
-    list(build("toon_faces", data_dir=data_dir))
+    list(build_dataset("toon_faces", data_dir=data_dir))
     return data_dir
 
 
@@ -44,7 +46,7 @@ def toon_faces_dir(data_dir):
 def run_dir(toon_faces_dir, tmp_path_factory):
     """A run folder of two epochs on toon_faces."""
     from keras_deep_emotion.config import TrainConfig
-    from keras_deep_emotion.training import fit
+    from keras_deep_emotion.training.single_machine import fit
 
     folder = tmp_path_factory.mktemp("runs") / "toon"
     fit(
@@ -58,7 +60,7 @@ def run_dir(toon_faces_dir, tmp_path_factory):
 @pytest.fixture(scope="session")
 def export_dir(run_dir, tmp_path_factory):
     """The run, exported as version 1."""
-    from keras_deep_emotion.export import export_run
+    from keras_deep_emotion.serving.export import export_run
 
     return export_run(run_dir, parent=tmp_path_factory.mktemp("exports"))
 
@@ -66,7 +68,7 @@ def export_dir(run_dir, tmp_path_factory):
 @pytest.fixture(scope="session")
 def reproduced(toon_faces_dir, tmp_path_factory):
     """(folder, table) of `reproduce` on toon_faces: every protocol and fold, one epoch each."""
-    from keras_deep_emotion.reproduction import reproduce
+    from keras_deep_emotion.experiments.reproduction import reproduce
 
     folder = tmp_path_factory.mktemp("reproduced")
     changes = {"recipe": "paper", "epochs": 1, "batch_size": 64}
@@ -79,16 +81,16 @@ def fer2013_dir(data_dir):
     source = os.environ.get("FER2013_DIR")
     if not source:
         pytest.skip("FER2013_DIR names no folder with the real fer2013.csv")
-    from keras_deep_emotion.building import build
+    from keras_deep_emotion.data.building import build_dataset
 
-    list(build("fer2013", Path(source), data_dir))
+    list(build_dataset("fer2013", Path(source), data_dir))
     return data_dir
 
 
 @pytest.fixture(scope="session")
 def detector():
     """The detector of faces."""
-    from keras_deep_emotion.faces import Detector
+    from keras_deep_emotion.images.faces import Detector
 
     return Detector()
 
@@ -96,10 +98,9 @@ def detector():
 @pytest.fixture(scope="session")
 def ferplus():
     """The shipped weights of FER-2013, opened."""
-    from keras_deep_emotion.predict import load
-    from keras_deep_emotion.runs import weights_dir
+    from keras_deep_emotion.inference.loading import load_folder
 
-    return load(weights_dir("ferplus"))
+    return load_folder(Run.shipped("ferplus").path)
 
 
 @pytest.fixture(scope="session")

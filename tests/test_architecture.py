@@ -1,4 +1,4 @@
-"""Imports run one way: the map of the rooms, held to."""
+"""Imports run one way: what each folder may import, one row a folder."""
 
 import ast
 from pathlib import Path
@@ -6,171 +6,44 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LIGHT = set()  # what imports nothing of ours
-# What each module of the package may import of ours.
+PACKAGE = ROOT / "keras_deep_emotion"
+# Folders and modules of the package, and what each may import of ours; tfds_builders by its name.
 ALLOWED = {
-    "__init__": {"library"},
-    "emotions": LIGHT,
-    "config": LIGHT,
-    "datasets": LIGHT,
-    "files": LIGHT,
-    "image_files": LIGHT,
-    "scoring": {"crops", "files", "image_files", "photos"},
-    "evaluation": LIGHT,
-    "model_card": {"datasets", "evaluation"},
-    "page": {"config", "datasets", "evaluation", "files"},
-    "saliency": LIGHT,
-    "report": {"evaluation"},
-    "spatial_transformer": LIGHT,
-    "c_loader": LIGHT,
-    "verify_export": {"c_loader"},
-    "augmentation": {"spatial_transformer"},
-    "normalization": LIGHT,
-    "model": {"normalization", "spatial_transformer"},
-    "building": {"datasets"},
-    "mixup": LIGHT,
-    "data": {"datasets", "emotions", "image_files", "mixup"},
-    "inspection": {"data"},
-    "runs": {
-        "config",
-        "data",
-        "datasets",
-        "evaluation",
-        "files",
-        "normalization",
-        "report",
-        "spatial_transformer",
-    },
-    "faithfulness": LIGHT,
-    "explanation": {
-        "config",
-        "crops",
-        "data",
-        "predict",
-        "report",
-        "runs",
-        "saliency",
-    },
-    "map_scores": {
-        "data",
-        "explanation",
-        "faithfulness",
-        "files",
-        "predict",
-        "report",
-        "runs",
-        "saliency",
-    },
-    "trainer": {"augmentation"},
-    "callbacks": {"files", "normalization", "trainer"},
-    "monitoring": {"evaluation", "report", "saliency"},
+    "config": set(),
+    "files": set(),
+    "exports": {"files"},
+    "layers": set(),
+    "models": {"layers"},
+    "images": {"files"},
+    "data": {"files", "images", "tfds_builders"},
+    "runs": {"config", "data.task", "files", "layers"},
+    "evaluation": {"data", "files", "runs"},
+    "saliency": {"data", "files", "images", "models", "runs"},
+    "inference": {"exports", "files", "images", "models", "runs", "saliency"},
+    "reports": {"config", "data.task", "evaluation", "files", "runs", "saliency"},
     "training": {
-        "callbacks",
-        "config",
-        "data",
-        "datasets",
-        "evaluation",
-        "explanation",
-        "files",
-        "model",
-        "monitoring",
-        "page",
-        "runs",
-        "teaching",
-        "trainer",
+        "config", "data", "evaluation", "files", "layers", "models", "reports", "runs", "saliency",
     },
-    "teaching": {"config", "datasets", "files", "runs"},
-    "reproduction": {
-        "building",
-        "config",
-        "data",
-        "datasets",
-        "evaluation",
-        "files",
-        "report",
-        "runs",
-        "training",
+    "experiments": {
+        "config", "data", "evaluation", "files", "reports", "runs", "training",
     },
-    "distribution": {
-        "callbacks",
-        "data",
-        "datasets",
-        "files",
-        "model",
-        "normalization",
-        "trainer",
-        "training",
+    "serving": {
+        "exports", "files", "images", "models", "reports.model_card", "runs", "saliency",
     },
-    "tuning": {"config", "data", "datasets", "files", "training"},
-    "photos": LIGHT,
-    "faces": LIGHT,
-    "annotation": {"files"},
-    "crops": {"data", "image_files", "photos"},
-    "predict": {"crops", "data", "model", "runs", "saliency"},
-    "answers": {"crops", "faces", "photos"},
-    "library": {"predict", "runs", "serving"},
-    "serving": {"predict", "saliency"},
-    "endpoints": {"data", "saliency"},
-    "warmup": {"verify_export"},
-    "export": {
-        "endpoints",
-        "files",
-        "model",
-        "model_card",
-        "runs",
-        "saliency",
-        "verify_export",
-        "warmup",
-    },
-    "ports": LIGHT,
-    "stand_in": {"ports"},  # it knows an export's path only
-    "demo": {
-        "annotation",
-        "answers",
-        "crops",
-        "explanation",
-        "faces",
-        "photos",
-        "ports",
-        "report",
-    },
-    "cli": {
-        "annotation",
-        "answers",
-        "faces",
-        "photos",
-        "demo",
-        "ports",
-        "stand_in",
-        "data",
-        "distribution",
-        "inspection",
-        "report",
-        "config",
-        "datasets",
-        "building",
-        "evaluation",
-        "explanation",
-        "map_scores",
-        "page",
-        "runs",
-        "training",
-        "predict",
-        "export",
-        "verify_export",
-        "serving",
-        "reproduction",
-        "scoring",
-        "tuning",
-    },
-}
-PORTABLE = ("spatial_transformer", "augmentation", "mixup", "model", "trainer")
-STANDARD_LIBRARY_ONLY = ("__init__", "emotions", "config", "datasets")
+    "scoring": {"exports", "files", "images"},
+    "demo": {"images", "inference", "reports", "saliency", "serving.ports", "tfds_builders"},
+    "spatial_transformer": {"layers"},  # alias of the old path
+}  # fmt: skip
+# Without TensorFlow: they run on every backend, or answer before TensorFlow is imported.
+WITHOUT_TENSORFLOW = ("config", "exports", "files", "layers", "models", "runs")
+STANDARD_LIBRARY = ("config.py", "exports.py", "files.py", "data/catalog.py", "data/task.py")
+HEAVY = {
+    "apache_beam", "keras", "matplotlib", "numpy", "pandas", "tensorflow", "tensorflow_datasets",
+}  # fmt: skip
 
 
 def imports(path):
-    """(full module names imported anywhere, those at the top level)."""
-    tree = ast.parse(path.read_text())
+    """(full names imported anywhere in a file, those imported at its top level)."""
 
     def names(node):
         if isinstance(node, ast.Import):
@@ -179,72 +52,94 @@ def imports(path):
             return [f"{node.module}.{alias.name}" for alias in node.names]
         return []
 
+    tree = ast.parse(path.read_text())
     anywhere = {name for node in ast.walk(tree) for name in names(node)}
     return anywhere, {name for node in tree.body for name in names(node)}
 
 
-PACKAGE = ROOT / "keras_deep_emotion"
-ROOMS = ("cli", "demo", "page", "scoring", "stand_in")  # sub-packages, one entry of the map each
-MODULES = sorted(
-    [*PACKAGE.glob("*.py"), *(p for room in ROOMS for p in PACKAGE.glob(f"{room}/*.py"))]
-)
+def room_of(path):
+    """The folder of the package that a file belongs to; its name for a module."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_imports_only_what_the_map_allows(path):
-    anywhere, _ = imports(path)
-    ours = {name.split(".")[1] for name in anywhere if name.startswith("keras_deep_emotion.")}
-    room = path.parent.name if path.parent.name in ROOMS else path.stem
-    assert ours - {"__version__"} <= ALLOWED[room] | {room}
+def modules(room):
+    """The files of a folder or module of the package."""
+    path = PACKAGE / room
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
 
 
-@pytest.mark.parametrize("name", PORTABLE)
-def test_the_network_never_names_tensorflow(name):
-    anywhere, _ = imports(ROOT / "keras_deep_emotion" / f"{name}.py")
-    assert {one.split(".")[0] for one in anywhere} <= {
-        "keras",
-        "keras_deep_emotion",
-        "math",
-        "contextlib",
-        "numpy",
-    }
+def test_every_folder_has_a_row():
+    rooms = {room_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__", "cli"}
+    assert rooms == set(ALLOWED)
 
 
-@pytest.mark.parametrize("name", STANDARD_LIBRARY_ONLY)
+def test_few_modules_lie_beside_the_folders():
+    assert len(list(PACKAGE.glob("*.py"))) <= 6
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_a_folder_imports_only_what_its_row_allows(room):
+    wrong = {}
+    for path in modules(room):
+        anywhere, _ = imports(path)
+        for name in anywhere:
+            package, _, inside = name.partition(".")
+            if package == "keras_deep_emotion" and inside not in ("", "__version__"):
+                target = inside
+            elif package == "tfds_builders":
+                target = package
+            else:
+                continue
+            allowed = {room, *ALLOWED[room]}
+            if not any(target == one or target.startswith(f"{one}.") for one in allowed):
+                wrong[path.name] = name
+    assert not wrong
+
+
+@pytest.mark.parametrize("room", WITHOUT_TENSORFLOW)
+def test_a_folder_does_without_tensorflow(room):
+    for path in modules(room):
+        _, top = imports(path)
+        assert not {name for name in top if name.split(".")[0].startswith("tensorflow")}, path
+
+
+@pytest.mark.parametrize("name", ["saliency", "evaluation"])
+def test_what_computes_draws_nothing(name):
+    for path in modules(name):
+        anywhere, _ = imports(path)
+        assert not {one for one in anywhere if one.split(".")[0] == "matplotlib"}, path
+
+
+@pytest.mark.parametrize("name", STANDARD_LIBRARY)
 def test_what_the_command_line_needs_first_is_light(name):
-    anywhere, _ = imports(ROOT / "keras_deep_emotion" / f"{name}.py")
-    # `__init__` names what it imports later, when it is asked for `load`.
-    anywhere -= {"keras_deep_emotion.library.load"}
-    assert {one.split(".")[0] for one in anywhere} <= {"dataclasses", "json", "pathlib"}
+    import sys
+
+    anywhere, _ = imports(PACKAGE / name)
+    packages = {one.split(".")[0] for one in anywhere}
+    assert packages <= sys.stdlib_module_names | {"keras_deep_emotion"}
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("cli/*.py")), ids=lambda path: path.stem)
-def test_the_command_line_loads_nothing_heavy_at_its_top(path):
+@pytest.mark.parametrize("path", modules("cli"), ids=lambda path: path.stem)
+def test_the_command_line_imports_nothing_heavy_at_its_top(path):
     _, top = imports(path)
-    heavy = {
-        "tensorflow",
-        "keras",
-        "numpy",
-        "pandas",
-        "matplotlib",
-        "tensorflow_datasets",
-        "apache_beam",
-    }
-    assert not {name.split(".")[0] for name in top} & heavy
+    assert not {name.split(".")[0] for name in top} & HEAVY
 
 
-@pytest.mark.parametrize("name", ["c_loader", "verify_export"])
+def test_nothing_imports_the_command_line():
+    for path in PACKAGE.rglob("*.py"):
+        if room_of(path) != "cli":
+            anywhere, _ = imports(path)
+            assert not {name for name in anywhere if name.startswith("keras_deep_emotion.cli")}
+
+
+@pytest.mark.parametrize("name", ["c_loader", "verification"])
 def test_what_opens_an_export_never_imports_tensorflow(name):
-    anywhere, _ = imports(PACKAGE / f"{name}.py")
-    assert not {one.split(".")[0] for one in anywhere} & {
-        "tensorflow",
-        "tensorflow_serving",
-        "keras",
-    }
+    anywhere, _ = imports(PACKAGE / "serving" / f"{name}.py")
+    packages = {one.split(".")[0] for one in anywhere}
+    assert not packages & {"keras", "tensorflow", "tensorflow_serving"}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tfds_builders").rglob("*.py")), ids=str)
-def test_builders_know_nothing_of_the_network(path):
+def test_builders_import_nothing_of_the_package(path):
     anywhere, _ = imports(path)
-    ours = {name for name in anywhere if name.startswith("keras_deep_emotion")}
-    assert {name.split(".")[1] for name in ours} <= {"emotions", "image_files"}
+    assert not {name for name in anywhere if name.startswith("keras_deep_emotion")}

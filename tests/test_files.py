@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_deep_emotion.files import remove_left, written_whole
+from keras_deep_emotion.files import atomic_write, remove_stale
 
 
 def names(folder):
@@ -20,9 +20,9 @@ def made_yesterday(path):
 
 def test_of_two_writers_at_once_the_last_wins_whole(tmp_path):
     path = tmp_path / "models.config"
-    with written_whole(path) as first:
+    with atomic_write(path) as first:
         first.write_text("first")
-        with written_whole(path) as second:
+        with atomic_write(path) as second:
             second.write_text("second")
         assert path.read_text() == "second"
     assert path.read_text() == "first"
@@ -30,7 +30,7 @@ def test_of_two_writers_at_once_the_last_wins_whole(tmp_path):
 
 
 def test_the_path_given_keeps_the_suffix_that_keras_asks_for(tmp_path):
-    with written_whole(tmp_path / "model.keras") as aside:
+    with atomic_write(tmp_path / "model.keras") as aside:
         assert aside.parent == tmp_path and aside.name != "model.keras"
         assert aside.name.endswith(".model.keras")
         aside.touch()
@@ -40,7 +40,7 @@ def test_the_path_given_keeps_the_suffix_that_keras_asks_for(tmp_path):
 def test_an_error_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path, error):
     path = tmp_path / "history.csv"
     path.write_text("whole")
-    with pytest.raises(error), written_whole(path) as aside:
+    with pytest.raises(error), atomic_write(path) as aside:
         aside.write_text("half")
         raise error
     assert path.read_text() == "whole"
@@ -50,7 +50,7 @@ def test_an_error_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path, erro
 def test_what_a_killed_writer_left_is_removed_after_a_day(tmp_path):
     killed = []  # kept: a writer that is forgotten tidies up
     for _ in range(2):
-        killed.append(written_whole(tmp_path / "page[1].html"))
+        killed.append(atomic_write(tmp_path / "page[1].html"))
         aside = killed[-1].__enter__()
         aside.touch()
     assert len(names(tmp_path)) == 2
@@ -60,7 +60,7 @@ def test_what_a_killed_writer_left_is_removed_after_a_day(tmp_path):
         (tmp_path / name).touch()
         made_yesterday(tmp_path / name)
     (young,) = set(names(tmp_path)) - {aside.name, *others}
-    with written_whole(tmp_path / "page[1].html") as aside:
+    with atomic_write(tmp_path / "page[1].html") as aside:
         aside.touch()
     assert names(tmp_path) == sorted(["page[1].html", young, *others])
 
@@ -71,5 +71,5 @@ def test_what_its_writer_removes_meanwhile_stops_nobody(tmp_path, monkeypatch):
     (old / "model").touch()
     made_yesterday(old)
     monkeypatch.setattr(Path, "glob", lambda folder, pattern: iter([gone, old]))
-    remove_left(tmp_path, "partial-*")
+    remove_stale(tmp_path, "partial-*")
     assert names(tmp_path) == []

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import tensorflow_datasets as tfds
 
-from keras_deep_emotion.emotions import EMOTIONS
+EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+
 
 WHOLE = tfds.features.BBox(0.0, 0.0, 1.0, 1.0)  # `face` of an image that is cropped already
 

@@ -144,11 +144,13 @@ class NativeImage(NamedTuple):
     Attributes:
         name: its name in the source.
         content: the file's bytes.
+        format: Pillow's name of the format, such as PNG, whatever the name says.
         pixels: (height, width) or (height, width, channels) uint8, as decoded.
     """
 
     name: str
     content: bytes
+    format: str
     pixels: np.ndarray
 
 
@@ -190,9 +192,10 @@ def read_images(source: Source, names: Iterable[str]) -> Iterator[NativeImage]:
         name, content = item
         try:
             with Image.open(io.BytesIO(content)) as image:
+                kind = image.format
                 if image.mode not in ("L", "RGB", "RGBA"):
                     image = image.convert("RGB" if image.mode in ("P", "CMYK", "YCbCr") else "L")
-                return NativeImage(name, content, np.asarray(image)), None
+                return NativeImage(name, content, kind, np.asarray(image)), None
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             # Pillow says where in memory the bytes were: nothing to tell a user.
             return name, str(error).partition(" <")[0]

@@ -6,14 +6,19 @@ import traceback
 import click
 
 from keras_deep_emotion import __version__
-from keras_deep_emotion.cli.data import build_data, data
+from keras_deep_emotion.cli.build_data import build_data
+from keras_deep_emotion.cli.data import data
 from keras_deep_emotion.cli.demo import demo
-from keras_deep_emotion.cli.judge import evaluate, explain
+from keras_deep_emotion.cli.evaluate import evaluate
+from keras_deep_emotion.cli.explain import explain
+from keras_deep_emotion.cli.export import export
+from keras_deep_emotion.cli.fit import fit
 from keras_deep_emotion.cli.predict import predict
+from keras_deep_emotion.cli.reproduce import reproduce
 from keras_deep_emotion.cli.score import score
-from keras_deep_emotion.cli.serve import export, verify
-from keras_deep_emotion.cli.server import serve
-from keras_deep_emotion.cli.train import fit, reproduce, tune
+from keras_deep_emotion.cli.serve import serve
+from keras_deep_emotion.cli.tune import tune
+from keras_deep_emotion.cli.verify import verify
 
 OURS = ("keras_deep_emotion", "tfds_builders")
 
@@ -80,5 +85,7 @@ COMMANDS = (
     *(build_data, data, fit, reproduce, tune, evaluate, explain),
     *(predict, demo, export, verify, serve, score),
 )
+
+
 for command in COMMANDS:
     main.add_command(command)

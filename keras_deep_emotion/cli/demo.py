@@ -1,4 +1,4 @@
-"""The command that shows a page to try a model on."""
+"""`demo`: a page to try a model on."""
 
 import ipaddress
 import threading
@@ -10,21 +10,20 @@ from keras_deep_emotion.cli.options import (
     host_option,
     load_tensorflow,
     model_options,
+    on_signals,
     port_option,
 )
-from keras_deep_emotion.cli.server import on_signals
+from keras_deep_emotion.runs import Run
 
 
 def about(choice):
-    """The model in a sentence, with its accuracy where a report tells it."""
-    from keras_deep_emotion.page import read_json
-
-    found = choice.folder() and read_json(choice.folder() / "report.json")
-    if not found:
+    """Describe the model in a sentence, with its accuracy if a report tells it."""
+    report = choice.folder() and Run(choice.folder()).report
+    if not report:
         return f"Answers by {choice}."
     return (
-        f"Answers by {choice}, right on {100 * found['accuracy']:.1f} % of the {found['faces']:,} "
-        f"test faces of {found['dataset'].rpartition('/')[0]}."
+        f"Answers by {choice}, right on {100 * report['accuracy']:.1f} % of the "
+        f"{report['faces']:,} test faces of {report['dataset'].rpartition('/')[0]}."
     )
 
 
@@ -50,7 +49,7 @@ def demo(choice, host, port, browser):
     """
     load_tensorflow()
     from keras_deep_emotion.demo import Demo
-    from keras_deep_emotion.faces import Detector
+    from keras_deep_emotion.images.faces import Detector
 
     with Demo(choice.open(), Detector(), about(choice), host, port) as page:
         ended = threading.Event()

@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -11,6 +12,18 @@ from pathlib import Path
 import click
 
 from keras_deep_emotion.config import RECIPES, TrainConfig
+from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.runs import Run
+
+
+def built_from(config, source, data_dir):
+    """Build a run's data set from a source; the data set's name, with the folder for `folder`."""
+    from keras_deep_emotion.data.building import build_dataset
+
+    task = Task.from_config(config)
+    target = f"{task.name}/{task.tfds_config}" if task.variant else task.name
+    (builder, *_) = build_dataset(target, source, data_dir, announce=click.echo)
+    return f"folder/{builder.builder_config.name}" if task.name == "folder" else config.dataset
 
 
 def load_tensorflow():
@@ -35,6 +48,7 @@ def load_tensorflow():
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
     import tensorflow_datasets as tfds
 
     if not sys.stderr.isatty():
@@ -76,15 +90,13 @@ def run_or_weights(command):
             raise click.UsageError("Name either RUN, a folder that fit made, or --weights NAME.")
         load_tensorflow()
         if weights is None:
-            return command(run=run, **others)
-        from keras_deep_emotion.runs import weights_dir
-
+            return command(run=Run(run), **others)
         # What comes with the package is read, never written to.
         if "output" in others and others["output"] is None:
             others["output"] = Path(weights)
         if "name" in others and others["name"] is None:
             others["name"] = weights
-        return command(run=weights_dir(weights), **others)
+        return command(run=Run.shipped(weights), **others)
 
     return with_folder
 
@@ -102,20 +114,18 @@ class ModelChoice:
     def open(self):
         """The `predict.Model`; TensorFlow must be loaded."""
         if self.server is not None:
-            from keras_deep_emotion.serving import connect
+            from keras_deep_emotion.inference.client import connect
 
             return connect(self.server, self.timeout, self.authority)
-        from keras_deep_emotion.predict import load
+        from keras_deep_emotion.inference.loading import load_folder
 
-        return load(self.folder())
+        return load_folder(self.folder())
 
     def folder(self):
         """The folder that holds it, None of a server."""
         if self.server is not None or self.model is not None:
             return self.model
-        from keras_deep_emotion.runs import weights_dir
-
-        return weights_dir(self.weights)
+        return Run.shipped(self.weights).path
 
     def __str__(self):
         """What it is, in words."""
@@ -220,3 +230,15 @@ def config_option(name, **kwargs):
     kwargs["default"] = None
     kwargs["help"] += f"  [default: {'; '.join([texts[0], *others])}]"
     return click.option(declaration, **kwargs)
+
+
+def on_signals(stop):
+    """Have SIGTERM and Ctrl-C call a function, once."""
+
+    def handle(number, frame):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stop()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)

@@ -1,4 +1,4 @@
-"""The command that answers for photos, crops and videos."""
+"""`predict`: name the emotion of each face in photos, crops and videos."""
 
 import csv
 import io
@@ -62,9 +62,9 @@ def predict(
     if as_json and as_csv:
         raise click.UsageError("Name one of --json and --csv.")
     load_tensorflow()
-    from keras_deep_emotion.answers import answer_files
-    from keras_deep_emotion.faces import Detector
-    from keras_deep_emotion.photos import find_files
+    from keras_deep_emotion.images.faces import Detector
+    from keras_deep_emotion.images.reading import find_files
+    from keras_deep_emotion.inference.media import predict_media
 
     detector = Detector() if faces == "find" else None
     loaded = choice.open()
@@ -73,7 +73,7 @@ def predict(
     pictures = Pictures(annotate, output, loaded.labels, [path for path, _ in found])
     failed = False
     try:
-        for answer in answer_files(loaded, found, detector, smallest, every):
+        for answer in predict_media(loaded, found, detector, smallest, every):
             problem = answer.error
             if problem is None:
                 writer.write(answer)
@@ -100,10 +100,10 @@ class Writer:
 
     def write(self, answer):
         """Print the rows of an answer."""
-        from keras_deep_emotion.annotation import fields
+        from keras_deep_emotion.inference.tables import prediction_row
 
         for place in range(len(answer.probabilities)):
-            row = fields(answer, self.labels, place)
+            row = prediction_row(answer, self.labels, place)
             if self.as_json:
                 click.echo(json.dumps(self.json_object(answer, place, row)))
                 continue
@@ -174,8 +174,8 @@ class Pictures:
             self.video.append(answer._replace(image=None))
         if self.folder is None:
             return None
-        from keras_deep_emotion.annotation import annotate
-        from keras_deep_emotion.photos import Unreadable, open_photo
+        from keras_deep_emotion.images.reading import UnreadableImage, open_photo
+        from keras_deep_emotion.reports.annotation import annotate
 
         try:  # of a crop it is read by another decoder than before
             image = open_photo(answer.file) if answer.image is None else answer.image
@@ -183,7 +183,7 @@ class Pictures:
             number = "" if answer.frame is None else f"-{answer.frame:06}"
             path = self.fresh(self.folder, f"{answer.file.stem}{number}-faces", ".jpg")
             drawn.save(path, quality=92)
-        except (Unreadable, OSError) as error:
+        except (UnreadableImage, OSError) as error:
             return f"not annotated: {str(error).rstrip('.')}"
         return None
 
@@ -192,7 +192,8 @@ class Pictures:
         video, self.video = self.video, []
         if not any(len(answer.probabilities) for answer in video):
             return
-        from keras_deep_emotion.annotation import save_timeline, save_video_table
+        from keras_deep_emotion.inference.tables import save_video_table
+        from keras_deep_emotion.reports.annotation import save_timeline
 
         stem = f"{video[0].file.stem}-emotions"
         for save, suffix in ((save_video_table, ".csv"), (save_timeline, ".png")):

@@ -1,4 +1,4 @@
-"""The command that scores in bulk."""
+"""`score`: predict many crops, on Apache Beam."""
 
 import importlib.util
 import logging
@@ -67,13 +67,13 @@ def score(export, beam_options, inputs, **settings):
     load_tensorflow()
     # Beam speaks of libraries that it does without, at its import and by the root logger.
     logging.disable(logging.WARNING)
-    from keras_deep_emotion import scoring
+    from keras_deep_emotion.scoring import score
 
     logging.disable(logging.NOTSET)
     # Of a worker in this process: its errors come to the command too, without the inner life.
     for name in ("common", "worker", "portability.fn_api_runner"):
         logging.getLogger(f"apache_beam.runners.{name}").setLevel(logging.CRITICAL)
-    summary = scoring.score(
+    summary = score(
         export,
         inputs,
         beam_options=beam_options,

@@ -8,7 +8,7 @@ import importlib.util
 import os
 import tempfile
 
-from keras_deep_emotion.ports import check_port
+from keras_deep_emotion.serving.ports import check_port
 
 if importlib.util.find_spec("gradio") is None:
     raise ModuleNotFoundError(

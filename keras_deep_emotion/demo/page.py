@@ -12,21 +12,35 @@ from keras_deep_emotion.demo.examples import examples
 from keras_deep_emotion.demo.sheet import Sheet, message, sheets
 
 FIND, CROPPED = "Find the faces", "One face, cropped"
+
+
 LARGEST = 64 * 2**20  # ours, bytes: of a file
+
+
 # Ours, seconds: how often Gradio looks for uploads that nobody has answered, and how old they get.
 SWEEP, LONGEST_WAIT = 60, 600
+
+
 STRENGTH = 80  # percent, ours
+
+
 UPLOAD = re.compile("[0-9a-f]{64}")  # name of Gradio's folder of a file, its SHA-256
+
+
 # No address but this server's own, whatever the page or a library of it asks for.
 POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; media-src 'self' blob: mediastream:; "
     "frame-ancestors 'none'; form-action 'self'"
 )
+
+
 HINT = (
     '<p class="hint">The answer comes here: the faces with their boxes, how probable each emotion '
     "is, and where the model looked. The picture is not kept.</p>"
 )
+
+
 CANNOT = (
     "<b>What it cannot know:</b> what a person feels. It names the expression that people would "
     "see in this one picture; pose, light, age, skin and culture mislead it, it is often sure "

@@ -10,21 +10,29 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from keras_deep_emotion.annotation import COLOURS, annotate
-from keras_deep_emotion.answers import ask
-from keras_deep_emotion.crops import as_faces
-from keras_deep_emotion.explanation import attend
-from keras_deep_emotion.faces import crop
-from keras_deep_emotion.photos import Unreadable, decode_photo
-from keras_deep_emotion.report import HEAT, attended_corners
+from keras_deep_emotion.images.faces import crop
+from keras_deep_emotion.images.inputs import to_batch
+from keras_deep_emotion.images.reading import UnreadableImage, decode_photo
+from keras_deep_emotion.inference.media import predict_faces
+from keras_deep_emotion.reports.annotation import COLORS, annotate
+from keras_deep_emotion.reports.figures.saliency import HEAT, attended_corners
+from keras_deep_emotion.saliency.explain import attended_regions
 
 MOST_FACES = 24  # ours: of more, the largest are shown one by one
+
+
 MOST_MAPS = 6  # ours: a map takes some half a second on two cores
+
+
 LONGEST = 1280  # ours, pixels: of the photo on the page
+
+
 SIDE = 240  # pixels of a crop on the page
+
 
 # What `serving` raises; of a model in this process they would be bugs, and it raises none.
 SERVER_ERRORS = (OSError, ValueError)
+
 
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -62,13 +70,13 @@ def sheets(model, content, detector=None, name="The picture"):
     """
     try:
         if not content:
-            raise Unreadable("the file is empty")
+            raise UnreadableImage("the file is empty")
         image = decode_photo(content)
-    except Unreadable as error:
+    except UnreadableImage as error:
         yield Sheet(message(f"{name}: {error}."), "")
         return
     try:
-        found, probabilities = ask(model, image, detector)
+        found, probabilities = predict_faces(model, image, detector)
     except SERVER_ERRORS as error:
         yield Sheet(message(str(error), image), "")
         return
@@ -109,7 +117,7 @@ def card(labels, row):
         "emotion": labels[order[0]],
         "probability": float(row[order[0]]),
         "bars": [
-            (label, float(share), COLOURS[i % len(COLOURS)])
+            (label, float(share), COLORS[i % len(COLORS)])
             for i, (label, share) in enumerate(zip(labels, row, strict=True))
         ],
         "waits": False,
@@ -147,10 +155,10 @@ def look(model, picture):
         "most": most,
         "decisive": float(found.decisive[0].mean()),
     }
-    if model.keras is None:
+    if model.network is None:
         return seen
-    face = as_faces([picture], model.size)
-    theta, attended = attend(model.keras, face)
+    face = to_batch([picture], model.size)
+    theta, attended = attended_regions(model.network, face)
     if theta is None:
         return seen
     # Pixels of the face, 0 at the centre of the first, to shares of its sides.

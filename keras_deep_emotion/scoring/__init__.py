@@ -13,11 +13,11 @@ out the same, and one that lies there is not scored again.
 
 from keras_deep_emotion.scoring import storage
 from keras_deep_emotion.scoring.job import (
-    alone,
     done_parts,
+    exclusive_job,
     freeze_job,
-    news,
     open_job,
+    progress_reports,
     summarise,
 )
 from keras_deep_emotion.scoring.pipeline import FORMATS, make_pipeline, run_pipeline
@@ -76,7 +76,7 @@ def score(
         "part_size": part_size,
     }
     pipeline = make_pipeline(runner, beam_options)
-    with alone(output):
+    with exclusive_job(output):
         manifest = open_job(output, arguments)
         if manifest is None:
             manifest = freeze_job(output, arguments, inputs)
@@ -87,6 +87,6 @@ def score(
             announce(f"parts done already: {done:,} of {manifest['parts']:,}")
         if pending:
             MODEL.acquire(lambda: Scorer(manifest["path"]), manifest["path"])  # or say why not
-            with news(output, manifest, announce):
+            with progress_reports(output, manifest, announce):
                 run_pipeline(pipeline, output, manifest, pending, batch_size)
         return summarise(output, manifest)

@@ -13,7 +13,7 @@ from keras_deep_emotion.scoring import storage
 from keras_deep_emotion.scoring.inputs import find_entries
 from keras_deep_emotion.scoring.scorer import MODEL, Scorer, find_version
 
-NEWS_SECONDS = 15  # ours: how often progress is looked for
+PROGRESS_SECONDS = 15  # ours: how often progress is looked for
 
 
 def part_file(manifest, kind, part, ending=None):
@@ -41,13 +41,13 @@ def to_json(content):
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
-def refuse(output):
-    """Leave a folder alone that is none of ours."""
+def refuse_foreign(output):
+    """Raise if `output` is not a job folder."""
     raise ValueError(f"{output} already holds something else; name a new folder with --output.")
 
 
 @contextlib.contextmanager
-def alone(output):
+def exclusive_job(output):
     """Keep a second process out of a local folder.
 
     Raises:
@@ -58,7 +58,7 @@ def alone(output):
         return
     folder = os.path.join(output, "job")
     if os.path.isdir(output) and os.listdir(output) and not os.path.isdir(folder):
-        refuse(output)
+        refuse_foreign(output)
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "lock"), "w") as lock:
         try:
@@ -82,7 +82,7 @@ def open_job(output, arguments):
     present = storage.sizes(output)
     if "manifest.json" not in present:
         if present:
-            refuse(output)
+            refuse_foreign(output)
         return None
     manifest = json.loads(storage.read(storage.join(output, "manifest.json")))
     for name, value in arguments.items():
@@ -182,13 +182,13 @@ def summarise(output, manifest):
 
 
 @contextlib.contextmanager
-def news(output, manifest, announce):
+def progress_reports(output, manifest, announce):
     """Say from time to time how many parts are done."""
     over = threading.Event()
 
     def watch():
         said = None
-        while not over.wait(NEWS_SECONDS):
+        while not over.wait(PROGRESS_SECONDS):
             # A bucket may fail to answer now and then; that is no matter for the job.
             with contextlib.suppress(OSError):
                 done = sum(name.startswith("part-") for name in storage.sizes(output))

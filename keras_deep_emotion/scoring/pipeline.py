@@ -14,10 +14,10 @@ import pandas as pd
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import create_runner
 
-from keras_deep_emotion.crops import as_png, checked
-from keras_deep_emotion.files import shown
-from keras_deep_emotion.image_files import is_jpeg_or_png, is_turned
-from keras_deep_emotion.photos import Unreadable
+from keras_deep_emotion.files import printable_path
+from keras_deep_emotion.images.formats import has_exif_rotation, is_jpeg_or_png
+from keras_deep_emotion.images.inputs import check_decodable, to_upright_png
+from keras_deep_emotion.images.reading import UnreadableImage
 from keras_deep_emotion.scoring import storage
 from keras_deep_emotion.scoring.inputs import read_entries
 from keras_deep_emotion.scoring.job import counts_file, list_file, part_file, to_json, write
@@ -87,7 +87,7 @@ def run_pipeline(pipeline, output, manifest, parts, batch_size):
 
 
 class ScorePart(beam.DoFn):
-    """Scores the part of a number, and writes its files; gives nothing on."""
+    """Scores the part of a number, and writes its files."""
 
     def __init__(self, output, manifest, batch_size):
         self.output, self.manifest, self.batch_size = output, manifest, batch_size
@@ -151,10 +151,10 @@ class ScorePart(beam.DoFn):
 
 def upright(content):
     """An `inputs.Content` as it is, or, where EXIF data say so, turned."""
-    if content.error is None and is_jpeg_or_png(content.image) and is_turned(content.image):
+    if content.error is None and is_jpeg_or_png(content.image) and has_exif_rotation(content.image):
         # What cannot be turned is left to the export, which marks it.
-        with contextlib.suppress(Unreadable):
-            return content._replace(image=as_png(content.image))
+        with contextlib.suppress(UnreadableImage):
+            return content._replace(image=to_upright_png(content.image))
     return content
 
 
@@ -163,8 +163,8 @@ def why_not(image):
     if not is_jpeg_or_png(image):
         return "not a JPEG or PNG image"
     try:
-        checked(image)
-    except Unreadable as error:
+        check_decodable(image)
+    except UnreadableImage as error:
         return str(error)
     return "the image is damaged"
 
@@ -186,7 +186,7 @@ def render(rows, labels, shards):
             row = {"file": name, "emotion": label, "probability": by_label[label]}
             lines.append(json.dumps({**row, "probabilities": by_label}) + "\n")
         return "".join(lines).encode()
-    names = [shown(name) for name, _, _ in rows]
+    names = [printable_path(name) for name, _, _ in rows]
     found = np.array([row[2] for row in rows], np.float32).reshape(len(rows), len(labels))
     answers = pd.Series([row[1] for row in rows], dtype=str)
     best = [row[labels.index(label)] for row, label in zip(found, answers, strict=True)]

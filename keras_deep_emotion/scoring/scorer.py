@@ -3,6 +3,7 @@
 import tensorflow as tf
 from apache_beam.utils.shared import Shared
 
+from keras_deep_emotion.exports import LABELS, newest_version
 from keras_deep_emotion.scoring import storage
 
 SIGNATURE = "predict_bytes"
@@ -26,16 +27,14 @@ def find_version(path):
         names = [name.rstrip("/") for name in gfile.listdir(path)] if gfile.isdir(path) else []
     except tf.errors.OpError as error:
         raise FileNotFoundError(f"{path} cannot be read: {error.message}.") from None
-    versions = [
-        name
-        for name in names
-        if name.isdecimal() and gfile.exists(storage.join(path, name, "saved_model.pb"))
-    ]
-    if not versions:
+    newest = newest_version(
+        name for name in names if gfile.exists(storage.join(path, name, "saved_model.pb"))
+    )
+    if newest is None:
         raise FileNotFoundError(
             f"{path} is no export (no saved_model.pb); `python cli.py export RUN` makes one."
         )
-    return storage.join(path, max(versions, key=int))
+    return storage.join(path, newest)
 
 
 class Scorer:
@@ -52,7 +51,7 @@ class Scorer:
                 f"{path} has no signature {SIGNATURE!r}; `python cli.py export RUN` makes an "
                 "export that has."
             )
-        with tf.io.gfile.GFile(storage.join(path, "assets", "labels.txt")) as file:
+        with tf.io.gfile.GFile(storage.join(path, *LABELS.split("/"))) as file:
             self.labels = file.read().split()
 
     def __call__(self, images):

@@ -13,11 +13,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from keras_deep_emotion.emotions import EMOTIONS
-from keras_deep_emotion.image_files import PNG_START
 from tfds_builders import contract, protocols
 from tfds_builders.ck_plus.landmarks import face_box, read_landmarks
 from tfds_builders.ck_plus.native import HOMEPAGE, File, Release, Take, choose, find_release
+from tfds_builders.contract import EMOTIONS
 from tfds_builders.fer2013.native import SIDE
 from tfds_builders.sources import find_sources, manual_folder, read_images
 
@@ -204,7 +203,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     points = landmarks[picture.take.name, picture.number]
                     face = face_box(points, height, width, picture.name)
                 # A PNG file is kept as it is; whatever else bears its name becomes one.
-                whole = image.content.startswith(PNG_START)
+                whole = image.format == "PNG"
                 png = io.BytesIO(image.content) if whole else _png(image.pixels)
                 yield picture.name, _example(picture, png, face)
 

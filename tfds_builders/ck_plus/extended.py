@@ -6,9 +6,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from keras_deep_emotion.emotions import CK_EXTENDED_CODES
 from tfds_builders.fer2013.native import COLUMNS, parse_pixels
 from tfds_builders.sources import Source
+
+# CK+ as ckextended.csv: its codes 0..7.
+CK_EXTENDED_CODES = (
+    "anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "contempt",
+)  # fmt: skip
 
 ROWS = 920
 CODES = {str(code): emotion for code, emotion in enumerate(CK_EXTENDED_CODES)}

@@ -8,9 +8,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_deep_emotion.emotions import CK_PLUS_48_FOLDERS, CK_PLUS_CODES
 from tfds_builders.ck_plus.extended import find_rows
 from tfds_builders.sources import Source
+
+# CK+: the number in an emotion file; 0 (neutral) never occurs in one.
+CK_PLUS_CODES = (
+    "neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise",
+)  # fmt: skip
+
+# CK+ as CK+48: names of its folders. `contempt` is outside the seven.
+CK_PLUS_48_FOLDERS = {
+    "anger": "anger",
+    "contempt": "contempt",
+    "disgust": "disgust",
+    "fear": "fear",
+    "happy": "happiness",
+    "sadness": "sadness",
+    "surprise": "surprise",
+}
 
 HOMEPAGE = "https://www.jeffcohn.net/Resources/"
 FRAME = re.compile(r"(S\d+)_(\d+)_(\d+)\.png", re.IGNORECASE)

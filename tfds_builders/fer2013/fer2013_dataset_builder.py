@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from keras_deep_emotion.emotions import EMOTIONS
 from tfds_builders import contract
+from tfds_builders.contract import EMOTIONS
 from tfds_builders.fer2013 import ferplus
 from tfds_builders.fer2013.native import SIDE, read_faces
 from tfds_builders.sources import Source, find_sources, manual_folder

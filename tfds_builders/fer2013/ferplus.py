@@ -11,7 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_deep_emotion.emotions import EMOTIONS, FERPLUS_VOTES
+from tfds_builders.contract import EMOTIONS
+
+# FER+'s ten vote columns, in the order of label.csv. NF: not a face.
+FERPLUS_VOTES = (
+    "neutral", "happiness", "surprise", "sadness", "anger",
+    "disgust", "fear", "contempt", "unknown", "NF",
+)  # fmt: skip
 
 REPOSITORY = (
     "https://raw.githubusercontent.com/microsoft/FERPlus/ae2128abf776409c93e50cf7c9d87180673314e6"

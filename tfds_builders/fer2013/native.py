@@ -9,8 +9,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_deep_emotion.emotions import FER2013_CODES, FER2013_FOLDERS
 from tfds_builders.sources import read_images
+
+# FER-2013's codes 0..6 (`emotion` column of fer2013.csv).
+FER2013_CODES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+
+# Folder names of FER-2013's re-packaging as JPEG files.
+FER2013_FOLDERS = {
+    "angry": "anger",
+    "disgust": "disgust",
+    "fear": "fear",
+    "happy": "happiness",
+    "neutral": "neutral",
+    "sad": "sadness",
+    "surprise": "surprise",
+}
 
 SIDE = 48
 SPLITS = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}

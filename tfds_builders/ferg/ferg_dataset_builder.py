@@ -9,9 +9,20 @@ from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 
-from keras_deep_emotion.emotions import EMOTIONS, FERG_FOLDERS
 from tfds_builders import contract, protocols
+from tfds_builders.contract import EMOTIONS
 from tfds_builders.sources import Source, find_sources, manual_folder, read_images
+
+# FERG: the second part of its folders' names, such as aia_joy.
+FERG_FOLDERS = {
+    "anger": "anger",
+    "disgust": "disgust",
+    "fear": "fear",
+    "joy": "happiness",
+    "neutral": "neutral",
+    "sadness": "sadness",
+    "surprise": "surprise",
+}
 
 HOMEPAGE = "https://grail.cs.washington.edu/projects/deepexpr/ferg-2d-db.html"
 MISSING = (

@@ -8,11 +8,30 @@ from pathlib import PurePosixPath
 import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
 
-from keras_deep_emotion.emotions import SPELLINGS
-from keras_deep_emotion.image_files import is_jpeg_or_png, is_turned
 from tfds_builders import contract
 from tfds_builders.protocols import stratified_split
 from tfds_builders.sources import find_sources, manual_folder, read_images
+
+ORIENTATION = 0x0112  # EXIF 2.3, 4.6.4
+# What people call their folders; lower case.
+SPELLINGS = {
+    "anger": "anger",
+    "angry": "anger",
+    "disgust": "disgust",
+    "disgusted": "disgust",
+    "fear": "fear",
+    "fearful": "fear",
+    "afraid": "fear",
+    "scared": "fear",
+    "happiness": "happiness",
+    "happy": "happiness",
+    "joy": "happiness",
+    "neutral": "neutral",
+    "sadness": "sadness",
+    "sad": "sadness",
+    "surprise": "surprise",
+    "surprised": "surprise",
+}
 
 MISSING = (
     "Your pictures are missing: python cli.py fit --dataset folder --source DIR, "
@@ -119,10 +138,10 @@ def as_stored(content):
     Args:
         content: bytes of a picture that Pillow reads.
     """
-    if is_jpeg_or_png(content) and not is_turned(content):
-        return content
-    png = io.BytesIO()
     with Image.open(io.BytesIO(content)) as image:
+        if image.format in ("JPEG", "PNG") and image.getexif().get(ORIENTATION, 1) == 1:
+            return content
+        png = io.BytesIO()
         ImageOps.exif_transpose(image).convert("RGB").save(png, "PNG")
     return png.getvalue()
 

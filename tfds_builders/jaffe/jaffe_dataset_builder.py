@@ -12,9 +12,20 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from keras_deep_emotion.emotions import EMOTIONS, JAFFE_CODES
 from tfds_builders import contract, protocols
+from tfds_builders.contract import EMOTIONS
 from tfds_builders.sources import Source, find_sources, manual_folder, read_images
+
+# JAFFE: the two letters in a file's name, such as KA.AN1.39.tiff.
+JAFFE_CODES = {
+    "AN": "anger",
+    "DI": "disgust",
+    "FE": "fear",
+    "HA": "happiness",
+    "NE": "neutral",
+    "SA": "sadness",
+    "SU": "surprise",
+}
 
 ZENODO = "https://zenodo.org/records/3451524"
 MISSING = (

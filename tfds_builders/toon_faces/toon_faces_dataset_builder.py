@@ -5,8 +5,8 @@ import io
 
 import tensorflow_datasets as tfds
 
-from keras_deep_emotion.emotions import EMOTIONS
 from tfds_builders import contract, protocols
+from tfds_builders.contract import EMOTIONS
 from tfds_builders.toon_faces.canvas import SIZE
 from tfds_builders.toon_faces.characters import CHARACTERS
 from tfds_builders.toon_faces.drawing import TAKES, draw, picture_name

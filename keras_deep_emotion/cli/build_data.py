@@ -1,0 +1,50 @@
+"""`build-data`: turn a data set into TFRecords."""
+
+from pathlib import Path
+
+import click
+
+from keras_deep_emotion.cli.options import checked_by, data_dir_option, load_tensorflow
+from keras_deep_emotion.data.task import parse_build_target
+
+
+@click.command("build-data")
+@click.argument("dataset", callback=checked_by(parse_build_target))
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    help="The folder, archive or file that you obtained.",
+)
+@click.option(
+    "--skip-damaged",
+    is_flag=True,
+    help="Leave out image files that cannot be decoded, and list them in a file.",
+)
+@click.option("--beam", is_flag=True, help="Build by Apache Beam (ferg).")
+@click.option(
+    "--beam-option",
+    "beam_options",
+    multiple=True,
+    metavar="OPTION",
+    help="For Beam's pipeline, such as --runner=FlinkRunner; may be repeated.",
+)
+@data_dir_option
+def build_data(dataset, source, data_dir, skip_damaged, beam, beam_options):
+    """Turn a data set into TFRecords, once, for all later commands.
+
+    DATASET is toon_faces, fer2013, ck_plus, jaffe or ferg; or folder, pictures of your own in a
+    folder for each emotion. A part alone is built by its name, such as fer2013/original or
+    toon_faces/subjects.
+    """
+    load_tensorflow()
+    from keras_deep_emotion.data.building import build_dataset, damaged_files_path
+
+    options = list(beam_options) if beam or beam_options else None
+    for builder in build_dataset(dataset, source, data_dir, skip_damaged, options, click.echo):
+        click.echo(f"{builder.info.full_name}: {builder.data_path}")
+        for split, info in builder.info.splits.items():
+            click.echo(f"  {split:<24}{info.num_examples:>7,} images")
+        damaged = damaged_files_path(builder)
+        if damaged.exists():
+            count = len(damaged.read_text().splitlines())
+            click.echo(f"  left out as damaged:     {count:>6,} files, listed in {damaged}")

@@ -1,0 +1,30 @@
+"""`export`: write a model for TensorFlow Serving."""
+
+from pathlib import Path
+
+import click
+
+from keras_deep_emotion.cli.options import run_or_weights
+
+
+@click.command()
+@run_or_weights
+@click.option("--name", help="Name to clients.  [default: the data set's, or that of the weights]")
+@click.option(
+    "--exports",
+    default="exports",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of all exports.",
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Remove all but the N highest versions.  [default: all are kept]",
+)
+def export(run, name, exports, keep):
+    """Write RUN's model as the next version for TensorFlow Serving, verified before it appears."""
+    from keras_deep_emotion.serving.export import export_run
+
+    click.echo(f"exported and verified: {export_run(run, name, exports, keep)}")

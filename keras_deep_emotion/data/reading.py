@@ -1,0 +1,72 @@
+"""Open and read data sets that `build-data` has built."""
+
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+import tfds_builders  # noqa: F401  (registers the builders)
+from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.images.preprocessing import prepare_face
+
+
+def open_dataset(task: Task, data_dir: str | Path | None = None) -> tfds.core.DatasetBuilder:
+    """Open the built data set of a task.
+
+    Args:
+        task: What to open.
+        data_dir: Folder of the built data sets; None for TFDS's default (TFDS_DATA_DIR, else
+            ~/tensorflow_datasets).
+
+    Returns:
+        A builder that is ready to read.
+
+    Raises:
+        FileNotFoundError: If the data set is not built; the message says how to build it.
+    """
+    config = task.tfds_config
+    if task.info.named_by_source:
+        if task.variant is None:
+            raise FileNotFoundError(
+                "Which folder? Name it with --source DIR, which `fit` takes; or as folder/NAME, as "
+                "`python cli.py build-data folder --source DIR` prints it. DIR holds a folder for "
+                "each emotion."
+            )
+        config = tfds.core.BuilderConfig(name=config)  # not among the builder's own configs
+    builder = tfds.builder(task.name, config=config, data_dir=data_dir)
+    if not builder.is_prepared():
+        raise FileNotFoundError(
+            f"{task.title} is not built in {Path(builder.data_path).parents[1]}. "
+            f"To build it ({task.info.obtain}): {task.build_command(data_dir)}"
+        )
+    return builder
+
+
+def class_names(builder: tfds.core.DatasetBuilder) -> list[str]:
+    """Class names of a data set, in the order of its labels."""
+    return builder.info.features["label"].names
+
+
+def read_examples(
+    builder: tfds.core.DatasetBuilder, split: str, size: int, with_size: bool = False
+) -> tf.data.Dataset:
+    """Read a split in its fixed order.
+
+    Args:
+        builder: From `open_dataset`.
+        split: TFDS split expression, such as "test" or "fold_1+fold_2".
+        size: Side of the images, pixels.
+        with_size: Add the native (height, width) as `size`.
+
+    Returns:
+        Dicts of `image`, (size, size, 1) float32 grey levels 0..255, and the data set's other
+        features unchanged (`label` int64, `name` and `subject` strings, ...).
+    """
+
+    def prepared(example):
+        image = prepare_face(example["image"], size, example["face"])
+        native = {"size": tf.shape(example["image"])[:2]} if with_size else {}
+        return {**example, **native, "image": image}
+
+    dataset = builder.as_dataset(split=split, shuffle_files=False)
+    return dataset.map(prepared, num_parallel_calls=tf.data.AUTOTUNE)

@@ -1,0 +1,207 @@
+"""What a model is trained and tested on: a data set, its variant, and how it is split.
+
+Standard library only: the command line parses tasks before TensorFlow is imported.
+"""
+
+import dataclasses
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from keras_deep_emotion.data.catalog import CATALOG, DatasetInfo
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set with a variant of its labels or images, a protocol and a fold.
+
+    Attributes:
+        name: Data set, a key of `CATALOG`.
+        variant: One of the data set's variants; None if it has none.
+        protocol: How it is split: "paper", "subjects" or "deduplicated".
+        fold: Fold to test on with protocol "subjects"; None otherwise, or for all folds.
+
+    Example:
+
+    >>> task = Task.parse("fer2013/original")
+    >>> task.tfds_config, task.splits["test"], task.paper_accuracy
+    ('original', 'test', 70.02)
+    >>> Task.parse("jaffe", "subjects", fold=3).splits["validation"]
+    'fold_4'
+    """
+
+    name: str
+    variant: str | None = None
+    protocol: str = "paper"
+    fold: int | None = None
+
+    @classmethod
+    def parse(cls, dataset: str, protocol: str = "paper", fold: int | None = None) -> "Task":
+        """Parse `name` or `name/variant` and check that protocol and fold exist.
+
+        The default variant is filled in. User folders (`folder/NAME`) may have any variant.
+
+        Raises:
+            ValueError: If there is no such data set, variant, protocol or fold.
+        """
+        name, _, variant = dataset.partition("/")
+        if name not in CATALOG:
+            raise ValueError(f"There is no data set {name!r}; there are: {', '.join(CATALOG)}.")
+        info = CATALOG[name]
+        if not info.named_by_source and variant and variant not in info.variants:
+            raise ValueError(_unknown_variant(name, variant))
+        task = cls(name, variant or next(iter(info.variants), None), protocol, fold)
+        task._check_protocol()
+        return task
+
+    @classmethod
+    def from_config(cls, config) -> "Task":
+        """The task of a `TrainConfig`."""
+        return cls.parse(config.dataset, config.protocol, config.fold)
+
+    def _check_protocol(self):
+        info = self.info
+        if self.protocol not in info.protocols:
+            raise ValueError(
+                f"{info.title} has no protocol {self.protocol!r}; "
+                f"it has: {', '.join(info.protocols)}."
+            )
+        if self.protocol != "subjects":
+            if self.fold is not None:
+                raise ValueError(f"--fold requires --protocol subjects. Received: {self.protocol}")
+        elif self.fold is not None and not 0 <= self.fold < info.folds:
+            raise ValueError(
+                f"{info.title} has folds 0 to {info.folds - 1}. Received: --fold {self.fold}"
+            )
+
+    @property
+    def info(self) -> DatasetInfo:
+        """The data set's entry in the catalog."""
+        return CATALOG[self.name]
+
+    @property
+    def dataset(self) -> str:
+        """`name`, or `name/variant`."""
+        return f"{self.name}/{self.variant}" if self.variant else self.name
+
+    @property
+    def title(self) -> str:
+        """Name in print, such as FER-2013."""
+        return self.info.title
+
+    @property
+    def paper_accuracy(self) -> float | None:
+        """Test accuracy reported in the paper, percent; None if it reports none."""
+        return self.info.paper_accuracy
+
+    @property
+    def tfds_config(self) -> str | None:
+        """TFDS config that holds the splits of this variant and protocol."""
+        if self.info.splits_in_one:
+            return self.variant
+        return f"{self.variant}_{self.protocol}" if self.variant else self.protocol
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """TFDS split expression of "train", "validation" and "test".
+
+        With protocol "subjects", fold `fold` (0 if None) is the test split, the next fold is the
+        validation split, and the others are the training split.
+        """
+        if self.protocol != "subjects":
+            suffix = "_deduplicated" if self.protocol == "deduplicated" else ""
+            return {"train": "train", **{one: one + suffix for one in ("validation", "test")}}
+        folds, test = self.info.folds, self.fold or 0
+        validation = (test + 1) % folds
+        train = [f"fold_{i}" for i in range(folds) if i not in (test, validation)]
+        return {
+            "train": "+".join(train),
+            "validation": f"fold_{validation}",
+            "test": f"fold_{test}",
+        }
+
+    @property
+    def is_all_folds(self) -> bool:
+        """Whether the task stands for every fold of protocol "subjects"."""
+        return self.protocol == "subjects" and self.fold is None
+
+    def folds(self) -> list["Task"]:
+        """One task for each fold.
+
+        Raises:
+            ValueError: If the protocol has no folds.
+        """
+        if self.protocol != "subjects":
+            raise ValueError(f"--fold all requires --protocol subjects. Received: {self.protocol}")
+        return [dataclasses.replace(self, fold=fold) for fold in range(self.info.folds)]
+
+    @property
+    def differences_from_paper(self) -> list[str]:
+        """Clauses that say why accuracies do not compare with the paper's; empty if they do."""
+        clauses, variants = [], self.info.variants
+        if self.protocol != "paper":
+            clauses.append(f"the protocol here is {self.protocol}")
+        if variants and self.variant != variants[0]:
+            clauses.append(
+                f"the faces and labels here are {self.variant}, the paper's {variants[0]}"
+            )
+        return clauses
+
+    def build_command(self, data_dir: str | Path | None = None) -> str:
+        """The shell command that builds the data set."""
+        # Variants of user folders are created by building them.
+        dataset = self.name if self.info.named_by_source else self.dataset
+        command = f"python cli.py build-data {dataset}"
+        if self.info.source:
+            command += f" --source {self.info.source}"
+        return command + (f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else "")
+
+
+def _unknown_variant(name, variant):
+    """Sentence for a variant that does not exist; a config or protocol name gets a hint."""
+    info = CATALOG[name]
+    known = ", ".join(f"{name}/{one}" for one in info.variants) or name
+    message = f"There is no data set '{name}/{variant}'; there is: {known}."
+    for one in info.variants or (None,):
+        for protocol in info.protocols:
+            task = Task(name, one, protocol)
+            if variant in (protocol, task.tfds_config):
+                return (
+                    f"{message} The data set is {task.dataset}, {protocol!r} its protocol "
+                    f"(fit --protocol {protocol})."
+                )
+    return message
+
+
+def parse_build_target(text: str) -> tuple[str, tuple[str, ...]]:
+    """Parse the argument of `build-data`: `name`, `name/variant` or `name/config`.
+
+    Returns:
+        (name, configs): The TFDS configs to build. A name alone stands for every protocol of the
+        default variant, or for every variant if one config holds all protocols. Empty for user
+        folders, whose config depends on the source.
+
+    Raises:
+        ValueError: If there is no such data set or config.
+    """
+    name, _, part = text.partition("/")
+    info = Task.parse(name).info
+    if info.named_by_source:
+        if part:
+            raise ValueError(f"--source names the config of {name}: {name}, without /{part}.")
+        return name, ()
+    configs = {
+        variant: tuple(
+            dict.fromkeys(Task(name, variant, protocol).tfds_config for protocol in info.protocols)
+        )
+        for variant in info.variants or (None,)
+    }
+    all_configs = tuple(config for group in configs.values() for config in group)
+    if not part:
+        return name, all_configs if info.splits_in_one else next(iter(configs.values()))
+    if part in configs:
+        return name, configs[part]
+    if part in all_configs:
+        return name, (part,)
+    known = ", ".join(f"{name}/{one}" for one in info.variants or all_configs)
+    raise ValueError(f"There is no data set {text!r}; there is: {known}.")

@@ -1,0 +1,160 @@
+"""Evaluate a run on its test split, and compare two runs."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from keras_deep_emotion.data.reading import open_dataset, read_examples
+from keras_deep_emotion.evaluation.metrics import classification_report
+from keras_deep_emotion.evaluation.predictions import predictions_table, read_predictions
+from keras_deep_emotion.evaluation.statistics import mcnemar
+from keras_deep_emotion.files import atomic_write, write_json
+from keras_deep_emotion.runs import Run
+
+
+def evaluate_run(
+    run: Run, data_dir: str | Path | None = None, flip: bool = False, output: Path | None = None
+) -> dict:
+    """Evaluate a run's model on its test split; write predictions.csv and report.json.
+
+    Args:
+        run: A run with a model.
+        data_dir: Folder of the built data sets; None for TFDS's default.
+        flip: Also evaluate the mean prediction for each image and its mirror image.
+        output: Folder for the files, created if needed; None for the run's own.
+
+    Returns:
+        The report: `metrics.classification_report` and what was tested. `deduplicated` is the
+        report of the deduplicated part of the split, if there is one; `flip_averaged` the headline
+        numbers with mirror images, if `flip`; `attention` the `attention_statistics` of a model
+        with a spatial transformer.
+    """
+    run, task, size = Run.open(run), Run(run).task, Run(run).config.image_size
+    output = Run(output or run)
+    model = run.load_model()
+    builder, split = open_dataset(task, data_dir), task.splits["test"]
+    output.path.mkdir(parents=True, exist_ok=True)
+    with atomic_write(output / Run.PREDICTIONS) as temporary:
+        predict_split(model, builder, split, size).to_csv(temporary, index=False)
+    # Evaluate what the file says, so that everyone who reads it gets the same numbers.
+    table = read_predictions(output / Run.PREDICTIONS)
+    report = {
+        "dataset": builder.info.full_name,
+        "protocol": task.protocol,
+        "split": split,
+        "paper_accuracy": task.paper_accuracy,
+        "paper_differs": task.differences_from_paper,
+        **classification_report(table),
+    }
+    unique = f"{split}_deduplicated"
+    if unique in builder.info.splits:
+        names = [
+            example["name"].decode()
+            for example in builder.as_dataset(split=unique).as_numpy_iterator()
+        ]
+        report["deduplicated"] = classification_report(table[table["name"].isin(names)])
+    if flip:
+        averaged = classification_report(predict_split(model, builder, split, size, flip=True))
+        headline = ("faces", "correct", "accuracy", "accuracy_interval")
+        report["flip_averaged"] = {key: averaged[key] for key in headline}
+    if any(layer.name == "theta" for layer in model.layers):
+        report["attention"] = attention_statistics(model, builder, split, size)
+    write_json(output / Run.REPORT, report)
+    return report
+
+
+def predict_split(
+    model: keras.Model, builder, split: str, size: int, batch_size: int = 256, flip: bool = False
+) -> pd.DataFrame:
+    """Predict a split of a built data set.
+
+    Args:
+        model: From (batch, size, size, 1) grey levels to probabilities.
+        builder: From `data.open_dataset`.
+        split: TFDS split expression.
+        size: Side of the images, pixels.
+        batch_size: Images at once.
+        flip: Average the predictions for each image and its mirror image.
+
+    Returns:
+        A `predictions.predictions_table`.
+    """
+    columns = {"name": [], "subject": [], "label": []}
+    probabilities = []
+    for batch in read_examples(builder, split, size).batch(batch_size):
+        for key, values in columns.items():
+            values.extend(batch[key].numpy())
+        predicted = model.predict_on_batch(batch["image"])
+        if flip:
+            predicted = (predicted + model.predict_on_batch(batch["image"][:, :, ::-1])) / 2
+        probabilities.append(predicted)
+    classes = builder.info.features["label"].names
+    return predictions_table(
+        [name.decode() for name in columns["name"]],
+        [subject.decode() for subject in columns["subject"]],
+        columns["label"],
+        np.concatenate(probabilities) if probabilities else np.zeros((0, len(classes))),
+        classes,
+    )
+
+
+def attention_statistics(
+    model: keras.Model, builder, split: str, size: int, count: int = 1024
+) -> dict[str, list[float]]:
+    """Mean and spread of the spatial transformer's transforms over images.
+
+    A transformer can collapse in training: then every image gets the same transform, and only
+    these numbers show it.
+
+    Args:
+        model: A network with a layer `theta`.
+        builder: From `data.open_dataset`.
+        split: TFDS split expression.
+        size: Side of the images, pixels.
+        count: Number of images, the first of the split.
+
+    Returns:
+        `mean` and `spread` (standard deviation), each the six numbers of the 2 x 3 matrix by rows.
+    """
+    theta_model = keras.Model(model.input, model.get_layer("theta").output)
+    batches = read_examples(builder, split, size).take(count).batch(256)
+    theta = np.concatenate([theta_model.predict_on_batch(batch["image"]) for batch in batches])
+    return {"mean": theta.mean(axis=0).tolist(), "spread": theta.std(axis=0).tolist()}
+
+
+def load_predictions(folder: str | Path) -> pd.DataFrame:
+    """Read the predictions that `evaluate_run` wrote to a folder.
+
+    Raises:
+        FileNotFoundError: If there are none.
+        ValueError: If they are damaged.
+    """
+    run = Run(folder)
+    if not run.has(Run.PREDICTIONS):
+        raise FileNotFoundError(
+            f"{run} is not a finished run: it has no {Run.PREDICTIONS}. "
+            "Name a folder that `python cli.py fit` or `evaluate --output` made."
+        )
+    return read_predictions(run / Run.PREDICTIONS)
+
+
+def compare_runs(folder: str | Path, other: str | Path) -> dict:
+    """Compare the predictions in two folders on the same images; write against.json to the first.
+
+    Returns:
+        The result of `statistics.mcnemar`, with the folders as `first` and `second`.
+
+    Raises:
+        FileNotFoundError: If a folder holds no predictions.
+        ValueError: If they are damaged, or for other images or labels.
+    """
+    tables = load_predictions(folder), load_predictions(other)
+    try:
+        comparison = mcnemar(*tables)
+    except ValueError as error:
+        raise ValueError(f"{folder} and {other} cannot be compared. {error}") from error
+    result = {"first": str(folder), "second": str(other), **comparison}
+    write_json(Run(folder) / Run.COMPARISON, result)
+    return result

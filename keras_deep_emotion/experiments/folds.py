@@ -1,0 +1,95 @@
+"""Cross-validation: one run for each fold of protocol "subjects"."""
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.data.reading import class_names, open_dataset
+from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.evaluation.evaluate import load_predictions
+from keras_deep_emotion.evaluation.metrics import classification_report
+from keras_deep_emotion.files import write_json
+from keras_deep_emotion.runs import Run
+from keras_deep_emotion.training import single_machine
+from keras_deep_emotion.training.distillation import teacher_runs
+
+
+def fit_folds(
+    config: TrainConfig,
+    run_dir: str | Path,
+    data_dir: str | Path | None = None,
+    resumed: bool = False,
+) -> dict:
+    """Train and evaluate one run for each fold.
+
+    Args:
+        config: Settings with protocol "subjects"; `fold` is ignored.
+        run_dir: Folder to create, with run folders `fold_0`, ... and folds.json.
+        data_dir: Folder of the built data sets; None for TFDS's default.
+        resumed: Whether to go on with the folds that `run_dir` lacks.
+
+    Returns:
+        What folds.json holds: `accuracies` of the folds in order, their `mean` and `spread`
+        (standard deviation, n - 1), and `pooled`, the report over all test images: each person is
+        predicted by a model that never saw that person.
+
+    Raises:
+        ValueError: If the data set has no such protocol, or a teacher may know images of a fold.
+        FileExistsError, FileNotFoundError: As `fit`.
+    """
+    config = dataclasses.replace(config, fold=None)  # which means all folds to `resume_run`
+    run, task = Run(run_dir), Task.from_config(config)
+    configs = [dataclasses.replace(config, fold=one.fold) for one in task.folds()]
+    labels = class_names(open_dataset(task, data_dir))
+    for one in configs:
+        if not (resumed and run.fold(one.fold).has(Run.TEACHERS)):
+            teacher_runs(one, labels)
+    if not resumed:
+        single_machine.check_empty(run)
+    run.write_config(config)
+    accuracies, tables = [], []
+    for one in configs:
+        keras.backend.clear_session()
+        fold = run.fold(one.fold)
+        accuracies.append(finished_report(one, fold, data_dir)["accuracy"])
+        tables.append(load_predictions(fold.path))
+    result = {
+        "accuracies": accuracies,
+        "mean": float(np.mean(accuracies)),
+        "spread": float(np.std(accuracies, ddof=1)),
+        "paper_accuracy": task.paper_accuracy,
+        "paper_differs": task.differences_from_paper,
+        "pooled": classification_report(pd.concat(tables)),
+    }
+    write_json(run / Run.FOLDS, result)
+    return result
+
+
+def finished_report(config: TrainConfig, run: Run, data_dir: str | Path | None) -> dict:
+    """The report of one run: read it if the run is finished, else resume or start the run."""
+    if run.is_finished:
+        return run.report
+    if run.has(Run.CONFIG):
+        return single_machine.resume(run.path, data_dir)
+    return single_machine.fit(config, run.path, data_dir)
+
+
+def resume_run(
+    run_dir: str | Path, data_dir: str | Path | None = None, profile: bool = False
+) -> dict:
+    """Continue an interrupted run, of one fold or of all; see `fit` and `fit_folds`.
+
+    Raises:
+        FileNotFoundError: If the folder is not a run.
+        ValueError: As `training.resume`, or if a profile of all folds is asked for.
+    """
+    run = Run(run_dir)
+    if not run.task.is_all_folds:
+        return single_machine.resume(run_dir, data_dir, profile)
+    if profile:
+        raise ValueError(f"--profile records one run, and {run} holds all folds.")
+    return fit_folds(run.config, run_dir, data_dir, resumed=True)

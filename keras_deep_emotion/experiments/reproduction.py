@@ -1,0 +1,248 @@
+"""The paper's results beside ours: every available data set and protocol, in one table.
+
+Each part is a run folder in one output folder: finished runs are reused, interrupted ones resumed.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.data.building import build_dataset
+from keras_deep_emotion.data.reading import open_dataset
+from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.evaluation.statistics import wilson_interval
+from keras_deep_emotion.experiments.folds import finished_report, fit_folds
+from keras_deep_emotion.files import atomic_write, read_json, write_text
+from keras_deep_emotion.reports.figures.sheets import save_reproduction
+from keras_deep_emotion.runs import Run
+
+# Data set: the paper's table of its accuracy, and figure of its confusion matrix.
+IN_THE_PAPER = {
+    "fer2013": ("I", "8"),
+    "ferg": ("II", "9"),
+    "jaffe": ("III", "10"),
+    "ck_plus": ("IV", None),
+}
+COLUMNS = ("data set", "protocol", "the paper", "ours", "95 % interval", "test faces", "note")
+
+
+def tasks_of(datasets: list[str]) -> list[Task]:
+    """The tasks to reproduce.
+
+    Args:
+        datasets: `name` or `name/variant`. A name alone stands for the default variant, and for
+            both variants of FER-2013.
+
+    Returns:
+        A task for each variant and protocol. Protocol "deduplicated" has no task of its own: runs
+        of protocol "paper" are evaluated on those images too.
+
+    Raises:
+        ValueError: If there is no such data set, or it is a user folder without a name.
+    """
+    tasks = []
+    for text in datasets:
+        task = Task.parse(text)
+        if task.info.named_by_source and task.variant is None:
+            raise ValueError(
+                "Pictures of your own are trained on by: python cli.py fit --dataset folder "
+                "--source DIR"
+            )
+        variants = (task.variant,)
+        if "/" not in text and task.info.splits_in_one and not task.info.named_by_source:
+            variants = task.info.variants
+        tasks += [
+            Task(task.name, variant, protocol)
+            for variant in variants
+            for protocol in task.info.protocols
+            if protocol != "deduplicated"
+        ]
+    return tasks
+
+
+def reproduce(
+    datasets: list[str],
+    output: str | Path,
+    recipe: str = "best",
+    sources: dict[str, Path] | None = None,
+    data_dir: str | Path | None = None,
+    seeds: int = 1,
+    announce: Callable[[str], None] = lambda text: None,
+    **changes: Any,
+) -> pd.DataFrame:
+    """Build missing data sets, train and evaluate every protocol, and write the table.
+
+    Args:
+        datasets: `name` or `name/variant`.
+        output: Folder of the runs and of `reproduction.md`, `.csv` and `.png`; runs that it holds
+            are reused.
+        recipe: A key of `config.RECIPES`.
+        sources: Folder or archive of data sets to build, by name.
+        data_dir: Folder of the built data sets; None for TFDS's default.
+        seeds: Runs of each task, with consecutive seeds; the table has their mean, the confusion
+            matrix is of the first.
+        announce: Called with a line of text before each task.
+        changes: Settings that differ from the recipe's, such as `epochs`.
+
+    Returns:
+        A table of `COLUMNS`, one row a task and evaluation; unavailable data sets have a row too.
+
+    Raises:
+        ValueError: If there is no such data set or setting, or `seeds` is below 1.
+    """
+    if seeds < 1:
+        raise ValueError(f"seeds must be 1 or more. Received: {seeds}")
+    output, tasks = Path(output), tasks_of(datasets)
+    TrainConfig.from_recipe(recipe, **changes)  # refused before hours of training
+    rows, figures = [], []
+    for task in tasks:
+        announce(f"{task.dataset}, protocol {task.protocol}")
+        try:
+            ensure_built(task, (sources or {}).get(task.name), data_dir)
+        except FileNotFoundError as error:
+            announce(f"  not at hand: {error}")
+            rows.append(table_row(task, [], f"not at hand: {task.info.obtain}"))
+            continue
+        config = TrainConfig.from_recipe(
+            recipe, dataset=task.dataset, protocol=task.protocol, **changes
+        )
+        folder = output / f"{task.dataset.replace('/', '-')}-{task.protocol}-{recipe}"
+        reports = []
+        for one, run in seeded_runs(config, folder, seeds):
+            if seeds > 1:
+                announce(f"  seed {one.seed}")
+            reports.append(report_of(one, run, data_dir))
+        rows += rows_of(task, reports)
+        title = figure_title(task) + (f", seed {config.seed}" if seeds > 1 else "")
+        figures.append((title, reports[0].get("pooled", reports[0])))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    output.mkdir(parents=True, exist_ok=True)
+    with atomic_write(output / "reproduction.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    write_text(output / "reproduction.md", as_markdown(table, recipe, changes))
+    save_reproduction(table, figures, output / "reproduction.png")
+    return table
+
+
+def seeded_runs(config: TrainConfig, folder: Path, seeds: int) -> Iterator[tuple[TrainConfig, Run]]:
+    """Settings and run of each seed, in the folders `folder`, `folder`-seed1, ..."""
+    yield config, Run(folder)
+    for seed in range(config.seed + 1, config.seed + seeds):
+        path = folder.with_name(f"{folder.name}-seed{seed}")
+        yield dataclasses.replace(config, seed=seed), Run(path)
+
+
+def figure_title(task: Task) -> str:
+    """Title of a confusion matrix, with the paper's figure of the same images, if any."""
+    figure = IN_THE_PAPER.get(task.name, (None, None))[1]
+    # The paper's figure 8 has FER+'s labels.
+    same = task.protocol == "paper" and task.dataset != "fer2013/original"
+    title = f"{task.dataset}, protocol {task.protocol}"
+    return title + (f" (the paper's figure {figure})" if figure and same else "")
+
+
+def ensure_built(task: Task, source: Path | None, data_dir: str | Path | None) -> None:
+    """Build the data set of a task if it is not built.
+
+    Raises:
+        FileNotFoundError: If it is not built, and there is no source.
+    """
+    if source is not None or not task.info.source:
+        list(build_dataset(f"{task.name}/{task.tfds_config}", source, data_dir))
+    open_dataset(task, data_dir)
+
+
+def report_of(config: TrainConfig, run: Run, data_dir: str | Path | None) -> dict:
+    """The report of a run, or of a run for each fold: read, resumed or started.
+
+    Raises:
+        ValueError: If the run has other settings.
+    """
+    started = run.has(Run.CONFIG)
+    if started and run.config != config:
+        raise ValueError(f"{run} is a run with other settings: name another --output.")
+    if run.has(Run.FOLDS):
+        return read_json(run / Run.FOLDS)
+    if not run.is_finished:
+        keras.backend.clear_session()  # else the networks of all runs stay in memory
+    if config.protocol == "subjects":
+        return fit_folds(config, run.path, data_dir, resumed=started)
+    return finished_report(config, run, data_dir)
+
+
+def rows_of(task: Task, reports: list[dict]) -> list[tuple]:
+    """The rows of a task: all its test images, and those without duplicates if evaluated."""
+    note = folds_note(reports) if task.protocol == "subjects" else ""
+    rows = [table_row(task, [report.get("pooled", report) for report in reports], note)]
+    if all("deduplicated" in report for report in reports):
+        unique = dataclasses.replace(task, protocol="deduplicated")
+        rows.append(table_row(unique, [report["deduplicated"] for report in reports]))
+    return rows
+
+
+def folds_note(reports: list[dict]) -> str:
+    """A note on runs of all folds, as `fit_folds` returns them."""
+    folds = len(reports[0]["accuracies"])
+    mean = 100 * np.mean([report["mean"] for report in reports])
+    spread = 100 * np.mean([report["spread"] for report in reports])
+    return (
+        f"mean of {folds} folds {mean:.2f}, spread {spread:.2f}; the accuracy is of all folds' "
+        "faces"
+    )
+
+
+def table_row(task: Task, reports: list[dict], note: str = "") -> tuple:
+    """One row of the table.
+
+    Args:
+        task: The task.
+        reports: `metrics.classification_report` of each seed; empty for none. The interval is that
+            of the mean accuracy: it covers the choice of images, not of the seed.
+        note: Text.
+    """
+    accuracy, (number, _) = task.paper_accuracy, IN_THE_PAPER.get(task.name, (None, None))
+    # The paper does not say whom it tested on: its numbers are of its own splits.
+    comparable = accuracy and task.protocol == "paper"
+    paper = f"{accuracy:.2f} (table {number})" if comparable else "-"
+    notes = [note] if note else []
+    notes += task.differences_from_paper if comparable else []
+    if not reports:
+        return (task.dataset, task.protocol, paper, "-", "-", "-", "; ".join(notes))
+    accuracies = np.array([report["accuracy"] for report in reports])
+    if len(reports) > 1:
+        each = ", ".join(f"{100 * accuracy:.2f}" for accuracy in accuracies)
+        spread = 100 * accuracies.std(ddof=1)
+        notes.insert(0, f"mean of {len(reports)} seeds ({each}), spread {spread:.2f}")
+    faces = reports[0]["faces"]
+    low, high = wilson_interval(accuracies.mean() * faces, faces)
+    return (
+        task.dataset,
+        task.protocol,
+        paper,
+        f"{100 * accuracies.mean():.2f}",
+        f"{100 * low:.2f} to {100 * high:.2f}",
+        f"{faces:,}",
+        "; ".join(notes),
+    )
+
+
+def as_markdown(table, recipe, changes):
+    """The table as a page of Markdown."""
+    settings = "".join(f", {name} {value}" for name, value in changes.items())
+    lines = [
+        "# The paper's results and ours",
+        "",
+        f"Recipe `{recipe}`{settings}. Accuracy on the test split, percent, of the epoch that was",
+        "best on validation; intervals: Wilson, of the chance that lies in the faces alone.",
+        "",
+        "| " + " | ".join(table.columns) + " |",
+        "|" + "---|" * len(table.columns),
+        *("| " + " | ".join(map(str, values)) + " |" for values in table.itertuples(index=False)),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,98 @@
+"""Exported models: a folder of numbered versions, as TensorFlow Serving reads it.
+
+<path>/<version>/saved_model.pb, variables/
+                 assets/labels.txt, config.json, model_card.md, expected.npz
+                 assets.extra/tf_serving_warmup_requests
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from keras_deep_emotion.files import read_json
+
+SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
+LABELS = "assets/labels.txt"
+ABOUT = "assets/config.json"
+CARD = "assets/model_card.md"
+EXPECTED = "assets/expected.npz"
+WARMUP = "assets.extra/tf_serving_warmup_requests"
+
+
+def is_version(name: str) -> bool:
+    """Whether TensorFlow Serving takes a folder of this name for a version."""
+    return name.isdecimal() and len(name) < 20 and int(name) < 2**63
+
+
+def newest_version(names: Iterable[str]) -> str | None:
+    """The name of the highest version, or None if none of the names is a version."""
+    return max(filter(is_version, names), key=int, default=None)
+
+
+def is_saved_model(path: str | Path) -> bool:
+    """Whether a folder holds a SavedModel."""
+    return any((Path(path) / name).is_file() for name in SAVED_MODEL)
+
+
+class Export:
+    """A model's folder of versions.
+
+    Args:
+        path: Folder of versions; it need not exist yet.
+        version: Number of one version, or None for the newest.
+    """
+
+    def __init__(self, path: str | Path, version: int | None = None):
+        self.path = Path(path)
+        self.version = version
+
+    @classmethod
+    def find(cls, path: str | Path) -> "Export":
+        """The export at a folder of versions, or at the folder of one version.
+
+        Raises:
+            FileNotFoundError: If there is no version.
+        """
+        path = Path(path).resolve()
+        if is_saved_model(path) and path.name.isdecimal():
+            return cls(path.parent, int(path.name))
+        if is_saved_model(path) or not path.is_dir() or not cls(path).versions():
+            raise FileNotFoundError(
+                f"{path} is not an export: it has no versions, folders such as 1 with a "
+                "saved_model.pb. `python cli.py export RUN` makes one; name exports/NAME, or "
+                "exports/NAME/VERSION."
+            )
+        return cls(path)
+
+    def versions(self) -> dict[int, Path]:
+        """Folder of each version by number, ascending.
+
+        Raises:
+            OSError: If the folder cannot be read.
+        """
+        found = {
+            int(entry.name): entry
+            for entry in self.path.iterdir()
+            if is_version(entry.name) and entry.is_dir()
+        }
+        return dict(sorted(found.items()))
+
+    @property
+    def model_dir(self) -> Path:
+        """Folder of the chosen version; the newest if none was chosen."""
+        return self.path / str(self.version or max(self.versions()))
+
+    def next_version(self) -> Path:
+        """Folder that the next version gets: its number is above every name that is a number."""
+        newest = newest_version(entry.name for entry in self.path.iterdir())
+        return self.path / str(int(newest or 0) + 1)
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names, in the order of the probabilities."""
+        return (self.model_dir / LABELS).read_text().split()
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Data set, accuracy and settings of the exported run."""
+        return read_json(self.model_dir / ABOUT) or {}

@@ -1,0 +1,17 @@
+"""Images: reading files, photos and videos, finding and cropping faces, preprocessing.
+
+There is one preprocessing path, in `preprocessing`; training, prediction and exports all use it.
+What a model predicts for an image is in `inference`.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "faces": ["Detector", "Face", "crop"],
+        "inputs": ["read_crop", "to_batch", "to_encoded"],
+        "preprocessing": ["decode_image", "prepare_face"],
+        "reading": ["UnreadableImage", "find_files", "open_photo", "read_frames"],
+    },
+)

@@ -1,0 +1,17 @@
+"""Keras layers: spatial transformer, geometric augmentation, fast batch normalization.
+
+They use `keras.ops` alone and run on every Keras backend. Importing this package registers them,
+so that `keras.saving.load_model` finds them. Networks built from them are in `models`.
+"""
+
+from keras_deep_emotion.layers.augmentation import RandomAffine, RandomCutout
+from keras_deep_emotion.layers.batch_normalization import BatchNormalization
+from keras_deep_emotion.layers.spatial_transformer import BoundedAffine, SpatialTransformer
+
+__all__ = [
+    "BatchNormalization",
+    "BoundedAffine",
+    "RandomAffine",
+    "RandomCutout",
+    "SpatialTransformer",
+]

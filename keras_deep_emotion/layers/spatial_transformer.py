@@ -1,0 +1,190 @@
+"""Spatial transformer: an affine sampling grid and a differentiable bilinear sampler.
+
+Source: Jaderberg et al., "Spatial Transformer Networks" (2015), sections 3.2 and 3.3. The
+localisation network that regresses theta is part of the model (`model.py`); `BoundedAffine` keeps
+theta sane. `keras.ops.image.affine_transform` gives no gradient for the transform on TensorFlow;
+this does, on every Keras backend.
+"""
+
+import keras
+from keras import ops
+
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+def affine_positions(theta, input_size, output_size):
+    """Where each output pixel looks in the input (the paper's equation 1).
+
+    Positions are counted from the centre, so that the identity gives whole numbers exactly: a
+    grid of [-1, 1] scaled back to pixels would not.
+
+    Args:
+        theta: (batch, 6) float32, rows (a, b, tx, c, d, ty) of the matrix that maps output to
+            input coordinates, both in [-1, 1] from centre of first to centre of last pixel.
+        input_size: (height, width) of the images that will be sampled.
+        output_size: (height, width) of the result.
+
+    Returns:
+        (y, x): two tensors (batch, out_height, out_width), float32, in input pixels.
+    """
+    in_half_y, in_half_x = ((size - 1) / 2 for size in input_size)
+    grid_y, grid_x = (ops.arange(size, dtype="float32") - (size - 1) / 2 for size in output_size)
+    # Units of the input's pixels; a side of one pixel has no extent to scale.
+    grid_y = grid_y * ((input_size[0] - 1) / max(output_size[0] - 1, 1))
+    grid_x = grid_x * ((input_size[1] - 1) / max(output_size[1] - 1, 1))
+    grid_y = grid_y[None, :, None]
+    grid_x = grid_x[None, None, :]
+    a, b, tx, c, d, ty = (ops.reshape(theta[:, i], (-1, 1, 1)) for i in range(6))
+    aspect = in_half_x / in_half_y if in_half_x and in_half_y else 1.0
+    # Products and sums, not a matmul: tensor cores would round positions to 10 bits.
+    x = a * grid_x + b * (grid_y * aspect) + tx * in_half_x + in_half_x
+    y = c * (grid_x / aspect) + d * grid_y + ty * in_half_y + in_half_y
+    return y, x
+
+
+def bilinear_sample(images, y, x):
+    """Read images between their pixels; outside an image lies 0 (the paper's equation 5).
+
+    Args:
+        images: (batch, height, width, channels), any float dtype.
+        y: (batch, out_height, out_width) float32 rows, in pixels; 0 is the first row's centre.
+        x: the same for columns.
+
+    Returns:
+        (batch, out_height, out_width, channels), the dtype of `images`. Differentiable in
+        `images`, `y` and `x`.
+    """
+    height, width, channels = images.shape[1:]
+    batch = ops.shape(images)[0]
+    flat = ops.reshape(images, (-1, channels))  # (batch * height * width, channels)
+    first = ops.reshape(ops.arange(batch, dtype="int32") * (height * width), (-1, 1, 1))
+    top = ops.floor(y)
+    left = ops.floor(x)
+    down = y - top
+    right = x - left
+
+    def corner(row, column, weight):
+        inside = (row >= 0) & (row <= height - 1) & (column >= 0) & (column <= width - 1)
+        # Clipped after the cast too: what NaN or 1e20 becomes as an integer is undefined.
+        row = ops.clip(ops.cast(ops.clip(row, 0, height - 1), "int32"), 0, height - 1)
+        column = ops.clip(ops.cast(ops.clip(column, 0, width - 1), "int32"), 0, width - 1)
+        pixels = ops.take(flat, first + row * width + column, axis=0)
+        weight = ops.where(inside, weight, 0.0)
+        return ops.cast(pixels, "float32") * weight[..., None]
+
+    result = (
+        corner(top, left, (1 - down) * (1 - right))
+        + corner(top, left + 1, (1 - down) * right)
+        + corner(top + 1, left, down * (1 - right))
+        + corner(top + 1, left + 1, down * right)
+    )
+    return ops.cast(result, images.dtype)
+
+
+@keras.saving.register_keras_serializable(package="keras_deep_emotion")
+class BoundedAffine(keras.layers.Layer):
+    """Turns free numbers into affine transforms that stay near the identity.
+
+    `theta = identity + reach * tanh(rate * x)`: zeros give the identity, and no step of the
+    optimiser can throw the sampling grid off the image, where every gradient is zero and training
+    ends for good.
+
+    Call it on (batch, 6); it returns (batch, 6) float32, as `SpatialTransformer` takes it.
+
+    Args:
+        reach: largest change of each of the six numbers, above 0.
+        rate: how far a unit of input moves them at first, in units of `reach`: with Adam, whose
+            steps have one size, a learning rate of the transformer's own.
+
+    Raises:
+        ValueError: an argument is not above 0.
+    """
+
+    def __init__(self, reach=0.5, rate=1.0, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        if not (reach > 0 and rate > 0):
+            raise ValueError(
+                f"reach and rate must be above 0. Received: reach={reach}, rate={rate}"
+            )
+        self.reach = reach
+        self.rate = rate
+
+    def build(self, input_shape):
+        """Nothing to build: there are no weights."""
+
+    def call(self, inputs):
+        """Bound the numbers; see the class for shapes."""
+        change = ops.tanh(self.rate * ops.cast(inputs, "float32"))
+        return ops.convert_to_tensor(IDENTITY, "float32") + self.reach * change
+
+    def compute_output_spec(self, inputs):
+        """(batch, 6) float32, whatever the precision."""
+        return keras.KerasTensor(inputs.shape, "float32")
+
+    def get_config(self):
+        """Every constructor argument."""
+        return {**super().get_config(), "reach": self.reach, "rate": self.rate}
+
+
+@keras.saving.register_keras_serializable(package="keras_deep_emotion")
+class SpatialTransformer(keras.layers.Layer):
+    """Warps images by affine transforms, one for each image.
+
+    Call it on `[images, theta]`:
+
+    - images: (batch, height, width, channels), float; height and width are static.
+    - theta: (batch, 6), rows of the 2 x 3 matrix from output to input coordinates, both in
+      [-1, 1]; `(1, 0, 0, 0, 1, 0)` returns the image exactly. Kept in float32 under mixed
+      precision: float16 would move a 48-pixel grid by up to a fiftieth of a pixel.
+
+    Returns (batch, *output_size, channels) in the compute dtype. What lies outside the image is 0.
+
+    Args:
+        output_size: (height, width) of the result, or None for that of the images.
+
+    Raises:
+        ValueError: the inputs are not a pair of these shapes, or `output_size` holds no two
+            positive integers.
+    """
+
+    def __init__(self, output_size=None, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        if output_size is not None:
+            output_size = tuple(output_size)
+            if len(output_size) != 2 or not all(isinstance(n, int) and n > 0 for n in output_size):
+                raise ValueError(
+                    "output_size must be None or two positive integers, (height, width). "
+                    f"Received: output_size={output_size}"
+                )
+        self.output_size = output_size
+
+    def build(self, input_shape):
+        """Check the shapes; there are no weights."""
+        if len(input_shape) != 2 or len(input_shape[0]) != 4 or tuple(input_shape[1][1:]) != (6,):
+            raise ValueError(
+                "SpatialTransformer must be called on [images, theta] of shapes "
+                f"(batch, height, width, channels) and (batch, 6). Received: {input_shape}"
+            )
+        if None in input_shape[0][1:]:
+            raise ValueError(
+                "SpatialTransformer needs images of a static height, width and channel count. "
+                f"Received: {input_shape[0]}"
+            )
+
+    def call(self, inputs):
+        """Warp the images; see the class for shapes."""
+        images, theta = inputs
+        input_size = tuple(images.shape[1:3])
+        y, x = affine_positions(
+            ops.cast(theta, "float32"), input_size, self.output_size or input_size
+        )
+        return ops.cast(bilinear_sample(images, y, x), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        """Shape of the warped images, from those of `[images, theta]`."""
+        batch, height, width, channels = input_shape[0]
+        return (batch, *(self.output_size or (height, width)), channels)
+
+    def get_config(self):
+        """Every constructor argument."""
+        return {**super().get_config(), "output_size": self.output_size}

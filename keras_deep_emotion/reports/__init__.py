@@ -1,0 +1,16 @@
+"""Reports: figures, report.html, model cards and annotated pictures, drawn from saved files.
+
+Nothing is computed with a model here: evaluation and saliency save what is drawn.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "annotation": ["annotate", "save_timeline"],
+        "model_card": ["render_model_card"],
+        "page": ["write_page", "write_report"],
+        "text": ["accuracy_summary", "attention_summary", "comparison_summary"],
+    },
+)

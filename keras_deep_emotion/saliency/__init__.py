@@ -1,0 +1,16 @@
+"""Saliency: which regions of a face a prediction depends on, and how faithful that is.
+
+Everything here computes and saves; `reports` draws it.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "benchmark": ["benchmark_saliency"],
+        "explain": ["Classifier", "explain_faces", "explain_files", "explain_run", "explain_split"],
+        "faithfulness": ["score_faithfulness"],
+        "occlusion": ["SaliencyMaps", "occlude", "occlusion_saliency"],
+    },
+)

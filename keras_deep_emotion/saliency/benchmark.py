@@ -1,0 +1,172 @@
+"""Measure how faithful a run's saliency maps are on its test images, and where they lie."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_deep_emotion.data.reading import open_dataset, read_examples
+from keras_deep_emotion.files import atomic_write, write_json
+from keras_deep_emotion.runs import Run
+from keras_deep_emotion.saliency.explain import Classifier, Explanation, explain_faces
+from keras_deep_emotion.saliency.faithfulness import (
+    bootstrap_mean,
+    mean_maps,
+    rank_correlation,
+    score_faithfulness,
+    shuffle_weights,
+)
+from keras_deep_emotion.saliency.occlusion import fill_image, window_starts
+
+PARTS = ("mouth", "eyes", "brows")  # boxes of toon_faces
+RANDOMIZED = 48  # images whose maps are compared with those of randomized weights
+RANDOMIZATIONS = (("last layer", 0.0), ("upper half", 0.5), ("all layers", 1.0))
+
+
+def benchmark_saliency(
+    run: Run,
+    data_dir: str | Path | None = None,
+    output: str | Path | None = None,
+    faces: int = 200,
+    seed: int = 0,
+    window: int = 8,
+    stride: int = 2,
+    filling: str = "zero",
+) -> dict[str, Any]:
+    """Score the saliency maps of a run; write faithfulness.json and mean_saliency.npz.
+
+    Args:
+        run: The run.
+        data_dir: Folder of the built data sets; None for TFDS's default.
+        output: Folder for the files, created if needed; None for the run's own.
+        faces: Number of test images, evenly spaced over the split.
+        seed: Seed of the random baselines and the randomized weights.
+        window: Side of the hidden square, pixels.
+        stride: Step between windows, pixels, at most `window`.
+        filling: What hidden pixels become, see `occlusion.fill_image`.
+
+    Returns:
+        What faithfulness.json holds: `faces`, `dataset`, `split`, `window`, `stride`, `filling`;
+        `scores` of the predicted class, see `faithfulness.score_faithfulness`; `randomisation`, the
+        rank correlation (`mean`, `interval`) with the maps of a model of which a share of the
+        layers has shuffled weights: maps that do not change show the image, not the model; and
+        `regions`, where the maps of each predicted class lie, see `faithfulness.mean_maps`.
+
+    Raises:
+        ValueError: If windows do not fit the images, or there are fewer than two images.
+    """
+    task, size = run.task, run.config.image_size
+    window_starts(size, window, stride)  # checked before data are read
+    windows = {"window": window, "stride": stride, "filling": filling}
+    builder, split = open_dataset(task, data_dir), task.splits["test"]
+    examples = evenly_spaced_examples(builder, split, size, faces)
+    images = np.stack([example["image"].numpy() for example in examples])
+    model = Classifier.from_run(run)
+    explanation = explain_faces(model, images, None, **windows)
+    has_parts = all(part in builder.info.features for part in PARTS)
+    scores = score_faithfulness(
+        compiled_classifier(model),
+        images,
+        fill_image(tf.constant(images), "blur", window).numpy(),
+        explanation.saliency,
+        explanation.class_id,
+        window,
+        np.stack([part_boxes(example) for example in examples]) if has_parts else None,
+        seed,
+    )
+    regions = mean_maps(explanation.saliency, explanation.class_id, model.labels)
+    result = {
+        "dataset": builder.info.full_name,
+        "split": split,
+        "faces": len(images),
+        **windows,
+        "scores": scores,
+        "randomisation": randomization_test(model, images, explanation, seed, windows),
+        "regions": {
+            name: {key: value for key, value in region.items() if key != "map"}
+            for name, region in regions.items()
+        },
+    }
+    folder = Run(output or run)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_json(folder / Run.FAITHFULNESS, result)
+    with atomic_write(folder / Run.MEAN_MAPS) as temporary:
+        predicted = np.array(model.labels)[explanation.class_id]
+        np.savez_compressed(
+            temporary,
+            classes=list(regions),
+            maps=[region["map"] for region in regions.values()],
+            faces=[images[predicted == name].mean(axis=0)[..., 0] for name in regions],
+        )
+    return result
+
+
+def evenly_spaced_examples(builder, split: str, size: int, count: int) -> list[dict]:
+    """Examples evenly spaced over a split, as from `data.read_examples`.
+
+    Raises:
+        ValueError: If `count` is below 2, or the split has fewer than 2 examples.
+    """
+    examples = list(read_examples(builder, split, size))
+    if min(count, len(examples)) < 2:
+        raise ValueError(f"Scores need 2 faces or more. Received: {min(count, len(examples))}")
+    places = np.linspace(0, len(examples) - 1, count).astype(int)
+    return [examples[i] for i in np.unique(places)]
+
+
+def part_boxes(example: dict) -> np.ndarray:
+    """Boxes of the parts that make the expression, relative to the cropped face: (3, 4)."""
+    face = example["face"].numpy()
+    parts = np.stack([example[part].numpy() for part in PARTS])
+    corner, side = face[:2], face[2:] - face[:2]
+    return (parts - np.tile(corner, 2)) / np.tile(side, 2)
+
+
+def compiled_classifier(model: Classifier):
+    """A function from (n, size, size, 1) arrays to (n, classes) probabilities, in batches."""
+    classify = tf.function(
+        model.classify,
+        input_signature=[tf.TensorSpec((None, model.size, model.size, 1), tf.float32)],
+        autograph=False,
+    )
+
+    def predict(images):
+        batches = (images[i : i + 256] for i in range(0, len(images), 256))
+        return np.concatenate([classify(batch.astype(np.float32)) for batch in batches])
+
+    return predict
+
+
+def randomization_test(
+    model: Classifier, images: np.ndarray, explanation: Explanation, seed: int, windows: dict
+) -> dict[str, dict]:
+    """Rank correlation of maps with those of models with shuffled weights (Adebayo et al., 2018).
+
+    Returns:
+        For each of `RANDOMIZATIONS`, `mean` and `interval` over at most `RANDOMIZED` images.
+    """
+    images, class_id = images[:RANDOMIZED], explanation.class_id[:RANDOMIZED]
+    result = {}
+    for name, share in RANDOMIZATIONS:
+        randomized = randomize_layers(model, share, seed)
+        maps = explain_faces(randomized, images, class_id, **windows).saliency
+        result[name] = bootstrap_mean(rank_correlation(explanation.saliency[: len(images)], maps))
+    return result
+
+
+def randomize_layers(model: Classifier, share: float, seed: int) -> Classifier:
+    """A copy of a model with shuffled weights, from the output backwards.
+
+    Args:
+        model: A classifier with a network, which is not changed.
+        share: Share of the layers with weights to shuffle; the last one always is.
+        seed: Seed of the order.
+    """
+    copy = keras.models.clone_model(model.network)
+    copy.set_weights(model.network.get_weights())
+    layers = [layer for layer in copy.layers if layer.weights]
+    for layer in layers[-max(1, round(share * len(layers))) :]:
+        layer.set_weights(shuffle_weights(layer.get_weights(), seed))
+    return model._replace(classify=lambda images: copy(images, training=False), network=copy)

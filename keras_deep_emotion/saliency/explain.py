@@ -1,0 +1,377 @@
+"""Explain a model's predictions: saliency maps, telling occlusions, attended regions.
+
+The numbers behind pictures like the paper's figures 11 and 12, which `reports` draws.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_deep_emotion.data.reading import open_dataset, read_examples
+from keras_deep_emotion.files import atomic_write
+from keras_deep_emotion.images.inputs import read_crop
+from keras_deep_emotion.images.preprocessing import decode_image, prepare_face
+from keras_deep_emotion.models.folding import fold_batch_normalization
+from keras_deep_emotion.runs import Run
+from keras_deep_emotion.saliency.occlusion import fill_image, gather_windows, occlude, window_starts
+
+TOP_WINDOWS = 9  # the paper, figure 11
+MISTAKES = 6
+
+
+class Classifier(NamedTuple):
+    """What is explained. Any object with these attributes will do, such as a predictor.
+
+    Attributes:
+        labels: Class names.
+        size: Side of the images, pixels.
+        classify: Graph code from (batch, size, size, 1) float32 grey levels 0..255 to
+            (batch, classes) probabilities.
+        network: The Keras model, or None if its layers cannot be read.
+    """
+
+    labels: list[str]
+    size: int
+    classify: Any
+    network: keras.Model | None = None
+
+    @classmethod
+    def from_network(cls, network: keras.Model, labels: list[str]) -> "Classifier":
+        """The classifier of a Keras model."""
+        folded = fold_batch_normalization(network)
+        size = network.input.shape[1]
+        return cls(labels, size, lambda images: folded(images, training=False), network)
+
+    @classmethod
+    def from_run(cls, run: Run) -> "Classifier":
+        """The classifier of a run."""
+        return cls.from_network(run.load_model(), run.labels)
+
+
+class Explanation(NamedTuple):
+    """Explanations of images, arrays with one entry an image.
+
+    Attributes:
+        probabilities: (count, classes) float32.
+        class_id: (count,) int64, the explained class.
+        saliency: (count, size, size) float32, see `occlusion.SaliencyMaps`.
+        decisive: (count, size, size) bool, see there.
+        lost: (count, rows, columns) float32, see `occlusion.Occlusions`.
+        answer: (count, rows, columns) int64, see there.
+        theta: (count, 6) float32 transforms; None without a transformer.
+        attended: (count, size, size) float32 grey levels 0..255, the warped images; None without a
+            transformer.
+    """
+
+    probabilities: np.ndarray
+    class_id: np.ndarray
+    saliency: np.ndarray
+    decisive: np.ndarray
+    lost: np.ndarray
+    answer: np.ndarray
+    theta: np.ndarray | None
+    attended: np.ndarray | None
+
+
+def explain_faces(
+    model: Classifier,
+    images: np.ndarray,
+    class_id: np.ndarray | None = None,
+    window: int = 8,
+    stride: int = 2,
+    filling: str = "zero",
+) -> Explanation:
+    """Explain the predictions for images in memory.
+
+    Args:
+        model: The classifier.
+        images: (count, size, size, 1) grey levels 0..255.
+        class_id: (count,) integers, the class to explain; None for the predicted class.
+        window: Side of the hidden square, pixels.
+        stride: Step between windows, pixels, at most `window`.
+        filling: What hidden pixels become, see `occlusion.fill_image`.
+
+    Raises:
+        ValueError: If window, stride or filling are invalid.
+    """
+    images = tf.convert_to_tensor(images, tf.float32)
+
+    @tf.function(autograph=False)
+    def compute(images):
+        occlusions = occlude(model.classify, images, class_id, window, stride, filling)
+        return occlusions, gather_windows(occlusions, images.shape[1:3], window, stride)
+
+    occlusions, maps = compute(images)
+    theta, attended = attended_regions(model.network, images)
+    return Explanation(
+        probabilities=occlusions.probabilities.numpy(),
+        class_id=occlusions.class_id.numpy(),
+        saliency=maps.saliency.numpy(),
+        decisive=maps.decisive.numpy(),
+        lost=occlusions.lost.numpy(),
+        answer=occlusions.answer.numpy(),
+        theta=theta,
+        attended=attended,
+    )
+
+
+def attended_regions(network: keras.Model | None, images) -> tuple:
+    """Transforms and warped images of the spatial transformer.
+
+    Args:
+        network: The Keras model, or None.
+        images: (count, size, size, 1) float32 grey levels 0..255.
+
+    Returns:
+        (theta, attended) as in `Explanation`; (None, None) without a transformer.
+    """
+    if network is None or not any(layer.name == "attended" for layer in network.layers):
+        return None, None
+    outputs = [network.get_layer(name).output for name in ("theta", "attended")]
+    theta, attended = keras.Model(network.input, outputs).predict_on_batch(images)
+    return theta, (attended[..., 0].astype(np.float32) + 1) * 127.5  # from the network's -1..1
+
+
+def top_windows(lost: np.ndarray, count: int = TOP_WINDOWS) -> list[tuple[int, int]]:
+    """The windows whose hiding costs most, no two of them close together.
+
+    Args:
+        lost: (rows, columns) probability lost by hiding each window.
+        count: Number of windows at most.
+
+    Returns:
+        (row, column) of windows, the most telling first. Adjacent windows cost nearly the same: of
+        those less than a sixth of the grid apart in both directions, only the first is kept.
+    """
+    rows, columns = lost.shape
+    chosen: list[tuple[int, int]] = []
+    for place in np.argsort(-lost, axis=None, kind="stable"):
+        row, column = divmod(int(place), columns)
+        near = (abs(row - y) < rows / 6 and abs(column - x) < columns / 6 for y, x in chosen)
+        if not any(near):
+            chosen.append((row, column))
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def occluded_faces(
+    image: np.ndarray,
+    filled: np.ndarray,
+    windows: list[tuple[int, int]],
+    window: int,
+    stride: int,
+) -> np.ndarray:
+    """One image with each of some windows hidden.
+
+    Args:
+        image: (size, size) grey levels.
+        filled: (size, size), what hidden pixels become.
+        windows: (row, column) of each window.
+        window: Side of the hidden square, pixels.
+        stride: Step between windows, pixels.
+
+    Returns:
+        (len(windows), size, size) grey levels.
+    """
+    tops, lefts = (window_starts(side, window, stride) for side in image.shape)
+    faces = np.repeat(np.asarray(image)[None], len(windows), axis=0)
+    for face, (row, column) in zip(faces, windows, strict=True):
+        hidden = (
+            slice(tops[row], tops[row] + window),
+            slice(lefts[column], lefts[column] + window),
+        )
+        face[hidden] = filled[hidden]
+    return faces
+
+
+def save_explanation(
+    path: Path,
+    model: Classifier,
+    images: np.ndarray,
+    names: list[str],
+    truth: list[int] | None = None,
+    class_id: list[int] | None = None,
+    window: int = 8,
+    stride: int = 2,
+    filling: str = "zero",
+) -> Path:
+    """Explain images and save everything that is drawn of them to an .npz file.
+
+    Args:
+        path: File to write; its folder is created.
+        model: The classifier.
+        images: (count, size, size, 1) float32 grey levels 0..255.
+        names: (count,) names of the images.
+        truth: (count,) true classes; None if unknown.
+        class_id: (count,) classes to explain; None for the predicted ones.
+        window: Side of the hidden square, pixels.
+        stride: Step between windows, pixels, at most `window`.
+        filling: What hidden pixels become, see `occlusion.fill_image`.
+
+    Returns:
+        `path`. The arrays are those of `Explanation`, `name`, `classes`, `image` (count, size,
+        size), `label` (the true classes, if known), and of the most telling windows `window`
+        (count, 9, 2) rows and columns (-1 where there are fewer) and `occluded` (count, 9, size,
+        size), the images with them hidden.
+    """
+    explanation = explain_faces(model, images, class_id, window, stride, filling)
+    filled = fill_image(tf.convert_to_tensor(images, tf.float32), filling, window).numpy()
+    windows = np.full((len(images), TOP_WINDOWS, 2), -1)
+    occluded = np.zeros((len(images), TOP_WINDOWS, *images.shape[1:3]), np.float32)
+    for i, lost in enumerate(explanation.lost):
+        top = top_windows(lost)
+        windows[i, : len(top)] = top
+        occluded[i, : len(top)] = occluded_faces(
+            images[i, ..., 0], filled[i, ..., 0], top, window, stride
+        )
+    arrays = {key: value for key, value in explanation._asdict().items() if value is not None}
+    if truth is not None:
+        arrays["label"] = truth
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            name=names,
+            classes=model.labels,
+            image=images[..., 0],
+            window=windows,
+            occluded=occluded,
+            **arrays,
+        )
+    return path
+
+
+def explain_split(
+    run: Run,
+    data_dir: str | Path | None = None,
+    output: str | Path | None = None,
+    split: str = "test",
+    per_class: int = 1,
+    window: int = 8,
+    stride: int = 2,
+    filling: str = "zero",
+) -> Path:
+    """Explain the true class of images of a run's data set; write saliency.npz.
+
+    Args:
+        run: The run.
+        data_dir: Folder of the built data sets; None for TFDS's default.
+        output: Folder for the file, created if needed; None for the run's own.
+        split: "train", "validation" or "test".
+        per_class: Images of each class, the first of the split.
+        window: Side of the hidden square, pixels.
+        stride: Step between windows, pixels, at most `window`.
+        filling: What hidden pixels become, see `occlusion.fill_image`.
+
+    Returns:
+        Path of the file, see `save_explanation`.
+
+    Raises:
+        ValueError: If windows do not fit the images, or the split is empty.
+    """
+    task, size = run.task, run.config.image_size
+    window_starts(size, window, stride)  # checked before data are read
+    examples = first_per_class(open_dataset(task, data_dir), task.splits[split], size, per_class)
+    labels = [int(example["label"]) for example in examples]
+    return save_explanation(
+        Run(output or run) / Run.SALIENCY_MAPS,
+        Classifier.from_run(run),
+        np.stack([example["image"].numpy() for example in examples]),
+        [example["name"].numpy().decode() for example in examples],
+        truth=labels,
+        class_id=labels,
+        window=window,
+        stride=stride,
+        filling=filling,
+    )
+
+
+def first_per_class(builder, split: str, size: int, per_class: int) -> list[dict]:
+    """The first examples of each class of a split, class by class.
+
+    Returns:
+        Examples as from `data.read_examples`; fewer of a class if the split has fewer.
+
+    Raises:
+        ValueError: If `per_class` is below 1, or the split is empty.
+    """
+    if per_class < 1:
+        raise ValueError(f"--per-class must be 1 or more. Received: {per_class}")
+    classes = builder.info.features["label"].num_classes
+    found: dict[int, list] = {label: [] for label in range(classes)}
+    for example in read_examples(builder, split, size):
+        same_class = found[int(example["label"])]
+        if len(same_class) < per_class:
+            same_class.append(example)
+        if all(len(group) == per_class for group in found.values()):
+            break
+    if not any(found.values()):
+        raise ValueError(f"Split {split} holds no faces.")
+    return [example for group in found.values() for example in group]
+
+
+def explain_mistakes(run: Run, data_dir: str | Path | None = None) -> Path | None:
+    """Explain the most confident mistakes of an evaluated run; write mistakes.npz.
+
+    Returns:
+        Path of the file, see `save_explanation`; None if there is no mistake.
+    """
+    mistakes = run.report["surest_mistakes"][:MISTAKES]
+    if not mistakes:
+        return None
+    task = run.task
+    places = {mistake["name"]: place for place, mistake in enumerate(mistakes)}
+    found = {}
+    examples = read_examples(
+        open_dataset(task, data_dir), task.splits["test"], run.config.image_size
+    )
+    for example in examples:
+        name = example["name"].numpy().decode()
+        if name in places:
+            found[places[name]] = example["image"].numpy()
+    shown = [mistakes[place] for place in sorted(found)]
+    return save_explanation(
+        run / Run.MISTAKE_MAPS,
+        Classifier.from_run(run),
+        np.stack([found[place] for place in sorted(found)]),
+        [mistake["name"] for mistake in shown],
+        truth=[run.labels.index(mistake["label"]) for mistake in shown],
+    )
+
+
+def explain_run(run: Run, data_dir: str | Path | None = None) -> None:
+    """Explain one test image of each class and the most confident mistakes of a run."""
+    explain_split(run, data_dir)
+    explain_mistakes(run, data_dir)
+
+
+def explain_files(
+    model: Classifier, files: list[str | Path], output: str | Path, **windows: Any
+) -> tuple[Path, list[tuple[Path, str]]]:
+    """Explain the predictions for image files of cropped faces; write saliency.npz.
+
+    Args:
+        model: The classifier.
+        files: Images in any format that `images.open_photo` reads.
+        output: Folder for the file, created if needed.
+        windows: `window`, `stride` and `filling`, as in `explain_faces`.
+
+    Returns:
+        (path of the file, list of (file, reason) that could not be read).
+
+    Raises:
+        ValueError: If windows do not fit the images, or no file could be read.
+    """
+    window_starts(model.size, windows.get("window", 8), windows.get("stride", 2))
+    contents = [(Path(file), *read_crop(file)) for file in files]
+    good = [(file, content) for file, content, error in contents if error is None]
+    bad = [(file, error) for file, _, error in contents if error is not None]
+    if not good:
+        raise ValueError("; ".join(f"{file}: {error}" for file, error in bad) + ".")
+    images = np.stack([prepare_face(decode_image(one), model.size).numpy() for _, one in good])
+    names = [str(file) for file, _ in good]
+    return save_explanation(Run(output) / Run.SALIENCY_MAPS, model, images, names, **windows), bad

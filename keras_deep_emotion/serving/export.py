@@ -1,0 +1,193 @@
+"""A run becomes a version that TensorFlow Serving loads as it is: written aside, verified, renamed.
+
+<parent>/models.config            what the server is to serve
+<parent>/<name>/<version>/        a SavedModel with the signatures of `endpoints`
+    assets/labels.txt             names of the classes, in order
+    assets/config.json            data set, accuracy, project's version, settings
+    assets/model_card.md
+    assets/expected.npz           what the Keras model says of a few faces, for `verify`
+    assets.extra/                 requests that the server plays before it serves
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_deep_emotion import __version__
+from keras_deep_emotion.exports import ABOUT, CARD, EXPECTED, LABELS, Export
+from keras_deep_emotion.files import remove_stale
+from keras_deep_emotion.models.folding import fold_batch_normalization
+from keras_deep_emotion.reports.model_card import render_model_card
+from keras_deep_emotion.runs import Run
+from keras_deep_emotion.saliency.occlusion import occlusion_saliency
+from keras_deep_emotion.serving.models_config import models_config, write_models_config
+from keras_deep_emotion.serving.signatures import make_endpoints
+from keras_deep_emotion.serving.verification import verify
+from keras_deep_emotion.serving.warmup import write_warmup
+
+
+def write_saved_model(model, labels, path):
+    """Write a SavedModel with the signatures of `endpoints.make_endpoints`.
+
+    Args:
+        model: Keras model from faces to probabilities.
+        labels: names of the classes.
+        path: folder to make.
+    """
+    archive = keras.export.ExportArchive()  # without track(model), or each variable comes twice
+    for name, (function, signature) in make_endpoints(model, labels).items():
+        archive.add_endpoint(
+            name, tf.function(function, input_signature=signature, autograph=False)
+        )
+    archive.write_out(str(path), verbose=False)
+
+
+def expected_answers(model):
+    """What a Keras model says of three faces of noise.
+
+    Returns:
+        Dict: `image` (3, size, size, 1) uint8, `files` (3,) the same as PNG, `probabilities`
+        (3, classes) float32, `saliency` and `decisive` (3, size, size).
+    """
+    size = model.input.shape[1]
+    faces = np.random.default_rng(0).integers(0, 256, (3, size, size, 1)).astype(np.uint8)
+    maps = occlusion_saliency(
+        lambda images: model(images, training=False), tf.constant(faces, tf.float32)
+    )
+    return {
+        "image": faces,
+        "files": np.array([tf.io.encode_png(face).numpy() for face in faces]),
+        "probabilities": model.predict_on_batch(faces.astype(np.float32)),
+        "saliency": maps.saliency.numpy(),
+        "decisive": maps.decisive.numpy(),
+    }
+
+
+def write_assets(path: Path, run: Run, expected: dict) -> None:
+    """Write what travels with a model: labels, settings and accuracy, model card, expected answers.
+
+    Args:
+        path: The SavedModel's folder.
+        run: The exported run.
+        expected: From `expected_answers`.
+    """
+    config, report = run.config, run.report
+    (path / "assets").mkdir(exist_ok=True)
+    (path / LABELS).write_text("".join(f"{label}\n" for label in run.labels))
+    about = {
+        "project": f"keras-deep-emotion {__version__}",
+        "dataset": config.dataset,
+        "protocol": config.protocol,
+        "accuracy": report and report["accuracy"],
+        "accuracy_interval": report and report["accuracy_interval"],
+        "judged_on": report and f"{report['faces']:,} faces of {report['split']}",
+        "settings": dataclasses.asdict(config),
+    }
+    (path / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+    card = (
+        render_model_card(config, report)
+        if report
+        else "This model was not evaluated: its accuracy is not known.\n"
+    )
+    (path / CARD).write_text(f"{card}\nMade by {about['project']}.\n")
+    np.savez_compressed(path / EXPECTED, **expected)
+
+
+def remove_older(export: Export, keep: int) -> None:
+    """Remove all but the `keep` newest versions.
+
+    Each is renamed first: a server that polls the folder never sees a partial version.
+    """
+    for folder in list(export.versions().values())[:-keep]:
+        aside = Path(tempfile.mkdtemp(prefix="partial-", dir=export.path))
+        try:
+            with contextlib.suppress(FileNotFoundError):  # removed by another export
+                os.rename(folder, aside / "model")
+        finally:
+            shutil.rmtree(aside)
+
+
+def export_run(
+    run_dir: str | Path | Run,
+    name: str | None = None,
+    parent: str | Path = "exports",
+    keep: int | None = None,
+) -> Path:
+    """Export a run's model as the next version in `<parent>/<name>/`.
+
+    The version is written to a temporary folder, verified (`verify.verify`) and then renamed, so a
+    server that polls the folder never sees a partial version, or one that it cannot serve.
+
+    Args:
+        run_dir: A run with a model.
+        name: The model's name to clients; None for the run's data set (`/` becomes `_`).
+        parent: Folder of all exports.
+        keep: Number of newest versions to keep, 1 or more; None keeps all.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        FileNotFoundError: If the folder is not a run.
+        ValueError: If the name is invalid, models.config cannot be read, or verification failed;
+            no version appears then.
+    """
+    run = Run.open(run_dir)
+    name = name or run.config.dataset.replace("/", "_")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):  # it becomes a folder and part of a URL
+        raise ValueError(f"A model's name has letters, digits, _ and - only. Received: {name!r}")
+    if keep is not None and keep < 1:
+        raise ValueError(f"keep must be 1 or more. Received: {keep}")
+    model, export = run.load_model(), Export(Path(parent) / name)
+    export.path.mkdir(parents=True, exist_ok=True)
+    models_config(parent)  # raises before there is a version that no list names
+    remove_stale(export.path, "partial-*")  # of killed exports
+    temporary = Path(tempfile.mkdtemp(prefix="partial-", dir=export.path))  # not a version's name
+    try:
+        saved_model = temporary / "model"
+        write_verified(saved_model, run, model, name)
+        version = rename_to_next(saved_model, export)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    if keep is not None:
+        remove_older(export, keep)
+    write_models_config(parent)
+    return version
+
+
+def write_verified(path: Path, run: Run, model: keras.Model, name: str) -> None:
+    """Write a complete SavedModel and verify it.
+
+    Raises:
+        ValueError: If verification failed.
+    """
+    write_saved_model(fold_batch_normalization(model), run.labels, path)
+    expected = expected_answers(model)
+    write_assets(path, run, expected)
+    write_warmup(path, expected["image"][0], name)
+    try:
+        for _ in verify(path):
+            pass
+    except ValueError as error:
+        raise ValueError(f"{error} Nothing was put in place.") from None
+
+
+def rename_to_next(path: Path, export: Export) -> Path:
+    """Rename a folder to the export's next version, whatever other exports do meanwhile."""
+    while True:
+        version = export.next_version()
+        try:
+            os.rename(path, version)
+            return version
+        except OSError:
+            if not version.exists():  # else another export took the number
+                raise

@@ -1,0 +1,187 @@
+"""Callbacks of training: validation, best model, backup, throughput."""
+
+import contextlib
+import json
+import time
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from keras_deep_emotion.files import atomic_write
+from keras_deep_emotion.layers.batch_normalization import recompute_statistics
+from keras_deep_emotion.runs import Run
+from keras_deep_emotion.training.compile import averaged_weights
+
+
+class Throughput(keras.callbacks.Callback):
+    """Adds `images_per_second` of training, without validation, and `learning_rate` to the logs.
+
+    Args:
+        images: how many images an epoch holds.
+    """
+
+    def __init__(self, images):
+        super().__init__()
+        self.images = images
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Start the clock."""
+        self.start = time.perf_counter()
+        self.stop = None
+
+    def on_test_begin(self, logs=None):
+        """Stop it: training is over, validation begins."""
+        self.stop = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Log the rates."""
+        logs["images_per_second"] = self.images / ((self.stop or time.perf_counter()) - self.start)
+        logs["learning_rate"] = float(
+            keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        )
+
+
+class AveragedEvaluation(keras.callbacks.Callback):
+    """Validates the weights that are kept: averaged, with recomputed normalization statistics.
+
+    Args:
+        network: The network that is trained, without augmentation.
+        images: (count, size, size, 1) training images without augmentation, from which the
+            statistics of batch normalization are recomputed, see
+            `layers.batch_normalization.recompute_statistics`; None keeps the moving statistics.
+
+    Attributes:
+        values: Weights of `network` as they were last validated, arrays.
+    """
+
+    def __init__(self, network, images=None):
+        super().__init__()
+        self.network = network
+        self.images = images
+        self.values = None
+
+    def on_test_begin(self, logs=None):
+        """Replace the weights by those that are kept."""
+        self.training_values = self.network.get_weights()
+        with averaged_weights(self.model):
+            self.values = self.network.get_weights()
+        self.network.set_weights(self.values)
+        if self.images is not None:
+            recompute_statistics(self.network, self.images)
+            self.values = self.network.get_weights()
+
+    def on_test_end(self, logs=None):
+        """Restore the weights that are trained."""
+        self.network.set_weights(self.training_values)
+
+    @contextlib.contextmanager
+    def validated_weights(self):
+        """Give the network the validated weights within the context."""
+        self.network.set_weights(self.values)
+        try:
+            yield
+        finally:
+            self.network.set_weights(self.training_values)
+
+
+class BestModel(keras.callbacks.Callback):
+    """Saves the model of the epoch with the highest validation accuracy, then the lowest loss.
+
+    Args:
+        averaged: The `AveragedEvaluation` that comes before it.
+        kept: A network with the same weights to save; its precision may differ.
+        path: A `.keras` file.
+        best: (accuracy, -loss) to beat.
+    """
+
+    def __init__(self, averaged, kept, path, best=(-1.0, 0.0)):
+        super().__init__()
+        self.averaged = averaged
+        self.kept = kept
+        self.path = Path(path)
+        self.best = tuple(best)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Save if this epoch is the best so far."""
+        score = (logs["val_accuracy"], -logs["val_loss"])
+        if score > self.best:
+            self.best = score
+            self.kept.set_weights(self.averaged.values)
+            with atomic_write(self.path) as temporary:
+                self.kept.save(temporary)
+
+
+class Backup(keras.callbacks.Callback):
+    """Saves the complete state of training after each epoch, in one file.
+
+    An interruption of any kind loses at most the running epoch. It must be the last callback, so
+    that the others have completed the epoch.
+
+    Args:
+        run: The `Run`.
+        best: The `BestModel` of the run.
+        history: Metrics of the epochs so far, dicts.
+    """
+
+    def __init__(self, run, best, history=()):
+        super().__init__()
+        self.run = run
+        self.best = best
+        self.history = list(history)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Write backup.npz and history.csv."""
+        self.history.append(history_row(epoch, logs))
+        state = {"history": self.history, "best": self.best.best}
+        arrays = {str(i): np.asarray(value) for i, value in enumerate(training_state(self.model))}
+        with atomic_write(self.run / Run.BACKUP) as temporary, open(temporary, "wb") as file:
+            np.savez(file, state=json.dumps(state), **arrays)
+        write_history(self.run, self.history)
+
+
+def history_row(epoch, logs):
+    """The logs of an epoch as a row of history.csv."""
+    return {"epoch": epoch, **{key: float(logs[key]) for key in sorted(logs)}}
+
+
+def write_history(run, history):
+    """Write the metrics of the epochs so far, dicts, as history.csv."""
+    with atomic_write(run / Run.HISTORY) as temporary:
+        pd.DataFrame(history).to_csv(temporary, index=False)
+
+
+def training_state(trainer):
+    """Values of all variables: weights, optimizer, random seeds."""
+    variables = [*trainer.variables, *trainer.optimizer.variables]
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+
+def restore_backup(path, trainer):
+    """Restore the state of training from a `Backup`.
+
+    Args:
+        path: The backup.
+        trainer: A model compiled as it was then; its variables are assigned.
+
+    Returns:
+        dict of `history`, one dict an epoch, and `best`, as `BestModel` takes it.
+
+    Raises:
+        ValueError: If the file is not a backup of this network.
+    """
+    trainer.optimizer.build(trainer.trainable_variables)
+    variables = [*trainer.variables, *trainer.optimizer.variables]
+    try:
+        with open(path, "rb") as file, np.load(file) as backup:
+            state = json.loads(str(backup["state"]))
+            values = [backup[str(i)] for i in range(len(backup.files) - 1)]
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is damaged: {error}. Train again in another folder.") from None
+    if [value.shape for value in values] != [tuple(one.shape) for one in variables]:
+        raise ValueError(f"{path} belongs to another network: was config.json changed?")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return state

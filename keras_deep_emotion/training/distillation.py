@@ -1,0 +1,111 @@
+"""Distillation: train on the predictions of other runs as well as on the labels.
+
+Each target is a weighted mean of the data set's own target and the teachers' mean prediction for
+the image and its mirror image. Sources: Hinton et al., "Distilling the Knowledge in a Neural
+Network" (2015); Furlanello et al., "Born-Again Neural Networks" (2018).
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.data.pipeline import FaceArrays
+from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.files import atomic_write
+from keras_deep_emotion.runs import Run, shipped_weights
+
+
+def teacher_runs(config: TrainConfig, labels: list[str]) -> list[Run]:
+    """The runs that `config.teachers` names: run folders or shipped weights, separated by commas.
+
+    Args:
+        config: The settings of the student.
+        labels: The student's class names.
+
+    Raises:
+        FileNotFoundError: If a teacher is not a finished run.
+        ValueError: If a teacher has other classes, or was trained on other images of the same data
+            set: it may know the student's test images.
+    """
+    runs, task = [], Task.from_config(config)
+    for name in filter(None, map(str.strip, (config.teachers or "").split(","))):
+        run = Run.open(Run.shipped(name) if name in shipped_weights() else name)
+        if not same_training_images(run.task, task):
+            raise ValueError(
+                f"{name} was trained on other images of {task.title} than this run will be, and "
+                "may know its test images. Name a teacher of the same protocol and fold."
+            )
+        if run.labels != list(labels):
+            raise ValueError(
+                f"{name} knows the classes {', '.join(run.labels)}; "
+                f"this run needs {', '.join(labels)}."
+            )
+        runs.append(run)
+    return runs
+
+
+def same_training_images(teacher: Task, student: Task) -> bool:
+    """Whether two tasks have the same training split, or no image in common."""
+    if teacher.name != student.name:
+        return True
+    if student.info.named_by_source and student.variant != teacher.variant:
+        return False  # folders may share images
+    if teacher.splits["train"] != student.splits["train"]:
+        return False
+    # Variants in one config differ in their labels only.
+    return student.info.splits_in_one or teacher.tfds_config == student.tfds_config
+
+
+def distillation_targets(
+    faces: FaceArrays, labels: list[str], config: TrainConfig, run: Run
+) -> FaceArrays:
+    """Mix the teachers' predictions into the targets of the training split.
+
+    The predictions are kept in the run folder, so that a resumed run learns the same even if its
+    teachers are gone.
+
+    Args:
+        faces: The training split.
+        labels: Class names.
+        config: The settings; `teacher_share` of the targets becomes the predictions.
+        run: The run that is trained.
+
+    Returns:
+        The split with new targets; `faces` itself without teachers.
+
+    Raises:
+        ValueError: If a teacher takes images of another size; or as `teacher_runs`.
+        FileNotFoundError: As `teacher_runs`.
+    """
+    if not config.teachers:
+        return faces
+    path = run / Run.TEACHERS
+    if not path.exists():
+        predictions = [
+            teacher_predictions(teacher, faces.images) for teacher in teacher_runs(config, labels)
+        ]
+        with atomic_write(path) as temporary:
+            np.save(temporary, np.mean(predictions, axis=0, dtype=np.float32))
+    share = np.float32(config.teacher_share)
+    return faces._replace(targets=(1 - share) * faces.targets + share * np.load(path))
+
+
+def teacher_predictions(run: Run | str | Path, images: np.ndarray) -> np.ndarray:
+    """A run's mean prediction for each image and its mirror image.
+
+    Args:
+        run: The run.
+        images: (count, size, size, 1) float32 grey levels 0..255.
+
+    Returns:
+        (count, classes) float32.
+    """
+    model = Run(run).load_model()
+    if model.input.shape[1:] != images.shape[1:]:
+        raise ValueError(
+            f"{run} takes faces of {model.input.shape[1]} pixels. Received: {images.shape[1]}"
+        )
+    return np.mean(
+        [model.predict(x, batch_size=256, verbose=0) for x in (images, images[:, :, ::-1])], axis=0
+    )

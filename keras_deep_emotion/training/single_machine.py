@@ -1,0 +1,246 @@
+"""Train on one machine: from settings to a run folder with model, report, figures and page."""
+
+import dataclasses
+import math
+import platform
+import shlex
+import sys
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_deep_emotion import __version__
+from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.data.pipeline import (
+    class_weights,
+    load_split,
+    training_batches,
+    validation_batches,
+)
+from keras_deep_emotion.data.reading import class_names, open_dataset
+from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.evaluation.evaluate import evaluate_run
+from keras_deep_emotion.files import write_json
+from keras_deep_emotion.models.deep_emotion import build_model
+from keras_deep_emotion.reports.page import write_report
+from keras_deep_emotion.runs import Run
+from keras_deep_emotion.saliency.explain import explain_run
+from keras_deep_emotion.training.callbacks import (
+    AveragedEvaluation,
+    Backup,
+    BestModel,
+    Throughput,
+    restore_backup,
+    write_history,
+)
+from keras_deep_emotion.training.compile import compiled_trainer
+from keras_deep_emotion.training.devices import (
+    describe_machine,
+    resolve_precision,
+    steps_per_execution,
+    strategy_for_devices,
+)
+from keras_deep_emotion.training.distillation import distillation_targets, teacher_runs
+from keras_deep_emotion.training.tensorboard import tensorboard_callbacks
+
+
+def fit(
+    config: TrainConfig,
+    run_dir: str | Path,
+    data_dir: str | Path | None = None,
+    profile: bool = False,
+) -> dict:
+    """Train, keep the best epoch on validation, and evaluate it on the test split.
+
+    Args:
+        config: The settings.
+        run_dir: Folder to create; it must not exist or be empty.
+        data_dir: Folder of the built data sets; None for TFDS's default.
+        profile: Record a profile of some steps, see `tensorboard.ProfileSteps`.
+
+    Returns:
+        The report, as from `evaluation.evaluate_run`.
+
+    Raises:
+        FileExistsError: If `run_dir` is not empty.
+        FileNotFoundError: If the data set is not built.
+        ValueError: If data set, protocol or fold do not exist.
+    """
+    run, task = Run(run_dir), Task.from_config(config)
+    if task.is_all_folds:
+        # Settings without a fold mean all folds to `fit --resume`.
+        config = dataclasses.replace(config, fold=0)
+    builder = open_dataset(task, data_dir)
+    teacher_runs(config, class_names(builder))  # checked before the folder is created
+    check_empty(run)
+    create_run(run, config, class_names(builder))
+    train(config, run, data_dir, profile)
+    return finish(run, data_dir)
+
+
+def resume(run_dir: str | Path, data_dir: str | Path | None = None, profile: bool = False) -> dict:
+    """Continue an interrupted run from its last complete epoch, and evaluate it.
+
+    Args:
+        run_dir: A folder that `fit` made.
+        data_dir: Folder of the built data sets; None for TFDS's default.
+        profile: As in `fit`.
+
+    Returns:
+        What `fit` would have returned without the interruption; on a CPU to 1e-6.
+
+    Raises:
+        FileNotFoundError: If the folder is not a run, or the data set is not built.
+        ValueError: If the backup is damaged, or missing though epochs were trained; or if there is
+            no epoch left to profile.
+    """
+    run = Run(run_dir)
+    config = run.config
+    trained = [name for name in (Run.HISTORY, Run.REPORT) if run.has(name)]
+    if trained and not run.has(Run.BACKUP):
+        # Training from the first epoch would overwrite the model.
+        raise ValueError(
+            f"{run} has {trained[0]} but no {Run.BACKUP}, which training on several machines does "
+            "not keep: it cannot be resumed. To evaluate it: python cli.py evaluate "
+            f"{shlex.quote(str(run))}"
+        )
+    if not run.has(Run.LABELS):  # killed while the folder was created
+        create_run(run, config, class_names(open_dataset(run.task, data_dir)))
+    train(config, run, data_dir, profile)
+    return finish(run, data_dir)
+
+
+def check_empty(run: Run) -> None:
+    """Raise FileExistsError if the folder holds anything: runs are never overwritten."""
+    if run.path.exists() and any(run.path.iterdir()):
+        raise FileExistsError(
+            f"{run} already holds something; name a new folder, or go on with what is there: "
+            f"python cli.py fit --resume {shlex.quote(str(run))}"
+        )
+
+
+def create_run(run: Run, config: TrainConfig, labels: list[str]) -> None:
+    """Create the folder of a run with its settings, versions and labels.
+
+    The settings come first: they are enough for `resume`, whenever this is killed.
+    """
+    run.write_config(config)
+    versions = {
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "keras_deep_emotion": __version__,
+        "machine": describe_machine(),
+    }
+    write_json(run / Run.VERSIONS, versions)
+    run.write_labels(labels)
+
+
+def finish(run: Run, data_dir: str | Path | None) -> dict:
+    """Evaluate a trained run on its test split, explain it, and write its report."""
+    report = evaluate_run(run, data_dir)
+    explain_run(run, data_dir)
+    write_report(run)
+    return report
+
+
+def train(
+    config: TrainConfig,
+    run_dir: str | Path | Run,
+    data_dir: str | Path | None = None,
+    profile: bool = False,
+) -> float:
+    """Train and keep the best epoch on validation; the test split is not read.
+
+    Args:
+        config: The settings.
+        run_dir: An existing folder, with a backup if training was begun.
+        data_dir: Folder of the built data sets; None for TFDS's default.
+        profile: As in `fit`.
+
+    Returns:
+        Validation accuracy of the kept epoch.
+
+    Raises:
+        ValueError: If the backup is damaged, or there is no epoch left to profile.
+    """
+    run, task = Run(run_dir), Task.from_config(config)
+    builder = open_dataset(task, data_dir)
+    labels = class_names(builder)
+    keras.config.set_dtype_policy("float32")
+    faces = load_split(
+        builder, task.splits["train"], config.image_size, config.soft_labels, config.label_smoothing
+    )
+    faces = distillation_targets(faces, labels, config, run)
+    validation = load_split(builder, task.splits["validation"], config.image_size)
+    steps = math.ceil(len(faces.images) / config.batch_size)
+    network, trainer, kept = build_trainer(config, len(labels), steps)
+    state = {"history": [], "best": (-1.0, 0.0)}
+    if run.has(Run.BACKUP):
+        state = restore_backup(run / Run.BACKUP, trainer)
+        write_history(run, state["history"])  # outdated if killed between the two writes
+    done = len(state["history"])
+    if profile and done == config.epochs:
+        raise ValueError(f"--profile records training, and {run} has all its epochs.")
+    averaged = AveragedEvaluation(network, faces.images if config.fresh_statistics else None)
+    best = BestModel(averaged, kept, run / Run.MODEL, state["best"])
+    if done == config.epochs:
+        return best.best[0]
+    run.delete_derived()
+    weights = class_weights(faces.labels, len(labels), config.class_balance)
+    batches = training_batches(faces, config.batch_size, config.seed, done, weights, config.mixup)
+    trainer.fit(
+        batches,
+        validation_data=validation_batches(validation, config.batch_size),
+        initial_epoch=done,
+        epochs=config.epochs,
+        steps_per_epoch=steps,
+        shuffle=False,  # training_batches shuffles
+        verbose=1 if sys.stdout.isatty() else 2,  # a progress bar, or a line an epoch in a log
+        callbacks=[
+            Throughput(len(faces.images)),
+            averaged,
+            best,
+            *tensorboard_callbacks(
+                config, run / Run.LOGS, averaged, validation, labels, best, profile
+            ),
+            Backup(run, best, state["history"]),
+        ],
+    )
+    return best.best[0]
+
+
+def build_trainer(
+    config: TrainConfig, classes: int, steps: int
+) -> tuple[keras.Model, keras.Model, keras.Model]:
+    """Build the network, its compiled trainer, and the float32 network that is saved.
+
+    Args:
+        config: The settings; its seed is set, and on a CPU operations are made deterministic.
+        classes: Number of classes.
+        steps: Batches an epoch.
+
+    Returns:
+        (network, trainer, kept): `network` shares its weights with `trainer`, which has the device's
+        precision; `kept` is float32 whatever the precision, so it can be served anywhere.
+    """
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    kept = build_model(config, classes)
+    keras.utils.set_random_seed(config.seed)
+    if not on_gpu:
+        tf.config.experimental.enable_op_determinism()  # equal seeds give equal runs
+    keras.config.set_dtype_policy(resolve_precision(config.precision))
+    strategy = strategy_for_devices()
+    with strategy.scope():
+        network = build_model(config, classes)
+        trainer = compiled_trainer(
+            network,
+            config,
+            steps,
+            # On a CPU, XLA halves the speed of these networks; across GPUs it cannot reduce.
+            jit_compile="auto" if on_gpu and strategy.num_replicas_in_sync == 1 else False,
+            # On a GPU, a call costs more than a step of these small networks.
+            steps_per_execution=steps_per_execution(steps) if on_gpu else 1,
+        )
+    return network, trainer, kept

@@ -1,0 +1,208 @@
+"""Pictures of one's own, in each form."""
+
+import contextlib
+import json
+import tarfile
+from collections import Counter
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from keras_deep_emotion.cli import main
+from keras_deep_emotion.data import building
+from keras_deep_emotion.data.building import build_dataset, damaged_files_path, exclusive_build
+from tfds_builders.contract import EMOTIONS
+
+SPELLED = ("Angry", "disgusted", "fear", "HAPPY", "neutral", "sad", "Surprise")
+
+
+def draw(folder, per_emotion, seed=0, ending="png", size=(30, 24)):
+    """Noise pictures of every emotion; returns their pixels by name."""
+    random = np.random.default_rng(seed)
+    pixels = {}
+    for spelling in SPELLED:
+        for i in range(per_emotion):
+            path = folder / spelling / f"{i}.{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            array = random.integers(0, 256, (*size, 3)).astype(np.uint8)
+            Image.fromarray(array).save(path)
+            pixels[f"{spelling}/{path.name}"] = array
+    return pixels
+
+
+def read(builder):
+    return {
+        split: list(builder.as_dataset(split=split).as_numpy_iterator())
+        for split in builder.info.splits
+    }
+
+
+def test_a_folder_for_each_emotion(tmp_path):
+    pixels = draw(tmp_path / "My Faces!", 10)
+    (builder,) = build_dataset("folder", tmp_path / "My Faces!", tmp_path / "data")
+    assert builder.builder_config.name.startswith("my_faces_")
+    splits = read(builder)
+    assert {split: len(part) for split, part in splits.items()} == {
+        "train": 49,
+        "validation": 7,
+        "test": 14,
+    }
+    expected = dict(zip(SPELLED, EMOTIONS, strict=True))
+    for example in (one for part in splits.values() for one in part):
+        name = example["name"].decode()
+        assert EMOTIONS[example["label"]] == expected[name.split("/")[0]]
+        np.testing.assert_array_equal(example["image"], pixels.pop(name))
+    assert not pixels
+    assert Counter(one["label"] for one in splits["test"]) == dict.fromkeys(range(7), 2)
+
+
+def test_parts_of_ones_own_and_one_that_is_missing(tmp_path):
+    draw(tmp_path / "faces" / "Training", 10)
+    draw(tmp_path / "faces" / "test", 3, seed=1, ending="jpg")
+    (builder,) = build_dataset("folder", tmp_path / "faces", tmp_path / "data")
+    splits = read(builder)
+    assert {split: len(part) for split, part in splits.items()} == {
+        "train": 63,
+        "validation": 7,
+        "test": 21,
+    }
+    assert all(one["name"].startswith(b"test/") for one in splits["test"])
+    assert all(one["name"].startswith(b"Training/") for one in splits["validation"])
+    # JPEG files are kept as they are; two decoders may differ by rounding.
+    with Image.open(tmp_path / "faces" / splits["test"][0]["name"].decode()) as image:
+        assert np.abs(np.asarray(image).astype(int) - splits["test"][0]["image"]).mean() < 2
+
+
+def test_the_same_from_an_archive_and_other_pictures_are_another_set(tmp_path):
+    draw(tmp_path / "faces", 10)
+    with tarfile.open(tmp_path / "faces.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "faces", "top")
+    (from_folder,) = build_dataset("folder", tmp_path / "faces", tmp_path / "data")
+    (from_archive,) = build_dataset("folder", tmp_path / "faces.tar.gz", tmp_path / "data")
+    names = [
+        sorted(one["name"].decode().removeprefix("top/") for one in read(builder)["train"])
+        for builder in (from_folder, from_archive)
+    ]
+    assert len(names[0]) == len(names[1]) == 49
+    (again,) = build_dataset("folder", tmp_path / "faces.tar.gz", tmp_path / "data")
+    assert again.builder_config.name == from_archive.builder_config.name
+    draw(tmp_path / "faces", 11)
+    (another,) = build_dataset("folder", tmp_path / "faces", tmp_path / "data")
+    assert another.builder_config.name != from_folder.builder_config.name
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("confused/1.png", "'confused' .of confused/1.png. is not the name of an emotion. Known"),
+        ("1.png", "'The top folder' .of 1.png."),
+        ("test/happy/1.png", "lies outside train, validation and test"),
+    ],
+)
+def test_what_cannot_be_placed_is_named(wrong, message, tmp_path):
+    draw(tmp_path / "faces", 10)
+    path = tmp_path / "faces" / wrong
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (9, 9)).save(path)
+    with pytest.raises(ValueError, match=message):
+        list(build_dataset("folder", tmp_path / "faces", tmp_path / "data"))
+
+
+def test_too_few_and_none(tmp_path):
+    draw(tmp_path / "few", 1)
+    with pytest.raises(ValueError, match="7 pictures are too few: none would be in test, valid"):
+        list(build_dataset("folder", tmp_path / "few", tmp_path / "data"))
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "notes.txt").touch()
+    with pytest.raises(FileNotFoundError, match="There are no PNG or JPEG files under"):
+        list(build_dataset("folder", tmp_path / "none", tmp_path / "data"))
+    draw(tmp_path / "parts" / "test", 2)
+    with pytest.raises(ValueError, match="no folder train beside the others"):
+        list(build_dataset("folder", tmp_path / "parts", tmp_path / "data"))
+
+
+def test_damaged_files_stop_a_build_or_are_listed(tmp_path):
+    draw(tmp_path / "faces", 10)
+    (tmp_path / "faces" / "sad" / "3.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    cut = tmp_path / "faces" / "HAPPY" / "4.png"
+    cut.write_bytes(cut.read_bytes()[:-500])
+    with pytest.raises(ValueError, match=r"(sad/3|HAPPY/4).png is damaged .*--skip-damaged"):
+        list(build_dataset("folder", tmp_path / "faces", tmp_path / "data"))
+    assert not list((tmp_path / "data").rglob("dataset_info.json"))
+    (builder,) = build_dataset("folder", tmp_path / "faces", tmp_path / "data", skip_damaged=True)
+    listed = damaged_files_path(builder).read_text().splitlines()
+    assert sorted(line.partition(":")[0] for line in listed) == ["HAPPY/4.png", "sad/3.png"]
+    # Nothing is lost without a word: images read = images written + images listed.
+    assert sum(split.num_examples for split in builder.info.splits.values()) + len(listed) == 70
+
+
+def test_what_tensorflow_would_not_show_upright_is_stored_as_it_is_meant(tmp_path):
+    pixels = draw(tmp_path / "faces", 10)
+    sad = tmp_path / "faces" / "sad"
+    with Image.open(sad / "0.png") as image:
+        image.save(sad / "0.png", "WEBP", lossless=True)  # as browsers save it, under this name
+    with Image.open(sad / "1.png") as image:
+        exif = Image.Exif()
+        exif[0x0112] = 8  # to be turned by 90 degrees, against the clock
+        image.transpose(Image.Transpose.ROTATE_270).save(sad / "1.png", exif=exif)
+    (sad / "2.png").rename(sad / "2.jpeg")  # PNG under another's name is read by its content
+    (builder,) = build_dataset("folder", tmp_path / "faces", tmp_path / "data")
+    stored = {one["name"].decode(): one["image"] for part in read(builder).values() for one in part}
+    assert len(stored) == 70
+    for name in ("sad/0.png", "sad/1.png"):
+        np.testing.assert_array_equal(stored[name], pixels[name])
+    np.testing.assert_array_equal(stored["sad/2.jpeg"], pixels["sad/2.png"])
+
+
+def test_a_build_that_waited_for_another_leaves_its_list(tmp_path, monkeypatch):
+    draw(tmp_path / "faces", 10)
+    (tmp_path / "faces" / "sad" / "3.png").write_bytes(b"no picture")
+    arguments = "folder", tmp_path / "faces", tmp_path / "data"
+    alone, others = exclusive_build, []
+
+    @contextlib.contextmanager
+    def after_another(builder):
+        if not others:
+            others.append(None)
+            others[:] = build_dataset(*arguments, skip_damaged=True)
+        with alone(builder):
+            yield
+
+    monkeypatch.setattr(building, "exclusive_build", after_another)
+    (builder,) = build_dataset(*arguments, skip_damaged=True)
+    assert builder.data_path == others[0].data_path
+    assert damaged_files_path(builder).read_text().startswith("sad/3.png: ")
+
+
+def test_fit_builds_it_and_later_commands_find_it(tmp_path):
+    draw(tmp_path / "faces", 10)
+    data = ["--data-dir", str(tmp_path / "data")]
+    run_dir = str(tmp_path / "run")
+    fit = [
+        "fit",
+        "--dataset",
+        "folder",
+        "--recipe",
+        "paper",
+        "--epochs",
+        "1",
+        "--run-dir",
+        run_dir,
+        *data,
+    ]
+    result = CliRunner().invoke(main, fit)
+    assert result.exit_code == 1
+    assert "Error: Which folder? Name it with --source DIR" in result.output
+    result = CliRunner().invoke(main, [*fit, "--source", str(tmp_path / "faces")])
+    assert result.exit_code == 0, result.output
+    assert "test accuracy" in result.output and "on 14 faces" in result.output
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["dataset"].startswith("folder/faces_")
+    for command in (
+        ["evaluate", run_dir],
+        ["data", config["dataset"], "--sheet", f"{tmp_path}/s.png"],
+    ):
+        result = CliRunner().invoke(main, [*command, *data])
+        assert result.exit_code == 0, result.output

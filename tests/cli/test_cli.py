@@ -1,0 +1,356 @@
+"""Each command once for success, once for each likely mistake: the exact sentence, no traceback."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from keras_deep_emotion import __version__
+from keras_deep_emotion.cli import main
+from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.data.task import Task
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run_command(monkeypatch):
+    """Runs a command; asserts its exit status and that no traceback is shown."""
+
+    def run(*arguments, status=0):
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        assert result.exit_code == status, result.output
+        assert "Traceback" not in result.output
+        return result.output
+
+    return run
+
+
+def fails(run_command, *arguments, says, status=1):
+    output = run_command(*arguments, status=status)
+    assert says in " ".join(output.split()), output
+
+
+def test_help_answers_at_once():
+    best = 9.0
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "cli.py", "--help"], cwd=ROOT, capture_output=True, text=True
+        )
+        best = min(best, time.perf_counter() - start)
+    # The lines to be typed stand as they are, not run together.
+    assert "\n    python cli.py build-data toon_faces\n    python cli.py fit" in done.stdout
+    assert best < 0.5
+
+
+def test_version(run_command):
+    assert run_command("--version") == f"keras-deep-emotion, version {__version__}\n"
+
+
+def test_defaults_shown_are_those_of_the_settings(run_command):
+    text = " ".join(run_command("fit", "--help").split())
+    best, paper = TrainConfig(), TrainConfig.from_recipe("paper")
+    for name in ("epochs", "learning_rate", "width"):
+        shown = f"[default: {getattr(best, name)}; paper: {getattr(paper, name)}]"
+        assert re.search(
+            f"--{name.replace('_', '-')} (INTEGER|FLOAT) [^[]*{re.escape(shown)}", text
+        )
+    assert "[default: soft-labels; paper: no-soft-labels]" in text
+
+
+def test_what_is_not_given_is_the_recipes(run_command, monkeypatch):
+    from keras_deep_emotion.training import single_machine
+
+    seen = []
+
+    def stop(config, run_dir, data_dir, profile):
+        seen.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(single_machine, "fit", stop)
+    for arguments in ([], ["--recipe", "paper"], ["--no-flip", "--epochs", "2"]):
+        CliRunner().invoke(main, ["fit", *arguments])
+    assert seen == [
+        TrainConfig(),
+        TrainConfig.from_recipe("paper"),
+        TrainConfig(flip=False, epochs=2),
+    ]
+
+
+def test_build_data_that_is_built_already(run_command, toon_faces_dir):
+    # `subjects` is built here, for the first time; `paper` was.
+    output = run_command("build-data", "toon_faces", "--data-dir", toon_faces_dir)
+    assert "toon_faces/paper/1.0.0" in output
+    assert "toon_faces/subjects/1.0.0" in output
+    lines = [line.split() for line in output.splitlines()]
+    assert ["test", "504", "images"] in lines
+    assert ["fold_5", "420", "images"] in lines
+
+
+@pytest.mark.parametrize(
+    ("name", "title"), [("jaffe", "JAFFE"), ("ck_plus", "CK+"), ("ferg", "FERG")]
+)
+def test_data_sets_on_request_say_where_to_ask_and_what_to_run(run_command, name, title, tmp_path):
+    command = f"python cli.py build-data {name} --source DIR_OR_ARCHIVE"
+    for arguments in (["build-data", name], ["fit", "--dataset", name]):
+        arguments += ["--data-dir", tmp_path]
+        for says in (f"{title} is ", "request it at https://", command):
+            fails(run_command, *arguments, says=says)
+
+
+def test_build_data_mistakes(run_command, tmp_path):
+    fails(
+        run_command, "build-data", "fer",
+        says="There is no data set 'fer'; there are: toon_faces, fer2013", status=2,
+    )  # fmt: skip
+    fails(
+        run_command, "build-data", "fer2013", "--source", tmp_path / "none",
+        "--data-dir", tmp_path,
+        says=f"Error: {tmp_path}/none does not exist; name what you obtained with --source.",
+    )  # fmt: skip
+
+
+def test_fit_evaluate_explain_export_predict(run_command, toon_faces_dir, tmp_path):
+    run, data = tmp_path / "run", ("--data-dir", toon_faces_dir)
+    output = run_command("fit", "--recipe", "paper", "--epochs", 1, "--run-dir", run, *data)
+    assert "test accuracy " in output
+    assert "on 504 faces (95 % interval" in output
+    assert f"run: {run}\n" in output
+
+    output = run_command("evaluate", run, *data)
+    report = json.loads((run / "report.json").read_text())
+    assert f"accuracy {100 * report['accuracy']:.2f} % on 504 faces" in output
+    assert "happiness" in output
+    for name in ("confusion_matrix.png", "reliability.png", "predictions.csv", "report.json"):
+        assert f"wrote {run / name}\n" in output
+        assert (run / name).stat().st_size > 0
+    assert "6 people: worst " in output
+    surest = report["surest_mistakes"][:5]
+    shown = output.partition("surest mistakes (true -> answer):\n")[2].splitlines()[:5]
+    for mistake, line in zip(surest, shown, strict=True):
+        said = [f"{mistake['probability']:.1%}", mistake["label"], "->", mistake["answer"]]
+        assert line.split() == [*said, mistake["name"]]
+
+    output = run_command("explain", run, "--window", 16, "--stride", 8, *data)
+    for name in ("saliency.npz", "saliency.png", "occlusions.png", "attended.png", "report.html"):
+        assert f"wrote {run / name}\n" in output
+
+    output = run_command("export", run, "--exports", tmp_path / "exports")
+    version = tmp_path / "exports" / "toon_faces" / "1"
+    assert str(version) in output
+
+    picture = write_picture(tmp_path / "face.png")
+    from_run, from_export = (
+        json.loads(
+            run_command(
+                "predict", "--faces", "none", "--json", "--model", model, picture
+            ).splitlines()[-1]
+        )
+        for model in (run, version)
+    )
+    assert from_run["file"] == str(picture)
+    assert from_run["emotion"] == from_export["emotion"]
+    assert from_run["probabilities"] == pytest.approx(from_export["probabilities"], abs=1e-6)
+
+
+def test_evaluate_against_another_run(run_command, run_dir, toon_faces_dir, tmp_path):
+    from keras_deep_emotion.evaluation.predictions import predicted_classes, read_predictions
+
+    # The other: the same answers, but ten of the right ones turned wrong.
+    table = read_predictions(run_dir / "predictions.csv")
+    turned = table.index[predicted_classes(table)[2]][:10]
+    table.loc[turned, table.columns[3:]] *= -1
+    (tmp_path / "other").mkdir()
+    table.sample(frac=1, random_state=0).to_csv(tmp_path / "other/predictions.csv", index=False)
+    arguments = ["evaluate", run_dir, "--data-dir", toon_faces_dir, "--output", tmp_path / "one"]
+    output = run_command(*arguments, "--against", tmp_path / "other")
+    assert f"against {tmp_path}/other: " in output
+    assert "+1.98 points on the same 504 faces (95 % interval +" in output  # 10 of 504
+    # All ten of ten: 2 of 1024.
+    assert (
+        "the difference is more than chance: 10 faces only this one gets right, 0 only the other "
+        "(McNemar, p = 0.0020)\n"
+    ) in output
+    assert f"wrote {tmp_path}/one/against.json\n" in output
+    found = json.loads((tmp_path / "one/against.json").read_text())
+    assert found["second"] == f"{tmp_path}/other"
+    assert (found["only_first"], found["only_second"], found["p_value"]) == (10, 0, 2 / 1024)
+
+    # Other faces are known only once this run's have been judged.
+    table.iloc[:-4].to_csv(tmp_path / "other/predictions.csv", index=False)
+    fails(
+        run_command, *arguments, "--against", tmp_path / "other",
+        says=f"{tmp_path}/one and {tmp_path}/other cannot be compared. Both must be judged on the "
+        "same faces: choose runs of one data set, protocol and fold. Received: 4 in only one",
+    )  # fmt: skip
+
+
+def test_evaluate_against_what_is_no_run(run_command, run_dir, tmp_path, monkeypatch):
+    from keras_deep_emotion.evaluation import evaluate
+
+    def too_late(*arguments):
+        raise AssertionError("The run was judged before the other was looked at.")
+
+    monkeypatch.setattr(evaluate, "evaluate_run", too_late)
+    fails(
+        run_command, "evaluate", run_dir, "--against", tmp_path,
+        says=f"Error: {tmp_path} is not a finished run: it has no predictions.csv. Name a folder",
+    )  # fmt: skip
+    (tmp_path / "predictions.csv").touch()
+    fails(
+        run_command, "evaluate", run_dir, "--against", tmp_path,
+        says=f"Error: {tmp_path}/predictions.csv is damaged: ",
+    )  # fmt: skip
+
+
+def test_the_deduplicated_part_is_judged_in_full(
+    run_command, run_dir, toon_faces_dir, tmp_path, monkeypatch
+):
+    from types import SimpleNamespace
+
+    from keras_deep_emotion.data.reading import open_dataset
+    from keras_deep_emotion.evaluation import evaluate
+    from keras_deep_emotion.evaluation.metrics import classification_report
+    from keras_deep_emotion.evaluation.predictions import read_predictions
+
+    # toon_faces has no such split: its first hundred test faces stand in for one.
+    builder = open_dataset(Task.parse("toon_faces"), toon_faces_dir)
+    names = {"test_deduplicated": "test[:100]"}
+    stand_in = SimpleNamespace(
+        info=SimpleNamespace(
+            full_name=builder.info.full_name,
+            features=builder.info.features,
+            splits={**builder.info.splits, **names},
+        ),
+        as_dataset=lambda split, **others: builder.as_dataset(
+            split=names.get(split, split), **others
+        ),
+    )
+    monkeypatch.setattr(evaluate, "open_dataset", lambda task, data_dir: stand_in)
+    output = run_command("evaluate", run_dir, "--output", tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    table = read_predictions(tmp_path / "predictions.csv")
+    assert report["deduplicated"] == classification_report(table.iloc[:100])
+    assert re.search(r"without faces that also stand in training: accuracy .* on 100 faces", output)
+    assert f"and of these: balanced accuracy {report['deduplicated']['balanced_accuracy']:.2%}" in (
+        output.replace(" %", "%")
+    )
+
+
+def write_picture(path):
+    import numpy as np
+    from PIL import Image
+
+    grey = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+    Image.fromarray(grey).save(path)
+    return path
+
+
+def test_predict_prints_a_table_and_fails_for_bad_files(run_command, run_dir, tmp_path):
+    good = write_picture(tmp_path / "face.png")
+    (tmp_path / "bad.png").touch()
+    arguments = ["predict", "--faces", "none", "--model", run_dir]
+    output = run_command(*arguments, tmp_path / "bad.png", good, status=1)
+    assert f"{tmp_path}/bad.png: the file is empty.\n" in output
+    row = [line.split() for line in output.splitlines() if line.endswith("face.png")]
+    assert len(row) == 1 and row[0][1].endswith("%") and row[0][2] == str(good)
+
+
+def test_mistakes_with_runs(run_command, run_dir, toon_faces_dir, tmp_path):
+    none = tmp_path / "none"
+    for command in ("evaluate", "export"):
+        fails(
+            run_command, command, none, says=f"{none} is not a finished run: it has no config.json"
+        )
+    fails(run_command, "explain", none, says=f"{none} is no folder; name a run or an export.")
+    fails(run_command, "predict", "--model", none, "x.png", says=f"{none} is no folder")
+    fails(run_command, "predict", "--model", run_dir, says="Missing argument 'IMAGES...'", status=2)
+    fails(
+        run_command, "fit", "--run-dir", run_dir, "--data-dir", toon_faces_dir,
+        says=f"{run_dir} already holds something; name a new folder, or go on with what is there:",
+    )  # fmt: skip
+    fails(
+        run_command, "fit", "--resume", run_dir, "--epochs", 3,
+        says="A run goes on with its own settings: --resume takes no others.", status=2,
+    )  # fmt: skip
+    fails(run_command, "evaluate", says="Name either RUN, a folder that fit made", status=2)
+    fails(
+        run_command, "predict", "--weights", "none", "x.png",
+        says="There are no weights 'none'; there are: ",
+    )  # fmt: skip
+    fails(
+        run_command, "explain", run_dir, "--stride", 9, "--data-dir", toon_faces_dir,
+        says="stride must be between 1 and window=8. Received: 9",
+    )  # fmt: skip
+
+
+def test_mistakes_with_fit(run_command, tmp_path):
+    fails(
+        run_command, "fit", "--dataset", "toon_faces", "--data-dir", tmp_path,
+        says="toon_faces is not built in",
+    )  # fmt: skip
+    fails(run_command, "fit", "--epochs", 0, says="Error: epochs must be 1 or more. Received: 0")
+    fails(run_command, "fit", "--precision", "half", says="'half' is not one of", status=2)
+    fails(
+        run_command, "fit", "--dataset", "fer2013", "--protocol", "subjects",
+        says="FER-2013 has no protocol 'subjects'; it has: paper, deduplicated.",
+    )  # fmt: skip
+
+
+def test_damaged_settings_of_a_run(run_command, run_dir, tmp_path):
+    for name in ("labels.txt", "model.keras"):
+        (tmp_path / name).write_bytes((run_dir / name).read_bytes())
+    (tmp_path / "config.json").write_text("{")
+    fails(run_command, "evaluate", tmp_path, says="does not hold the settings of a run")
+
+
+def test_damaged_model_of_a_run(run_command, run_dir, tmp_path):
+    for name in ("labels.txt", "config.json"):
+        (tmp_path / name).write_bytes((run_dir / name).read_bytes())
+    (tmp_path / "model.keras").write_bytes((run_dir / "model.keras").read_bytes()[:500])
+    fails(run_command, "evaluate", tmp_path, says="model.keras is damaged")
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(
+        "keras_deep_emotion.inference.loading.load_folder", lambda path: int("no number")
+    )
+    result = CliRunner().invoke(main, ["predict", "--model", "x", "y.png"])
+    # Raised inside our test, not by our code's judgement of input.
+    assert isinstance(result.exception, ValueError)
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    result = CliRunner().invoke(main, ["--debug", "evaluate", str(tmp_path)])
+    assert isinstance(result.exception, FileNotFoundError)
+
+
+@pytest.mark.parametrize("command", ["fit", "build-data"])
+def test_a_full_disk_is_one_sentence(command, toon_faces_dir, tmp_path):
+    """A limit on file size stands in for the full disk: the same path, another errno."""
+    arguments = {
+        "fit": ["--run-dir", tmp_path / "run", "--epochs", 1, "--data-dir", toon_faces_dir],
+        "build-data": ["toon_faces", "--data-dir", tmp_path],
+    }[command]
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "from keras_deep_emotion.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, command, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "File too large" in done.stderr.splitlines()[-1]

@@ -1,0 +1,73 @@
+"""A build that is interrupted leaves nothing that passes for whole, and the next one succeeds."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from keras_deep_emotion.data.building import build_dataset
+from keras_deep_emotion.data.reading import open_dataset
+from keras_deep_emotion.data.task import Task
+
+pytestmark = pytest.mark.slow  # five builds of toon_faces
+ROOT = Path(__file__).parents[2]
+
+
+def start(data_dir):
+    return subprocess.Popen(
+        [sys.executable, "cli.py", "build-data", "toon_faces/paper", "--data-dir", str(data_dir)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A shell that starts the tests with `&` has them, and what they start, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def wait_until_writing(data_dir):
+    deadline = time.monotonic() + 60
+    while not list(data_dir.glob("toon_faces/paper/incomplete.*")):
+        assert time.monotonic() < deadline, "the build never began"
+        time.sleep(0.1)
+    time.sleep(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_build_is_not_taken_for_whole(sign, tmp_path):
+    process = start(tmp_path)
+    wait_until_writing(tmp_path)
+    os.kill(process.pid, sign)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode != 0
+    assert "Traceback" not in output
+    left = list(tmp_path.glob("toon_faces/paper/incomplete.*"))
+    assert len(left) == (1 if sign == signal.SIGKILL else 0)
+    with pytest.raises(FileNotFoundError, match="toon_faces is not built in"):
+        open_dataset(Task.parse("toon_faces"), tmp_path)
+    # What a killed build left goes with the next one, which is whole.
+    assert sum(split.num_examples for split in rebuilt(tmp_path).info.splits.values()) == 2520
+    names = {path.name for path in (tmp_path / "toon_faces" / "paper").iterdir()}
+    assert names == {"1.0.0", ".lock"}
+
+
+def rebuilt(data_dir):
+    (builder,) = build_dataset("toon_faces/paper", data_dir=data_dir)
+    return builder
+
+
+@pytest.mark.slow
+def test_two_builds_at_once_make_one(tmp_path):
+    processes = [start(tmp_path) for _ in range(2)]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert all("train                     1,764 images" in output for output in outputs)
+    assert {path.name for path in (tmp_path / "toon_faces" / "paper").iterdir()} == {
+        "1.0.0",
+        ".lock",
+    }

@@ -1,0 +1,450 @@
+"""The demo's page: what it says of pictures, in a real browser, and what it keeps and asks for."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from chromium import requests, set_screen
+from click.testing import CliRunner
+from PIL import Image
+from skimage import data
+
+from keras_deep_emotion.cli import main
+from keras_deep_emotion.cli.demo import is_loopback
+from keras_deep_emotion.demo.sheet import LONGEST, MOST_FACES, MOST_MAPS, sheets
+from keras_deep_emotion.images.faces import crop
+from keras_deep_emotion.inference.client import ServerPredictor
+from keras_deep_emotion.inference.loading import load_folder
+from keras_deep_emotion.serving.ports import check_port
+
+ROOT = Path(__file__).parents[2]
+# Each address that the demo's process connects to or looks up, a line of a file.
+LISTENER = """
+import os, sys
+
+def listen(event, arguments):
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        note(arguments[1][0])
+    if event == "socket.getaddrinfo":
+        note(arguments[0])
+
+def note(host):
+    os.write(log, f"{host}\\n".encode())
+
+log = os.open(os.environ["LISTENER_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+sys.addaudithook(listen)
+"""
+
+
+@pytest.fixture(scope="module")
+def photo():
+    """A woman who smiles; NASA's, public."""
+    return Image.fromarray(data.astronaut())
+
+
+class Running(NamedTuple):
+    """A demo in a process of its own.
+
+    Attributes:
+        url: of its page.
+        folder: where it may write.
+        asked: file of the hosts that it asked for anything.
+    """
+
+    url: str
+    folder: Path
+    asked: Path
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The command with what it leaves and whom it asks."""
+    folder, hook = tmp_path_factory.mktemp("demo"), tmp_path_factory.mktemp("hook")
+    (hook / "sitecustomize.py").write_text(LISTENER)
+    with shown(folder, PYTHONPATH=hook, LISTENER_LOG=hook / "asked") as url:
+        yield Running(url, folder, hook / "asked")
+
+
+@contextlib.contextmanager
+def shown(folder, *arguments, **places):
+    """The URL of the command, which writes to `folder`, until Ctrl-C; then it leaves nothing."""
+    command = [sys.executable, str(ROOT / "cli.py"), "demo", "--port", "0", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    environment = os.environ | places | {"TMPDIR": folder}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        try:
+            line = process.stdout.readline()
+            url = re.fullmatch(r"The page: (\S+) \(Ctrl-C ends it\)\n", line)
+            assert url, line + process.stdout.read()
+            yield url[1]
+        finally:
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+    assert (process.returncode, output, list(folder.iterdir())) == (0, "", [])
+
+
+def as_bytes(image, **options):
+    file = io.BytesIO()
+    image.save(file, format="PNG", **options)
+    return file.getvalue()
+
+
+def text_of(html):
+    return " ".join(re.sub(r"<[^>]+>", " ", html).replace("&nbsp;", " ").split())
+
+
+def test_answers_come_first_and_maps_follow(ferplus, detector, photo):
+    canvas = Image.new("RGB", (1024, 512), (120, 130, 140))
+    canvas.paste(photo, (0, 0))
+    canvas.paste(photo.resize((400, 400)), (560, 50))
+    first, second, third = sheets(ferplus, as_bytes(canvas), detector)
+    assert "2 faces, the largest first." in text_of(first.faces)
+    assert [sheet.faces.count("looking …") for sheet in (first, second, third)] == [2, 1, 0]
+    assert [sheet.faces.count('class="heat"') for sheet in (first, second, third)] == [0, 1, 2]
+    assert first.photo == third.photo
+    assert re.search(
+        r'alt="The picture, with its faces: happiness \d+%, happiness \d+%"', first.photo
+    )
+    # The numbers are the model's.
+    (face, _) = detector.find(canvas)
+    row = ferplus.predict([np.asarray(crop(canvas, face))])[0]
+    shown = re.findall(r"(\w+)</th>.*?([\d.]+)&nbsp;%</td>", third.faces)[:7]
+    assert shown == [
+        (label, f"{100 * share:.1f}") for label, share in zip(ferplus.labels, row, strict=True)
+    ]
+
+
+def test_the_map_and_its_caption_are_those_of_the_library(ferplus, photo):
+    cut = photo.crop((150, 30, 290, 170))
+    *_, last = sheets(ferplus, as_bytes(cut))
+    assert last.photo == ""  # its card shows it
+    found = ferplus.explain([cut])
+    most, share = 100 * found.saliency.max(), 100 * found.decisive.mean()
+    said = text_of(last.faces)
+    points = "less than 1 point" if most < 0.5 else f"{most:.0f} points"
+    assert f"Hiding the brightest place takes {points};" in said
+    assert ("no place changes the answer" in said) == (share == 0)
+    # Corners of the attended region, in percent of the crop.
+    corners = re.search(r'points="([^"]+)"', last.faces)[1].split()
+    corners = np.array([corner.split(",") for corner in corners], float)
+    assert corners.shape == (4, 2) and np.abs(corners - 50).max() < 100
+    assert corners[0, 0] < 50 < corners[1, 0] and corners[0, 1] < 50 < corners[3, 1]
+    assert "What the network sees of it" in said
+
+
+def test_an_export_has_no_attended_crop_to_show(export_dir, photo):
+    *_, last = sheets(load_folder(export_dir), as_bytes(photo.crop((150, 30, 290, 170))))
+    assert 'class="heat"' in last.faces
+    assert "polygon" not in last.faces and "What the network sees" not in last.faces
+
+
+def test_of_a_crowd_the_largest_are_shown_one_by_one(ferplus, detector, photo):
+    head = photo.crop((150, 20, 300, 200)).resize((75, 90))
+    crowd = Image.new("RGB", (75 * 7, 90 * 5))
+    for x in range(7):
+        for y in range(5):
+            crowd.paste(head, (75 * x, 90 * y))
+    first = next(sheets(ferplus, as_bytes(crowd), detector))
+    assert first.faces.count("<article") == MOST_FACES
+    assert first.faces.count("looking …") == MOST_MAPS
+    assert re.match(
+        rf"3\d faces, the largest first; the first {MOST_FACES} one by one; maps of the first "
+        rf"{MOST_MAPS}\.",
+        text_of(first.faces),
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "<i>.jpg: the file is empty."),
+        (b"hello", "<i>.jpg: not a picture of a known format."),
+        (as_bytes(Image.effect_noise((90, 90), 90))[:4000], "<i>.jpg: the image is damaged."),
+        (
+            as_bytes(Image.new("RGB", (900, 700), (9, 60, 9))),
+            "<i>.jpg: no face is found. If it is the crop of a face already, choose “One face, "
+            "cropped” and drop it again.",
+        ),
+        (as_bytes(Image.new("F", (9, 9)).convert("L")), "<i>.jpg: no face is found. If it"),
+    ],
+    ids=["empty", "text", "cut off", "lawn", "tiny"],
+)
+def test_what_gives_no_answer_is_said(ferplus, detector, content, says):
+    (sheet,) = sheets(ferplus, content, detector, "<i>.jpg")
+    assert sheet.faces == ""
+    assert "<i>" not in sheet.photo  # a name is shown, not run
+    assert text_of(sheet.photo).replace("&lt;", "<").replace("&gt;", ">").startswith(says)
+
+
+def test_a_server_that_goes_away_is_said(ferplus, photo):
+    class Client:
+        def labels(self):
+            return ferplus.labels
+
+        def predict_bytes(self, files):
+            return ferplus.predict_bytes(files) if self.answers else self.explain_bytes(files)
+
+        def explain_bytes(self, files):
+            raise ConnectionError("grpc://here:8500/face does not answer.")
+
+    cut = as_bytes(photo.crop((150, 30, 290, 170)))
+    Client.answers = False
+    (sheet,) = sheets(ServerPredictor(Client()), cut)
+    assert text_of(sheet.photo) == "grpc://here:8500/face does not answer."
+    # It answers, and is gone when the map is asked for.
+    Client.answers = True
+    *_, last = sheets(ServerPredictor(Client()), cut)
+    assert "happiness" in last.faces and "waits" not in last.faces
+    assert "grpc://here:8500/face does not answer." in text_of(last.faces)
+
+
+def test_large_photos_are_shrunk_for_the_page(ferplus, detector, photo):
+    first = next(sheets(ferplus, as_bytes(photo.resize((2000, 2000))), detector))
+    assert f'width="{LONGEST}" height="{LONGEST}"' in first.photo
+
+
+def wait_for(true, seconds=60):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "the page does not answer"
+        time.sleep(0.1)
+
+
+class Page:
+    """The page in the browser."""
+
+    def __init__(self, browser, demo, width=1280, scheme="light"):
+        set_screen(browser, width, scheme=scheme)
+        browser.get("about:blank")
+        requests(browser)
+        self.browser = browser
+        browser.get(demo.url)
+        wait_for(lambda: self.find("#photo input[type=file]"))
+
+    def find(self, css):
+        return self.browser.find_elements("css selector", css)
+
+    def upload(self, path):
+        self.find("#photo input[type=file]")[0].send_keys(str(path))
+
+    def answered(self):
+        wait_for(lambda: self.find(".heat") and not self.find(".tile.waits"))
+
+    def script(self, code):
+        return self.browser.execute_script(f"return {code}")
+
+
+def test_a_photo_is_uploaded_and_answered_and_nothing_is_kept(browser, demo, photo, tmp_path):
+    # Lying on its side by EXIF, as telephones save them.
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "me.jpg", exif=exif, quality=95)
+    page = Page(browser, demo)
+    assert page.find(".lead")[0].text.startswith("Answers by the weights ferplus, right on ")
+    assert "what a person feels" in page.find(".cannot")[0].text
+    page.upload(tmp_path / "me.jpg")
+    page.answered()
+    (title,) = page.find(".face h3")
+    assert re.fullmatch(r"happiness \d+ %", title.text)
+    shares = [float(cell.text.rstrip(" %")) for cell in page.find(".face td:last-child")]
+    assert len(shares) == 7 and sum(shares) == pytest.approx(100, abs=0.5)
+    # Bars are as long as they say.
+    bars = [bar.size["width"] for bar in page.find(".face .bar i")]
+    assert np.argmax(bars) == np.argmax(shares) == 3
+    upright = page.find("img.photo")[0]
+    assert upright.size["width"] == upright.size["height"] > 400
+    assert page.script("document.querySelector('.looks img').naturalWidth") > 50
+
+    def files():
+        return [path for path in demo.folder.rglob("*") if path.is_file()]
+
+    wait_for(lambda: len(files()) == 4, 5)  # the page shows the answer before its file is gone
+    assert {path.parent.name for path in files()} == {"examples"}
+    # Neither browser nor server asked anybody else; both were asked.
+    asked = requests(browser)
+    assert any("upload" in url for url in asked)
+    assert {url for url in asked if not url.startswith((demo.url, "data:", "blob:"))} == set()
+    assert set(demo.asked.read_text().split()) == {"127.0.0.1"}
+    assert page.script("Object.keys(localStorage)") == []
+    assert browser.execute_async_script("indexedDB.databases().then(arguments[0])") == []
+
+
+def test_a_corrupt_file_is_said_and_the_next_answered(browser, demo, photo, tmp_path):
+    (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(200))
+    page = Page(browser, demo)
+    page.upload(tmp_path / "torn.jpg")
+    wait_for(lambda: page.find(".trouble"))
+    assert page.find(".trouble")[0].text in (
+        "torn.jpg: the image is damaged.",
+        "torn.jpg: not a picture of a known format.",
+    )
+    assert not page.find(".face")
+    photo.save(tmp_path / "good.png")
+    page.upload(tmp_path / "good.png")
+    page.answered()
+    assert not page.find(".trouble")
+
+
+def test_an_example_and_the_strength_of_its_map(browser, demo):
+    page = Page(browser, demo)
+    assert len(page.find("#examples button img")) == 4
+    page.find("#examples button")[2].click()  # a drawing, cropped
+    page.answered()
+    assert not page.find(".photo")  # its card shows it
+    # The next photo is one again.
+    chosen = {box.get_attribute("value"): box.is_selected() for box in page.find("#way input")}
+    assert chosen == {"Find the faces": True, "One face, cropped": False}
+    assert page.find(".face h3")[0].text.startswith("happiness")
+
+    def strength():
+        return float(page.script("getComputedStyle(document.querySelector('.heat')).opacity"))
+
+    assert strength() == pytest.approx(0.8)
+    requests(browser)
+    slider = page.find("#strength input[type=range]")[0]
+    for _ in range(30):
+        slider.send_keys("\ue012")  # the left arrow
+    wait_for(lambda: strength() == pytest.approx(0.5), 5)
+    assert requests(browser) == set()  # in the browser alone
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
+def test_wide_and_narrow_it_fits(browser, demo, width, scheme, tmp_path):
+    page = Page(browser, demo, width, scheme)
+    page.find("#examples button")[0].click()
+    page.answered()
+    assert page.script("document.documentElement.scrollWidth") <= width
+    boxes = {css: page.find(css)[0].rect for css in ("#photo", ".photo", ".face", ".cannot")}
+    for box in boxes.values():
+        assert 0 <= box["x"] and box["x"] + box["width"] <= width
+    side_by_side = boxes[".photo"]["x"] > boxes["#photo"]["x"] + boxes["#photo"]["width"]
+    assert side_by_side == (width > 1000)
+    # Ink is read on its ground: dark on light, or light on dark.
+    colours = page.script(
+        "[getComputedStyle(document.querySelector('.face th')).color, "
+        "getComputedStyle(document.querySelector('.face')).backgroundColor]"
+    )
+    ink, ground = (np.mean([float(x) for x in re.findall(r"[\d.]+", one)[:3]]) for one in colours)
+    assert (ink > ground) == (scheme == "dark") and abs(ink - ground) > 120
+
+
+def test_the_browser_is_told_to_ask_nobody_else(browser, demo):
+    page = Page(browser, demo)
+    answer = browser.execute_async_script(
+        "fetch('http://192.0.2.1/').then(() => arguments[0]('asked'), e => arguments[0](`${e}`))"
+    )
+    assert "Failed to fetch" in answer
+    refusals = [
+        line["message"] for line in browser.get_log("browser") if "192.0.2.1" in line["message"]
+    ]
+    assert any("Content Security Policy" in line for line in refusals)
+    assert page.find("#photo")
+
+
+def ask_the_page(url, picture):
+    """What the page says to a client that names any path: (succeeded, its two pieces of HTML)."""
+
+    def get(path, content=None, kind="application/json"):
+        request = urllib.request.Request(f"{url}{path}", content, {"Content-Type": kind})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read().decode()
+
+    if isinstance(picture, bytes):
+        form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="me.png"\r\n\r\n'
+        kind = "multipart/form-data; boundary=x"
+        (path,) = json.loads(get("gradio_api/upload", form + picture + b"\r\n--x--\r\n", kind))
+        picture = {"path": path, "orig_name": "me.png", "meta": {"_type": "gradio.FileData"}}
+    config = json.loads(get("config"))
+    (event,) = (one["id"] for one in config["dependencies"] if len(one["inputs"]) == 2)
+    asked = {"data": [picture, "One face, cropped"], "fn_index": event, "session_hash": "me"}
+    get("gradio_api/queue/join", json.dumps(asked).encode())
+    lines = get("gradio_api/queue/data?session_hash=me").splitlines()
+    events = [json.loads(line[5:]) for line in lines if line.startswith("data:")]
+    outputs = [one["output"] for one in events if one["msg"] == "process_generating"]
+    (completed,) = (one for one in events if one["msg"] == "process_completed")
+    return completed["success"], str(outputs), picture
+
+
+def test_whoever_asks_it_reads_and_removes_nothing_but_uploads(demo, photo, tmp_path):
+    album = tmp_path / "album"
+    album.mkdir()
+    photo.save(album / "mine.png")
+    (root,) = demo.folder.iterdir()
+    file = {"_type": "gradio.FileData"}
+    for picture in (
+        {"path": str(album / "mine.png")},
+        {"path": str(album / "none")},
+        {"path": str(root), "meta": file},
+        {"path": f"{root}/{'a' * 64}/../../{root.name}", "meta": file},
+        {"path": str(next((root / "examples").iterdir())), "meta": file},
+        {"path": "http://192.0.2.1/me.png", "meta": file},
+    ):
+        succeeded, outputs, _ = ask_the_page(demo.url, picture)
+        assert (succeeded, outputs) == (False, "[]"), picture
+    assert [path.name for path in album.iterdir()] == ["mine.png"]
+    assert len(list((root / "examples").iterdir())) == 4
+    assert set(demo.asked.read_text().split()) == {"127.0.0.1"}
+    # An upload is answered and removed; of two of one picture, the other says so.
+    succeeded, outputs, picture = ask_the_page(demo.url, as_bytes(photo))
+    assert succeeded and "happiness" in outputs
+    assert not Path(picture["path"]).parent.exists()
+    succeeded, outputs, _ = ask_the_page(demo.url, picture)
+    assert succeeded and "me.png is no longer here. Drop it again." in outputs
+
+
+def test_the_command_refuses_what_it_cannot_do(tmp_path, demo):
+    def run(*arguments):
+        result = CliRunner().invoke(main, ["demo", *arguments])
+        assert "Traceback" not in result.output
+        return result.exit_code, result.output
+
+    taken = demo.url.rstrip("/").rpartition(":")[2]
+    assert run("--port", taken) == (
+        1,
+        f"Error: Port {taken} on 127.0.0.1 is in use; name another with --port.\n",
+    )
+    code, text = run("--model", str(tmp_path / "none"))
+    assert code == 1 and "is no folder; name a run or an export." in text
+    code, text = run("--model", "a", "--weights", "b")
+    assert code == 2 and "Name one of --model" in text
+    code, text = run("--host", "192.0.2.1")
+    assert code == 1 and "192.0.2.1 is no address of this machine; name another" in text
+
+
+def test_it_listens_at_an_address_of_ip_6(tmp_path):
+    try:
+        check_port("::1", 0)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with shown(tmp_path, "--host", "::1") as url:
+        assert url.startswith("http://[::1]:")
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            assert b"gradio_config" in answer.read()
+
+
+def test_without_gradio_one_sentence_says_what_to_install(run_without):
+    done = run_without("gradio", "demo")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "Error: The demo's page is made with Gradio, which is not installed: "
+        "pip install 'keras-deep-emotion[demo]'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("me", False)],
+)
+def test_whether_others_reach_an_address(host, own):
+    assert is_loopback(host) == own

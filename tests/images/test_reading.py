@@ -1,0 +1,173 @@
+"""Pictures of every kind, and what is said of those that are none."""
+
+import subprocess
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+from videos import write_video
+
+from keras_deep_emotion.images.reading import UnreadableImage, find_files, open_photo, read_frames
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return Image.fromarray(data.astronaut()).resize((96, 80))
+
+
+def difference(one, other):
+    return np.abs(np.asarray(one, float) - np.asarray(other, float)).mean()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured(photo, orientation, tmp_path):
+    stored = {
+        1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }[orientation]  # fmt: skip
+    image = photo if stored is None else photo.transpose(stored)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(open_photo(tmp_path / "a.png"), photo)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "LA", "P", "CMYK", "1", "I;16"])
+def test_every_mode_becomes_rgb(photo, mode, tmp_path):
+    expected = photo.convert("L").convert("RGB") if mode in ("L", "LA", "I;16", "1") else photo
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257)
+    else:
+        image = photo.convert(mode, palette=Image.Palette.ADAPTIVE)
+    image.save(tmp_path / "a.tif")
+    got = open_photo(tmp_path / "a.tif")
+    assert (got.mode, got.size) == ("RGB", photo.size)
+    assert difference(got, expected) < {"P": 12, "1": 100}.get(mode, 0.01)
+
+
+def test_heic(photo, tmp_path, monkeypatch):
+    import pillow_heif
+
+    pillow_heif.from_pillow(photo).save(tmp_path / "a.heic", quality=90)
+    assert difference(open_photo(tmp_path / "a.heic"), photo) < 6
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        UnreadableImage, match="read by a package of its own: pip install pillow-heif"
+    ):
+        open_photo(tmp_path / "a.heic")
+
+
+def test_what_is_no_picture(photo, tmp_path):
+    (tmp_path / "zero.jpg").touch()
+    (tmp_path / "text.jpg").write_text("no picture")
+    photo.save(tmp_path / "whole.jpg")
+    photo.save(tmp_path / "whole.png")
+    for kind in ("jpg", "png"):
+        whole = (tmp_path / f"whole.{kind}").read_bytes()
+        (tmp_path / f"cut.{kind}").write_bytes(whole[: len(whole) // 2])
+    Image.fromarray(np.ones((9, 9), np.float32)).save(tmp_path / "float.tif")
+    for name, says in {
+        "zero.jpg": "the file is empty",
+        "text.jpg": "not a picture of a known format",
+        "cut.jpg": "the image is damaged",
+        "cut.png": "the image is damaged",
+        "none.png": "no such file or directory",
+        "float.tif": "its levels are floats: save it with 8 or 16 bits a channel",
+        ".": "is a directory",
+    }.items():
+        with pytest.raises(UnreadableImage) as caught:
+            open_photo(tmp_path / name)
+        assert str(caught.value) == says
+
+
+def test_too_many_pixels_are_refused_by_the_header(tmp_path, monkeypatch):
+    Image.new("1", (300, 300)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40_000)
+    with pytest.raises(UnreadableImage, match="too many pixels: more than 80,000; shrink it"):
+        open_photo(tmp_path / "a.png")
+
+
+def test_folders_patterns_and_names(photo, tmp_path):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    for name in ("b.JPG", "a.png", "deep/c.webp", ".hidden.png", "notes.txt", "v.mp4"):
+        (tmp_path / "in" / name).touch()
+    inside = [tmp_path / "in" / name for name in ("a.png", "b.JPG", "deep/c.webp", "v.mp4")]
+    assert list(find_files([tmp_path / "in"])) == [(path, None) for path in inside]
+    assert list(find_files([tmp_path / "in/**/*.webp"])) == [(inside[2], None)]
+    for name, says in {
+        "empty": "no pictures and no videos in this folder",
+        "*.bmp": "no file matches this pattern",
+    }.items():
+        assert list(find_files([tmp_path / name])) == [(tmp_path / name, says)]
+    # A file whose name looks like a pattern is a file.
+    (tmp_path / "a[1].png").touch()
+    assert list(find_files([tmp_path / "a[1].png"])) == [(tmp_path / "a[1].png", None)]
+    assert list(find_files(["none.png"]))[0][1] is None  # opening it says what is wrong
+    long = tmp_path / f"{'a' * 300}.png"
+    assert list(find_files([long, "none.png"])) == [
+        (long, "file name too long"), (Path("none.png"), None),
+    ]  # fmt: skip
+
+
+def test_frames_and_times(photo, tmp_path):
+    images = [Image.new("RGB", (96, 80), (level, level, level)) for level in range(0, 250, 10)]
+    frames = list(read_frames(write_video(tmp_path / "a.mp4", images), every=10))
+    assert [frame.number for frame in frames] == [0, 10, 20]
+    assert [frame.seconds for frame in frames] == pytest.approx([0, 1, 2], abs=0.01)
+    levels = [np.asarray(frame.image).mean() for frame in frames]
+    assert levels == pytest.approx([0, 100, 200], abs=8)
+
+
+def test_time_counts_from_a_videos_own_start(photo, tmp_path):
+    frames = list(read_frames(write_video(tmp_path / "a.mpg", [photo] * 11, rate=25), every=10))
+    assert [frame.seconds for frame in frames] == pytest.approx([0, 0.4], abs=0.001)
+
+
+def test_a_telephones_video_is_upright(photo, tmp_path):
+    write_video(tmp_path / "plain.mp4", [photo.transpose(Image.Transpose.ROTATE_90)] * 3)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-display_rotation", "-90", "-i"]
+    subprocess.run(
+        [*command, tmp_path / "plain.mp4", "-c", "copy", tmp_path / "turned.mp4"], check=True
+    )
+    frame = next(read_frames(tmp_path / "turned.mp4"))
+    assert frame.image.size == photo.size
+    assert difference(frame.image, photo) < 10
+
+
+def test_what_is_no_video(photo, tmp_path):
+    (tmp_path / "zero.mp4").touch()
+    (tmp_path / "text.mp4").write_text("no video" * 99)
+    with av.open(tmp_path / "sound.mp4", "w") as video:
+        stream = video.add_stream("aac", rate=44100)
+        silence = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
+        silence.sample_rate = 44100
+        video.mux(stream.encode(silence))
+        video.mux(stream.encode())
+    with av.open(tmp_path / "still.avi", "w") as video:
+        stream = video.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        video.start_encoding()
+    for name, says in {
+        "zero.mp4": "the file is empty",
+        "text.mp4": "not a video that can be read",
+        "sound.mp4": "a video without pictures: sound alone",
+        "still.avi": "a video without frames",
+        "none.mp4": "no such file or directory",
+    }.items():
+        with pytest.raises(UnreadableImage) as caught:
+            next(read_frames(tmp_path / name))
+        assert str(caught.value) == says
+
+
+def test_a_cut_off_video_gives_the_frames_that_are_whole(photo, tmp_path):
+    images = [photo.rotate(9 * turn) for turn in range(40)]  # alike in bytes
+    whole = write_video(tmp_path / "whole.avi", images).read_bytes()
+    (tmp_path / "cut.avi").write_bytes(whole[: len(whole) * 7 // 10])
+    assert 5 < sum(1 for _ in read_frames(tmp_path / "cut.avi", every=1)) < 40

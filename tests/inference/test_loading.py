@@ -1,0 +1,149 @@
+"""The package as a library."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from skimage import data
+
+import keras_deep_emotion  # SIDE
+from keras_deep_emotion import load
+from keras_deep_emotion.images.preprocessing import prepare_face
+from keras_deep_emotion.inference.client import ServerPredictor
+from tfds_builders.contract import EMOTIONS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load("ferplus")
+
+
+@pytest.fixture(scope="module")
+def face():
+    """(96, 96, 3) uint8: the crop of a smiling face."""
+    image = Image.fromarray(data.astronaut()).crop((160, 40, 290, 170))
+    return np.asarray(image.resize((96, 96), Image.Resampling.BICUBIC))
+
+
+def test_importing_the_package_is_instant_and_loads_nothing_heavy():
+    code = (
+        "import time, sys; start = time.perf_counter(); import keras_deep_emotion\n"
+        "assert time.perf_counter() - start < 0.3\n"
+        "assert not {'tensorflow', 'keras', 'numpy', 'PIL'} & set(sys.modules)\n"
+        "assert 'load' in dir(keras_deep_emotion)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_only_load_is_lazy():
+    with pytest.raises(AttributeError, match="'keras_deep_emotion' has no attribute 'lode'"):
+        _ = keras_deep_emotion.lode
+
+
+def test_an_array_of_faces_is_what_the_keras_model_sees(model):
+    faces = np.random.default_rng(0).uniform(0, 255, (5, 48, 48, 1)).astype(np.float32)
+    got = model.predict(faces, batch_size=2)
+    assert (got.shape, got.dtype) == ((5, 7), np.float32)
+    np.testing.assert_allclose(got, model.network.predict_on_batch(faces), atol=1e-5)
+    np.testing.assert_array_equal(model.predict(tf.constant(faces), batch_size=2), got)
+    assert model.labels == list(EMOTIONS)
+
+
+def test_every_way_to_name_a_face_gives_one_answer(model, face, tmp_path):
+    image = Image.fromarray(face)
+    image.save(tmp_path / "a.png")
+    image.save(tmp_path / "a.bmp")
+    given = [
+        str(tmp_path / "a.png"), tmp_path / "a.bmp", image, face, tf.constant(face),
+        face.astype(np.float64), image.convert("RGBA"),
+    ]  # fmt: skip
+    got = model.predict(given)
+    expected = model.predict(prepare_face(face, 48).numpy()[None])
+    np.testing.assert_allclose(got, np.repeat(expected, len(given), 0), atol=1e-5)
+    assert model.labels[got[0].argmax()] == "happiness"
+    grey = np.asarray(image.convert("L"))
+    by_grey = model.predict([grey, grey[..., None], image.convert("L")])
+    np.testing.assert_allclose(by_grey, by_grey[:1].repeat(3, 0), atol=1e-6)
+
+
+def test_no_images_give_no_rows(model):
+    assert model.predict([]).shape == (0, 7)
+    assert model.predict(np.zeros((0, 48, 48, 1))).shape == (0, 7)
+
+
+def test_explain_is_the_occlusion_map(model, face):
+    found = model.explain([face, face[::-1]], window=16, stride=8)
+    assert found.saliency.shape == found.decisive.shape == (2, 48, 48)
+    assert (found.saliency.dtype, found.decisive.dtype) == (np.float32, bool)
+    np.testing.assert_allclose(found.probabilities, model.predict([face, face[::-1]]), atol=1e-5)
+    np.testing.assert_array_equal(found.class_id, found.probabilities.argmax(axis=1))
+    # One window by hand: the upper left corner belongs to it alone.
+    faces = np.stack([prepare_face(face, 48).numpy()] * 2)
+    faces[1, :16, :16] = 0
+    whole, hidden = model.predict(faces)[:, found.class_id[0]]
+    assert found.saliency[0, 0, 0] == pytest.approx(whole - hidden, abs=1e-5)
+    # Compiled once, whatever the number of faces.
+    model.explain([face], window=16, stride=8)
+    assert model.looks[16, 8, "zero"].experimental_get_tracing_count() == 1
+    with pytest.raises(ValueError, match="stride must be between 1 and window=8. Received: 9"):
+        model.explain([face], stride=9)
+    with pytest.raises(ValueError, match="images must hold one image or more. Received: none"):
+        model.explain([])
+
+
+def test_a_run_an_export_and_the_name_of_weights(run_dir, export_dir, face):
+    by_run, by_export = load(run_dir), load(str(export_dir))
+    np.testing.assert_allclose(by_run.predict([face]), by_export.predict([face]), atol=1e-5)
+    one, other = (model.explain([face], 16, 16) for model in (by_run, by_export))
+    np.testing.assert_allclose(one.saliency, other.saliency, atol=1e-4)
+    with pytest.raises(FileNotFoundError, match="There is no folder none, and no weights of that"):
+        load("none")
+
+
+def test_a_server_gets_files(model, face):
+    client = SimpleNamespace(labels=lambda: model.labels, predict_bytes=model.predict_bytes)
+    served = ServerPredictor(client)
+    given = [face, Image.fromarray(face), face[..., 0].astype(np.float32)]
+    np.testing.assert_allclose(served.predict(given, batch_size=2), model.predict(given), atol=1e-5)
+    assert served.predict([]).shape == (0, 7)
+    with pytest.raises(ValueError, match="A server's maps are made with window=8, stride=2, fil"):
+        served.explain([face], stride=4)
+
+
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        ("face.png", r"images must be a list; for a single one: \[image\]. Received: str"),
+        (np.zeros((48, 48)), r"\(batch, height, width, channels\).*an array of shape \(48, 48\)"),
+        ([np.zeros((48, 48, 2))], r"images\[0\] must be a path.*Received: ndarray of shape"),
+        ([np.full((9, 9), 300)], r"images\[0\] must hold levels from 0 to 255. Received: 300 to"),
+        ([Image.fromarray(np.full((9, 9), 300, np.int32))], "from 0 to 255. Received: 300 to 300"),
+        ([np.full((9, 9), np.nan)], r"images\[0\] must hold levels from 0 to 255. Received: nan"),
+        ([np.zeros((9, 9)), np.full((9, 9), 0.5)], r"images\[1\].*0.5 to 0.5; multiply by 255"),
+        (["none.png"], "none.png: no such file or directory."),
+    ],
+)
+def test_what_is_no_image_is_named(model, images, says):
+    with pytest.raises(ValueError, match=says):
+        model.predict(images)
+
+
+def test_the_example_in_the_readme_runs(face, tmp_path):
+    text = (ROOT / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(from keras_deep_emotion import load\n.*?)```", text, re.S)
+    assert len(code.splitlines()) <= 15
+    Image.fromarray(face).save(tmp_path / "face.png")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "PATH": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("happiness 100%\n")

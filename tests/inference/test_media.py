@@ -1,0 +1,282 @@
+"""`predict` from photos to rows: by the shipped weights, on photos that are made here."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from skimage import data
+from videos import write_video
+
+from keras_deep_emotion.cli import main
+from keras_deep_emotion.images.faces import crop
+from keras_deep_emotion.images.inputs import to_pixels
+from keras_deep_emotion.images.reading import open_photo
+from keras_deep_emotion.inference import media
+from keras_deep_emotion.inference.media import ImageResult, predict_faces
+from keras_deep_emotion.inference.tables import save_video_table
+from keras_deep_emotion.reports.annotation import save_timeline
+from tfds_builders.contract import EMOTIONS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return Image.fromarray(data.astronaut())
+
+
+@pytest.fixture(scope="module")
+def folder(photo, tmp_path_factory):
+    """Two faces; one face lying on its side by EXIF; the crop of a face; a blank crop."""
+    folder = tmp_path_factory.mktemp("photos")
+    two = Image.new("RGB", (1000, 512), (120, 130, 140))
+    two.paste(photo, (0, 0))
+    two.paste(photo.resize((400, 400)), (560, 50))
+    two.save(folder / "two.jpg", quality=95)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.png", exif=exif)
+    photo.save(folder / "upright.png")
+    photo.crop((160, 40, 290, 170)).resize((48, 48)).save(folder / "crop.png")
+    Image.new("L", (48, 48), 90).save(folder / "blank.png")
+    Image.new("RGB", (640, 480), (9, 60, 9)).save(folder / "lawn.png")
+    return folder
+
+
+def predict(*arguments, status=0):
+    result = CliRunner().invoke(main, ["predict", *map(str, arguments)])
+    assert result.exit_code == status, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+def test_a_row_for_each_face_and_a_line_for_each_failure(folder):
+    done = predict(folder / "two.jpg", folder / "blank.png", folder / "lawn.png", status=1)
+    head, *rows = done.stdout.splitlines()
+    assert head.split() == ["emotion", "probability", "x", "y", "w", "h", "file"]
+    assert [row.split()[0] for row in rows] == ["happiness"] * 2  # she smiles
+    assert all(row.split()[-1] == str(folder / "two.jpg") for row in rows)
+    boxes = np.array([[int(one) for one in row.split()[2:6]] for row in rows])
+    np.testing.assert_allclose(boxes[0], [182, 63, 83, 108], atol=6)
+    np.testing.assert_allclose(boxes[1], [702, 100, 65, 84], atol=6)
+    assert done.stderr.splitlines() == [
+        f"{folder}/blank.png: no face is found in its 48 x 48 pixels; if it is the crop of a face "
+        "already: --faces none.",
+        f"{folder}/lawn.png: no face is found, of 20 pixels or more; --smallest sets the size, and "
+        "if it is the crop of a face already: --faces none.",
+    ]
+
+
+def test_exif_says_how_a_photo_stands(folder):
+    lines = predict(folder / "turned.png", folder / "upright.png", "--json").stdout.splitlines()
+    turned, upright = map(json.loads, lines)
+    assert turned.pop("file") != upright.pop("file")
+    assert turned == upright
+    assert set(turned) == {"box", "emotion", "probability", "probabilities"}
+
+
+def test_all_shows_every_emotion(folder):
+    head, row = predict(folder / "upright.png", "--all").stdout.splitlines()
+    assert head.split()[2:9] == list(EMOTIONS)
+    shares = [float(share.rstrip("%")) for share in row.split()[2:9]]
+    assert sum(shares) == pytest.approx(100, abs=0.4)
+    assert f"{shares[3]}%" == row.split()[1]  # happiness
+
+
+def test_csv_is_a_table_with_every_probability(folder):
+    (folder / "in, quotes.png").write_bytes((folder / "upright.png").read_bytes())
+    text = predict(folder / "in, quotes.png", folder / "two.jpg", "--csv").stdout
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["file"] for row in rows] == [
+        str(folder / "in, quotes.png"), *[str(folder / "two.jpg")] * 2
+    ]  # fmt: skip
+    assert list(rows[0])[-7:] == list(EMOTIONS)
+    assert sum(float(rows[0][name]) for name in EMOTIONS) == pytest.approx(1, abs=1e-5)
+    (folder / "in, quotes.png").unlink()
+
+
+def test_crops_are_answered_whole(folder, ferplus):
+    """`--faces none` gives what the model says of these pixels, and no box."""
+    answer = json.loads(predict("--faces", "none", "--json", folder / "crop.png").stdout)
+    expected = ferplus.predict_bytes([(folder / "crop.png").read_bytes()])[0]
+    assert list(answer["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-6)
+    assert "box" not in answer
+    head, _ = predict("--faces", "none", folder / "crop.png").stdout.splitlines()
+    assert head.split() == ["emotion", "probability", "file"]
+
+
+def test_crops_are_turned_by_exif_too(folder):
+    lines = predict("--faces", "none", "--json", folder / "turned.png", folder / "upright.png")
+    turned, upright = map(json.loads, lines.stdout.splitlines())
+    assert list(turned["probabilities"].values()) == pytest.approx(
+        list(upright["probabilities"].values()), abs=1e-6
+    )
+    # And in the library, where the picture is open already.
+    with Image.open(folder / "turned.png") as image:
+        assert (
+            to_pixels(image, 0).tolist() == np.asarray(open_photo(folder / "upright.png")).tolist()
+        )
+
+
+def test_run_and_export_take_the_same_road(folder, run_dir, export_dir):
+    by_run, by_export = (
+        json.loads(predict("--model", model, "--json", folder / "upright.png").stdout)
+        for model in (run_dir, export_dir)
+    )
+    assert by_run["box"] == by_export["box"]
+    assert list(by_run["probabilities"].values()) == pytest.approx(
+        list(by_export["probabilities"].values()), abs=1e-5
+    )
+
+
+def test_a_faces_answer_is_that_of_its_crop(photo, ferplus, detector):
+    faces, probabilities = predict_faces(ferplus, photo, detector)
+    # The way round: the crop as an array, by the library.
+    again = ferplus.predict([np.asarray(crop(photo, faces[0]))])
+    np.testing.assert_allclose(probabilities, again, atol=1e-6)
+
+
+def test_hundreds_of_faces(photo, ferplus, detector):
+    head = photo.crop((150, 20, 300, 200)).resize((75, 90))
+    crowd = Image.new("RGB", (1200, 900))
+    for x in range(0, 1200, 75):
+        for y in range(0, 900, 90):
+            crowd.paste(head, (x, y))
+    faces, probabilities = predict_faces(ferplus, crowd, detector)
+    assert len(faces) == len(probabilities) == 160
+    assert (probabilities.argmax(axis=1) == EMOTIONS.index("happiness")).mean() > 0.9
+
+
+def test_annotated_photos_of_one_name_stand_side_by_side(folder, photo, tmp_path):
+    (tmp_path / "other").mkdir()
+    photo.save(tmp_path / "other/upright.png")
+    pictures = (folder / "upright.png", tmp_path / "other/upright.png", folder / "crop.png")
+    out = tmp_path / "out"
+    predict(*pictures, "--annotate", out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "crop-faces.jpg", "upright-faces-2.jpg", "upright-faces.jpg",
+    ]  # fmt: skip
+    with Image.open(out / "upright-faces.jpg") as picture:
+        drawn = np.asarray(picture, float)
+    assert drawn.shape == (512, 512, 3)
+    changed = np.abs(drawn - np.asarray(photo)).max(axis=2) > 60
+    rows, columns = np.nonzero(changed)
+    # Box (182, 63, 83, 108) and a label above it, nothing elsewhere.
+    assert 175 <= columns.min() <= 185 and columns.max() < 320
+    assert 30 < rows.min() < 63 and 160 < rows.max() < 180
+    assert not changed[80:150, 195:250].any()  # the face itself is left as it is
+    with Image.open(out / "crop-faces.jpg") as picture:
+        assert picture.size == (240, 240)
+
+
+def test_no_picture_that_is_read_is_written_over(photo, tmp_path):
+    for name in ("me.jpg", "me-faces.jpg"):
+        photo.save(tmp_path / name)
+    before = (tmp_path / "me-faces.jpg").read_bytes()
+    done = predict(tmp_path, "--annotate", tmp_path)
+    assert len(done.stdout.splitlines()) == 3  # and none that it writes is read
+    assert (tmp_path / "me-faces.jpg").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "me-faces-2.jpg", "me-faces-faces.jpg", "me-faces.jpg", "me.jpg",
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_drawn_is_named_and_the_rest_goes_on(folder, tmp_path):
+    whole = (folder / "crop.png").read_bytes()
+    # A comment that only Pillow reads, with a wrong checksum.
+    text = b"tEXtComment\0hello"
+    chunk = len(text[4:]).to_bytes(4) + text + b"\0\0\0\0"
+    (tmp_path / "a.png").write_bytes(whole[:33] + chunk + whole[33:])
+    pictures = (tmp_path / "a.png", folder / "crop.png")
+    done = predict("--faces", "none", *pictures, "--annotate", tmp_path / "out", status=1)
+    assert len(done.stdout.splitlines()) == 3
+    assert done.stderr == f"{tmp_path}/a.png: not annotated: not a picture of a known format.\n"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["crop-faces.jpg"]
+
+
+def test_names_that_no_terminal_and_no_formula_can_show(photo, tmp_path, capfd):
+    name = os.fsdecode(b"$a_$ f\xfcr.png")  # Latin-1
+    photo.save(tmp_path / name)
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}  # as most terminals have it
+    command = [sys.executable, str(ROOT / "cli.py"), "predict", str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert done.stdout.decode().splitlines()[1].endswith("/$a_$ f\ufffdr.png")
+    answer = ImageResult(tmp_path / name, None, np.full((1, 7), 1 / 7, np.float32), None, 0, 0.0)
+    save_timeline([answer], EMOTIONS, tmp_path / "curves.png")
+    save_video_table([answer], EMOTIONS, tmp_path / "table.csv")
+    assert "$a_$ f\ufffdr.png,0," in (tmp_path / "table.csv").read_text("utf-8")
+
+
+def test_a_video_gives_rows_a_table_and_curves(photo, tmp_path):
+    empty = Image.new("RGB", (256, 256), (50, 60, 70))
+    frames = [photo.resize((256, 256)) if i < 20 else empty for i in range(30)]
+    write_video(tmp_path / "film.mp4", frames)
+    arguments = [tmp_path / "film.mp4", "--every", 5, "--output", tmp_path / "out"]
+    done = predict(*arguments, "--annotate", tmp_path / "drawn")
+    rows = done.stdout.splitlines()[1:]
+    assert [row.split()[-2] for row in rows] == ["0.00", "0.50", "1.00", "1.50"]
+    assert {row.split()[0] for row in rows} == {"happiness"}
+    names = [tmp_path / "out" / f"film-emotions.{kind}" for kind in ("csv", "png")]
+    assert done.stderr == f"wrote {names[0]}\nwrote {names[1]}\n"
+    table = list(csv.DictReader(names[0].read_text().splitlines()))
+    assert [(row["frame"], row["seconds"]) for row in table] == [
+        ("0", "0.0"), ("5", "0.5"), ("10", "1.0"), ("15", "1.5"),
+    ]  # fmt: skip
+    with Image.open(names[1]) as curves:
+        assert curves.size == (1080, 480)
+    assert len(list((tmp_path / "drawn").iterdir())) == 6
+
+    write_video(tmp_path / "none.mp4", [empty] * 12)
+    done = predict(tmp_path / "none.mp4", "--output", tmp_path, status=1)
+    assert done.stderr == (
+        f"{tmp_path}/none.mp4: no face is found in the 2 frames that were looked at.\n"
+    )
+
+
+def test_a_video_whose_server_goes_away_keeps_what_was_answered(photo, tmp_path, monkeypatch):
+    write_video(tmp_path / "film.mp4", [photo.resize((256, 256))] * 30)
+    asked = predict_faces
+
+    def ask_until_it_goes(model, image, *arguments):
+        found = asked(model, image, *arguments)
+        if len(calls) == 2:
+            raise ConnectionError("The server went away.")
+        calls.append(image)
+        return found
+
+    calls = []
+    monkeypatch.setattr(media, "predict_faces", ask_until_it_goes)
+    done = predict(tmp_path / "film.mp4", "--every", 5, "--output", tmp_path, status=1)
+    assert done.stderr.endswith("Error: The server went away.\n")
+    table = list(csv.DictReader((tmp_path / "film-emotions.csv").read_text().splitlines()))
+    assert [row["frame"] for row in table] == ["0", "5"]
+
+
+def test_bad_input_is_named_and_the_rest_goes_on(folder, tmp_path):
+    (tmp_path / "zero.png").touch()
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "empty").mkdir()
+    bad = {
+        "zero.png": "the file is empty",
+        "text.jpg": "not a picture of a known format",
+        "text.mp4": "not a video that can be read",
+        "empty": "no pictures and no videos in this folder",
+        "none.jpg": "no such file or directory",
+        "*.bmp": "no file matches this pattern",
+    }
+    names = [tmp_path / name for name in bad]
+    expected = [f"{tmp_path}/{name}: {says}." for name, says in bad.items()]
+    for faces in ("find", "none"):
+        done = predict(*names, folder / "upright.png", "--faces", faces, status=1)
+        assert done.stderr.splitlines() == expected
+        assert len(done.stdout.splitlines()) == 2
+    assert "Name one of --json and --csv." in predict("x", "--json", "--csv", status=2).output

@@ -1,0 +1,256 @@
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+from PIL import Image
+
+from keras_deep_emotion.cli import main
+from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.data.reading import open_dataset, read_examples
+from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.inference.loading import load_folder
+from keras_deep_emotion.reports.figures import saliency as figures
+from keras_deep_emotion.runs import Run
+from keras_deep_emotion.saliency.benchmark import part_boxes, randomize_layers
+from keras_deep_emotion.saliency.explain import (
+    Classifier,
+    explain_faces,
+    explain_files,
+    explain_mistakes,
+    explain_split,
+    occluded_faces,
+    top_windows,
+)
+from keras_deep_emotion.saliency.occlusion import occlusion_saliency
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(main, [str(one) for one in arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def face(toon_faces_dir, tmp_path_factory):
+    """A PNG file of one cropped toon face, and its grey levels."""
+    builder = open_dataset(Task.parse("toon_faces"), toon_faces_dir)
+    image = next(iter(read_examples(builder, "test", 48)))["image"].numpy().round()
+    path = tmp_path_factory.mktemp("faces") / "face.png"
+    path.write_bytes(tf.io.encode_png(image.astype(np.uint8)).numpy())
+    return path, image
+
+
+def test_the_most_telling_windows_lie_apart():
+    lost = np.zeros((21, 21))
+    lost[4, 4], lost[4, 5], lost[20, 0] = 0.9, 0.8, 0.3
+    assert top_windows(lost, count=2) == [(4, 4), (20, 0)]  # (4, 5) lies on (4, 4)
+    chosen = top_windows(lost)
+    assert len(chosen) == 9
+    apart = [max(abs(y - v), abs(x - u)) for i, (y, x) in enumerate(chosen) for v, u in chosen[:i]]
+    assert min(apart) >= 21 / 6
+
+
+def test_occluded_faces_are_what_the_model_saw():
+    image = np.full((10, 10), 7.0)
+    faces = occluded_faces(image, np.zeros((10, 10)), [(0, 2)], 4, 3)
+    expected = image.copy()
+    expected[0:4, 6:10] = 0
+    np.testing.assert_array_equal(faces, [expected])
+    assert (image == 7).all()
+
+
+def test_a_run_and_its_export_explain_alike(run_dir, export_dir, face):
+    _, image = face
+    of_run = explain_faces(load_folder(run_dir), image[None])
+    of_export = explain_faces(load_folder(export_dir), image[None])
+    np.testing.assert_allclose(of_run.saliency, of_export.saliency, atol=1e-4)
+    np.testing.assert_array_equal(of_run.decisive, of_export.decisive)
+    assert of_run.theta.shape == (1, 6) and of_run.attended.shape == (1, 48, 48)
+    assert of_export.theta is None
+    model = load_folder(run_dir).network
+    plain = occlusion_saliency(lambda x: model(x, training=False), tf.constant(image[None]))
+    np.testing.assert_allclose(of_run.saliency, plain.saliency, atol=1e-4)
+
+
+def test_explain_draws_faces_of_the_split_and_keeps_the_numbers(run_dir, toon_faces_dir, tmp_path):
+    output = run(
+        "explain", run_dir, "--split", "validation", "--per-class", "2", "--window", "12",
+        "--stride", "6", "--data-dir", toon_faces_dir, "--output", tmp_path / "maps",
+    )  # fmt: skip
+    for name in ("saliency.npz", "saliency.png", "occlusions.png", "attended.png"):
+        assert (tmp_path / "maps" / name).stat().st_size > 1000
+        assert f"wrote {tmp_path / 'maps' / name}" in output
+    with np.load(tmp_path / "maps" / "saliency.npz") as maps:
+        np.testing.assert_array_equal(maps["label"], np.repeat(range(7), 2))
+        np.testing.assert_array_equal(maps["class_id"], maps["label"])  # the truth is watched
+        assert maps["lost"].shape == (14, 7, 7)
+        assert maps["saliency"].shape == maps["decisive"].shape == (14, 48, 48)
+        builder = open_dataset(Task.parse("toon_faces"), toon_faces_dir)
+        names = {one["name"].numpy().decode() for one in read_examples(builder, "validation", 48)}
+        assert set(maps["name"]) <= names and len(set(maps["name"])) == 14
+
+
+def test_explain_takes_pictures_and_the_bad_one_does_not_stop_the_rest(export_dir, face, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"text")
+    output = run(
+        "explain", export_dir, face[0], bad, "--filling", "blur", "--stride", "4",
+        "--output", tmp_path / "maps", code=1,
+    )  # fmt: skip
+    assert f"{bad}: not a picture of a known format." in output
+    with np.load(tmp_path / "maps" / "saliency.npz") as maps:
+        assert list(maps["name"]) == [str(face[0])]
+        assert maps["class_id"] == maps["probabilities"].argmax(axis=1)
+        np.testing.assert_allclose(maps["image"][0], face[1][..., 0], atol=0.6)
+    assert not (tmp_path / "maps" / "attended.png").exists()  # an export has no layers
+
+
+def test_a_picture_that_is_turned_by_exif_is_explained_upright(export_dir, face, tmp_path):
+    with Image.open(face[0]) as image:
+        lying = image.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    lying.save(tmp_path / "lying.png", exif=exif)
+    explain_files(load_folder(export_dir), [tmp_path / "lying.png"], tmp_path, window=8, stride=8)
+    with np.load(tmp_path / "saliency.npz") as maps:
+        np.testing.assert_allclose(maps["image"][0], face[1][..., 0], atol=0.6)
+
+
+def test_explain_says_what_is_wrong(run_dir, export_dir, face, toon_faces_dir):
+    def message(*arguments, code=2):
+        return run("explain", *arguments, "--data-dir", toon_faces_dir, code=code)
+
+    assert "Name MODEL, a run or an export, or --weights NAME." in message()
+    assert "An export has no data set: name IMAGEs" in message(export_dir)
+    assert "no IMAGEs" in message(run_dir, face[0], "--score")
+    assert "stride must be between 1 and window=4. Received: 9" in message(
+        run_dir, "--window", "4", "--stride", "9", code=1
+    )
+    assert "--per-class must be 1 or more. Received: 0" in message(
+        run_dir, "--per-class", "0", code=1
+    )
+    assert "Scores need 2 faces or more. Received: 1" in message(
+        run_dir, "--score", "--faces", "1", code=1
+    )
+
+
+def test_scores_are_measured_beside_chance_and_kept(run_dir, toon_faces_dir, tmp_path):
+    output = run(
+        "explain", run_dir, "--score", "--faces", "12", "--window", "12", "--stride", "6",
+        "--data-dir", toon_faces_dir, "--output", tmp_path,
+    )  # fmt: skip
+    result = json.loads((tmp_path / "faithfulness.json").read_text())
+    assert result["faces"] == 12 and result["split"] == "test"
+    assert set(result["scores"]) == {"deletion", "insertion", "pointing"}
+    for maps in result["scores"].values():
+        assert list(maps) == ["saliency", "random", "random, smooth", "gaussian"]
+    assert set(result["randomisation"]) == {"last layer", "upper half", "all layers"}
+    assert result["randomisation"]["all layers"]["mean"] < 0.9
+    assert sum(one["faces"] for one in result["regions"].values()) == 12
+    assert (tmp_path / "mean_saliency.png").stat().st_size > 1000
+    shown = result["scores"]["insertion"]["saliency"]["mean"]
+    assert "insertion area (more is better)" in output and f"saliency        {shown:.3f}" in output
+
+
+def test_a_model_that_sees_nothing_is_scored_too(run_dir, toon_faces_dir, tmp_path):
+    shutil.copytree(run_dir, tmp_path / "blind")
+    model = keras.models.load_model(run_dir / "model.keras")
+    logits = model.get_layer("logits")
+    logits.set_weights([np.zeros_like(logits.kernel), np.arange(7.0)])  # always the last class
+    model.save(tmp_path / "blind" / "model.keras")
+    (tmp_path / "mean_saliency.png").touch()  # an earlier score's
+    output = run(
+        "explain", tmp_path / "blind", "--score", "--faces", "4", "--window", "12", "--stride", "6",
+        "--data-dir", toon_faces_dir, "--output", tmp_path,
+    )  # fmt: skip
+    result = json.loads((tmp_path / "faithfulness.json").read_text())
+    assert result["regions"] == {}
+    # Nothing that is hidden changes the answer.
+    assert result["scores"]["deletion"]["random"]["ahead"]["mean"] == 0
+    assert "mean_saliency.png" not in output and not (tmp_path / "mean_saliency.png").exists()
+
+
+def test_scrambling_leaves_the_model_as_it_is(run_dir, face):
+    model = Classifier.from_run(Run(run_dir))
+    before = [weight.copy() for weight in model.network.get_weights()]
+    last = randomize_layers(model, 0.0, seed=0).network.get_weights()
+    every = randomize_layers(model, 1.0, seed=0).network.get_weights()
+    changed = [bool((a != b).any()) for a, b in zip(before, last, strict=True)]
+    assert changed == [False] * (len(before) - 2) + [True, True]
+    assert sum(bool((a != b).any()) for a, b in zip(before, every, strict=True)) > 10
+    for a, b in zip(before, model.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_parts_are_boxes_of_the_cropped_face():
+    def box(*numbers):
+        return tf.constant(numbers, tf.float32)
+
+    example = {
+        "face": box(0.2, 0.4, 0.6, 0.8),
+        "mouth": box(0.4, 0.5, 0.5, 0.7),
+        "eyes": box(0.2, 0.4, 0.6, 0.8),
+        "brows": box(0.2, 0.4, 0.3, 0.5),
+    }
+    expected = [[0.5, 0.25, 0.75, 0.75], [0, 0, 1, 1], [0, 0, 0.25, 0.25]]
+    np.testing.assert_allclose(part_boxes(example), expected, atol=1e-6)
+
+
+def test_fit_leaves_pictures_and_a_page(run_dir):
+    for name in ("saliency.png", "occlusions.png", "attended.png", "report.html"):
+        assert (run_dir / name).stat().st_size > 1000
+    mistakes = json.loads((run_dir / "report.json").read_text())["surest_mistakes"]
+    assert (run_dir / "mistakes.png").exists() == bool(mistakes)
+
+
+def test_explain_writes_the_page_of_the_run_anew(run_dir, toon_faces_dir, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run_dir, copy)
+    (copy / "report.html").unlink()
+    output = run("explain", copy, "--window", "16", "--stride", "16", "--data-dir", toon_faces_dir)
+    assert f"wrote {copy / 'report.html'}" in output
+    assert TrainConfig.from_json(copy / "config.json").dataset in (copy / "report.html").read_text()
+
+
+def test_the_pictures_show_what_the_model_answered(run_dir, toon_faces_dir, tmp_path, monkeypatch):
+    drawn = {}
+
+    def keep(name):
+        original = getattr(figures, name)
+
+        def figure(*arguments):
+            drawn[name] = arguments
+            return original(*arguments)
+
+        monkeypatch.setattr(figures, name, figure)
+
+    keep("occlusions_figure")
+    keep("saliency_figure")
+    copy = Run(shutil.copytree(run_dir, tmp_path / "run"))
+    model = Classifier.from_run(copy)
+    explain_split(copy, toon_faces_dir, window=12, stride=6)
+    figures.draw_saliency(copy)
+    (rows,) = drawn["occlusions_figure"]
+    assert [row.truth for row in rows] == model.labels
+    for row in rows:
+        faces = tf.constant(np.stack([row.face, *row.occluded])[..., None], tf.float32)
+        scores = model.classify(faces).numpy()
+        assert [model.labels[i] for i in scores.argmax(axis=1)] == [row.answer, *row.answers]
+        of_truth = scores[:, model.labels.index(row.truth)]
+        np.testing.assert_allclose(row.lost, of_truth[0] - of_truth[1:], atol=1e-5)
+        assert row.lost == sorted(row.lost, reverse=True)
+
+    mistakes = copy.report["surest_mistakes"]
+    explain_mistakes(copy, toon_faces_dir)
+    figures.draw_mistakes(copy)
+    faces, _, _, truths, answers, _ = drawn["saliency_figure"]
+    builder = open_dataset(Task.parse("toon_faces"), toon_faces_dir)
+    by_name = {one["name"].numpy().decode(): one for one in read_examples(builder, "test", 48)}
+    for face, truth, answer, mistake in zip(faces, truths, answers, mistakes, strict=False):
+        np.testing.assert_array_equal(face, by_name[mistake["name"]]["image"])
+        assert truth == mistake["label"] and answer.startswith(mistake["answer"])
+    assert len(faces) == min(len(mistakes), 6)
