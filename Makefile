@@ -1,17 +1,20 @@
-# Two commands on a fresh machine: `make quickstart` does the main job, `make test` checks it all.
+# Two commands on a fresh machine: `make quickstart` does the main job, `make test` checks it.
 PYTHON ?= python3
 RUN := runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
 CLI := .venv/bin/python cli.py
+PIP := -m pip install --quiet --disable-pip-version-check
+# Two workers, each of one thread; shared folders are built once.
+PYTEST := .venv/bin/python -m pytest -n 2 --dist worksteal
 
-.PHONY: quickstart test test-serving lint clean
+.PHONY: quickstart test test-all test-serving test-lowest lint lock docs clean
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	.venv/bin/python $(PIP) --constraint requirements.lock --editable .
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	.venv/bin/python $(PIP) --constraint requirements.lock --editable '.[dev]'
 	touch $@
 
 # The main job on faces drawn by code: nothing to request, nothing to download.
@@ -35,9 +38,13 @@ lint: .venv/installed-dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 
-# PYTEST_ARGS narrows it: make test PYTEST_ARGS='-m "not slow"'
+# What a contributor runs. PYTEST_ARGS narrows it: make test PYTEST_ARGS=tests/layers
 test: lint
-	.venv/bin/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+# What CI runs: the slow tests too, and the coverage in the last line.
+test-all: lint
+	$(PYTEST) --cov=keras_deep_emotion --cov=tfds_builders --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 # What any server of an export must answer, asked of one that runs: a container, or `cli.py serve`.
 # MODEL is its name to clients.
@@ -46,5 +53,19 @@ test-serving: .venv/installed-dev
 	@test -n "$(URL)" || { echo "Name the server: make test-serving URL=http://localhost:8501"; exit 2; }
 	SERVING_URL=$(URL) SERVING_MODEL=$(MODEL) .venv/bin/python -m pytest tests/serving/test_serving_contract.py $(PYTEST_ARGS)
 
+# The quick tests at the lowest versions that pyproject.toml allows, in an environment of their own.
+test-lowest: .venv/installed-dev
+	.venv/bin/uv venv --quiet --clear --python .venv/bin/python .venv-lowest
+	.venv/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev]'
+	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal -m "not slow" $(PYTEST_ARGS)
+
+# Pin the newest versions that pyproject.toml allows.
+lock: .venv/installed-dev
+	.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev \
+		--no-annotate --no-header --output-file requirements.lock pyproject.toml
+
+docs: .venv/installed-dev
+	.venv/bin/python docs/draw_architecture.py
+
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-lowest build *.egg-info

@@ -1,16 +1,53 @@
-"""What several tests share: one built data set, one tiny trained run, one export per session."""
+"""What tests share: one built data set, one small run, one export, built once for all workers."""
 
+import contextlib
 import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
-
-from keras_deep_emotion.runs import Run
+from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+from filelock import FileLock
+
+TAKES = 2  # pictures of each character and emotion in `toon_faces_dir`: 84 in all
+
+
+def pytest_xdist_auto_num_workers():
+    """Two workers where there are two cores or more."""
+    return min(2, os.cpu_count() or 1)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """Make a folder once for all workers: `shared("name", make)` calls `make(folder)`."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def folder_of(name, make):
+        folder, done = root / "shared" / name, root / "shared" / f"{name}.done"
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(root / "shared" / f"{name}.lock"):
+            if not done.exists():
+                make(folder)
+                done.touch()
+        return folder
+
+    return folder_of
+
+
+@contextlib.contextmanager
+def few_toon_faces(takes=TAKES):
+    """Within the context, toon_faces has so many pictures of each character and emotion."""
+    from tfds_builders.toon_faces import toon_faces_dataset_builder as module
+
+    few = {name: picture for name, picture in module.PICTURES.items() if picture[2] < takes}
+    with mock.patch.object(module, "PICTURES", few):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -28,63 +65,76 @@ def benchmark_program():
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory):
-    """Folder of the data sets that this session builds."""
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="session")
-def toon_faces_dir(data_dir):
-    """`data_dir` with toon_faces built in its paper protocol."""
+def toon_faces_dir(shared):
+    """A folder with toon_faces of 84 pictures, in both protocols: 63, 7 and 14; 14 a fold."""
     from keras_deep_emotion.data.building import build_dataset
 
-    list(build_dataset("toon_faces", data_dir=data_dir))
-    return data_dir
+    def build(folder):
+        with few_toon_faces():
+            list(build_dataset("toon_faces", data_dir=folder))
+
+    return shared("toon_faces", build)
 
 
 @pytest.fixture(scope="session")
-def run_dir(toon_faces_dir, tmp_path_factory):
-    """A run folder of two epochs on toon_faces."""
+def whole_toon_faces_dir(shared):
+    """A folder with toon_faces as it is, 2,520 pictures, in protocol `paper`."""
+    from keras_deep_emotion.data.building import build_dataset
+
+    return shared(
+        "whole_toon_faces", lambda folder: list(build_dataset("toon_faces/paper", data_dir=folder))
+    )
+
+
+@pytest.fixture(scope="session")
+def run_config():
+    """The settings of `run_dir`."""
     from keras_deep_emotion.config import TrainConfig
+
+    return TrainConfig.from_recipe("paper", dataset="toon_faces", epochs=2, batch_size=16, seed=1)
+
+
+@pytest.fixture(scope="session")
+def run_dir(toon_faces_dir, run_config, shared):
+    """A run folder of two epochs on toon_faces; tests that change a run copy it."""
     from keras_deep_emotion.training.single_machine import fit
 
-    folder = tmp_path_factory.mktemp("runs") / "toon"
-    fit(
-        TrainConfig.from_recipe("paper", dataset="toon_faces", epochs=2, seed=1),
-        folder,
-        toon_faces_dir,
-    )
-    return folder
+    return shared("toon", lambda folder: fit(run_config, folder, toon_faces_dir))
 
 
 @pytest.fixture(scope="session")
-def export_dir(run_dir, tmp_path_factory):
+def export_dir(run_dir, shared):
     """The run, exported as version 1."""
     from keras_deep_emotion.serving.export import export_run
 
-    return export_run(run_dir, parent=tmp_path_factory.mktemp("exports"))
+    return shared("exports", lambda folder: export_run(run_dir, parent=folder)) / "toon_faces" / "1"
 
 
 @pytest.fixture(scope="session")
-def reproduced(toon_faces_dir, tmp_path_factory):
+def reproduced(toon_faces_dir, shared):
     """(folder, table) of `reproduce` on toon_faces: every protocol and fold, one epoch each."""
+    import pandas as pd
+
     from keras_deep_emotion.experiments.reproduction import reproduce
 
-    folder = tmp_path_factory.mktemp("reproduced")
     changes = {"recipe": "paper", "epochs": 1, "batch_size": 64}
-    return folder, reproduce(["toon_faces"], folder, data_dir=toon_faces_dir, **changes)
+    folder = shared(
+        "reproduced",
+        lambda folder: reproduce(["toon_faces"], folder, data_dir=toon_faces_dir, **changes),
+    )
+    table = pd.read_csv(folder / "reproduction.csv", dtype=str, keep_default_na=False)
+    return folder, table
 
 
 @pytest.fixture(scope="session")
-def fer2013_dir(data_dir):
-    """`data_dir` with the real FER-2013 built, in both labellings."""
+def fer2013_dir(shared):
+    """A folder with the real FER-2013, in both labellings."""
     source = os.environ.get("FER2013_DIR")
     if not source:
         pytest.skip("FER2013_DIR names no folder with the real fer2013.csv")
     from keras_deep_emotion.data.building import build_dataset
 
-    list(build_dataset("fer2013", Path(source), data_dir))
-    return data_dir
+    return shared("fer2013", lambda folder: list(build_dataset("fer2013", Path(source), folder)))
 
 
 @pytest.fixture(scope="session")
@@ -98,9 +148,9 @@ def detector():
 @pytest.fixture(scope="session")
 def ferplus():
     """The shipped weights of FER-2013, opened."""
-    from keras_deep_emotion.inference.loading import load_folder
+    from keras_deep_emotion import load
 
-    return load_folder(Run.shipped("ferplus").path)
+    return load("ferplus")
 
 
 @pytest.fixture(scope="session")

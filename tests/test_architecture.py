@@ -143,3 +143,10 @@ def test_what_opens_an_export_never_imports_tensorflow(name):
 def test_builders_import_nothing_of_the_package(path):
     anywhere, _ = imports(path)
     assert not {name for name in anywhere if name.startswith("keras_deep_emotion")}
+
+
+def test_the_picture_of_the_architecture_is_that_of_the_code():
+    import runpy
+
+    drawn = runpy.run_path(str(ROOT / "docs" / "draw_architecture.py"))["draw"]()
+    assert drawn == (ROOT / "docs" / "architecture.svg").read_text(), "run: make docs"
