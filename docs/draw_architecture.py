@@ -34,7 +34,7 @@ def read_rooms() -> tuple[dict[str, str], dict[str, set[str]]]:
                 continue
             tree = ast.parse(path.read_text(encoding="utf-8"))
             if room not in titles or parts[-2:] in ((room, "__init__"), (package, room)):
-                titles[room] = (ast.get_docstring(tree) or "").partition("\n")[0]
+                titles[room] = title_of(ast.get_docstring(tree) or "", room)
             for node in ast.walk(tree):
                 names = [node.module] if isinstance(node, ast.ImportFrom) else []
                 if isinstance(node, ast.Import):
@@ -42,6 +42,13 @@ def read_rooms() -> tuple[dict[str, str], dict[str, set[str]]]:
                 found = {room_of(name) for name in names if name} - {None, room, *HIDDEN}
                 imports.setdefault(room, set()).update(found)
     return titles, imports
+
+
+def title_of(docstring: str, room: str) -> str:
+    """The first line of a docstring, without the room's own name at its beginning."""
+    first = docstring.partition("\n")[0]
+    name, colon, rest = first.partition(": ")
+    return rest[:1].upper() + rest[1:] if colon and name.lower() == room else first
 
 
 def levels_of(imports: dict[str, set[str]]) -> dict[str, int]:
@@ -88,7 +95,7 @@ def places_of(levels: dict[str, int], arrows: dict[str, set[str]]) -> dict[str, 
     return places
 
 
-def wrapped(text: str, width: int = 32) -> list[str]:
+def wrapped(text: str, width: int = 30) -> list[str]:
     """The first two lines of a text."""
     lines = [""]
     for word in text.rstrip(".").split():
@@ -116,10 +123,12 @@ def draw() -> str:
         x, y = places[room]
         for target in sorted(arrows[room]):
             to_x, to_y = places[target]
+            # An arrow past a row bends around the box that may lie there.
+            bend = (WIDTH * 0.75 if to_x >= x else -WIDTH * 0.75) if to_y - y > STEP else 0
             lines.append(
-                f'<path d="M{x:.0f} {y + HEIGHT / 2:.0f}C{x:.0f} {y + 60:.0f} {to_x:.0f} '
-                f'{to_y - 70:.0f} {to_x:.0f} {to_y - HEIGHT / 2:.0f}" fill="none" '
-                'stroke="#5b7083" stroke-width="1.3" marker-end="url(#tip)"/>'
+                f'<path d="M{x:.0f} {y + HEIGHT / 2:.0f}C{x + bend:.0f} {y + 60:.0f} '
+                f'{to_x + bend:.0f} {to_y - 70:.0f} {to_x:.0f} {to_y - HEIGHT / 2:.0f}" '
+                'fill="none" stroke="#5b7083" stroke-width="1.3" marker-end="url(#tip)"/>'
             )
     for room, (x, y) in sorted(places.items()):
         left, top = x - WIDTH / 2, y - HEIGHT / 2
