@@ -6,9 +6,9 @@ from tfds_builders.toon_faces import shapes
 from tfds_builders.toon_faces.canvas import SIZE, mix, shade, shadow
 
 
-def paint_background(canvas, rng, colour):
-    """Paint a plain wall, a halo, stripes, dots or hills, in shades of one colour."""
-    light = mix(colour, (255, 255, 255), 0.22)
+def paint_background(canvas, rng, color):
+    """Paint a plain wall, a halo, stripes, dots or hills, in shades of one color."""
+    light = mix(color, (255, 255, 255), 0.22)
     kind = rng.choice(("plain", "halo", "stripes", "dots", "hills"))
     if kind == "halo":
         x, y = rng.uniform(90, 166), rng.uniform(90, 150)
@@ -24,7 +24,7 @@ def paint_background(canvas, rng, colour):
             x, y, radius = rng.uniform(0, SIZE), rng.uniform(0, SIZE), rng.uniform(6, 20)
             canvas.fill(shapes.ellipse(x, y, radius, radius), light)
     elif kind == "hills":
-        for low, tone in ((130, light), (175, shade(colour, 0.86))):
+        for low, tone in ((130, light), (175, shade(color, 0.86))):
             ridge = [(x, low + rng.uniform(-26, 26)) for x in range(-40, SIZE + 41, 48)]
             hill = np.concatenate([shapes.open_curve(ridge), [(SIZE + 40, SIZE), (-40, SIZE)]])
             canvas.fill(hill, tone)

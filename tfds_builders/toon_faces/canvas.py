@@ -9,13 +9,13 @@ _OVERSAMPLING = 3
 
 
 def mix(first, second, share):
-    """Colour that is `share` of the way from the first colour to the second."""
+    """Color that is `share` of the way from the first color to the second."""
     return tuple(round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
 
 
-def shade(colour, factor):
-    """Colour made darker (factor below 1) or lighter, each channel within 0 to 255."""
-    return tuple(min(255, max(0, round(channel * factor))) for channel in colour)
+def shade(color, factor):
+    """Color made darker (factor below 1) or lighter, each channel within 0 to 255."""
+    return tuple(min(255, max(0, round(channel * factor))) for channel in color)
 
 
 def shadow(skin, share):
@@ -32,23 +32,23 @@ class Canvas:
         self._opaque = ImageDraw.Draw(self._image)
         self._blended = ImageDraw.Draw(self._image, "RGBA")  # half the speed
 
-    def fill(self, points, colour, alpha=255):
+    def fill(self, points, color, alpha=255):
         """Fill a closed outline; alpha is 0, invisible, to 255, opaque."""
         corners = (points * _OVERSAMPLING).ravel().tolist()
         if alpha == 255:
-            self._opaque.polygon(corners, fill=colour)
+            self._opaque.polygon(corners, fill=color)
         else:
-            self._blended.polygon(corners, fill=(*colour, alpha))
+            self._blended.polygon(corners, fill=(*color, alpha))
 
-    def stroke(self, points, width, colour, alpha=255):
+    def stroke(self, points, width, color, alpha=255):
         """Line along a curve; `width` is a number or one for each point."""
-        self.fill(shapes.ribbon(points, width), colour, alpha)
+        self.fill(shapes.ribbon(points, width), color, alpha)
 
-    def outlined(self, points, colour, line, width):
+    def outlined(self, points, color, line, width):
         """Fill a closed outline, and draw a line around it on the outside."""
         corners = (points * _OVERSAMPLING).ravel().tolist()
         self._opaque.line(corners + corners[:4], fill=line, width=round(2 * width * _OVERSAMPLING))
-        self._opaque.polygon(corners, fill=colour)
+        self._opaque.polygon(corners, fill=color)
 
     def finish(self):
         """The finished RGB picture, SIZE x SIZE."""

@@ -99,7 +99,7 @@ def draw(character: str, emotion: str, take: int) -> ToonFace:
 
 
 def _varied(person, rng):
-    """The same person drawn by another hand: colours and sizes a little off."""
+    """The same person drawn by another hand: colors and sizes a little off."""
     clothes = mix(person.clothes, _rgb(rng.random(), 0.6, 0.8), 0.4)
     return dataclasses.replace(
         person,
