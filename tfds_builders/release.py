@@ -3,11 +3,15 @@
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import tensorflow_datasets as tfds
+
 from tfds_builders.protocols import PAPER_SHARES, protocol_split, sized_split, stratified_split
-from tfds_builders.sources import Source
+from tfds_builders.sources import Source, find_sources, manual_folder
+
+IMAGES = (".tiff", ".tif", ".png", ".jpg", ".jpeg")
 
 
 class Picture(NamedTuple):
@@ -40,6 +44,7 @@ class Release:
         subjects: Published number of images of each person or character; empty if not checked.
         folds: Number of folds of protocol "subjects".
         people: What its subjects are called.
+        example: Path of an image, for errors.
         unit: What is counted and split.
         sizes: Of protocol "paper", for the whole set: images in validation, and of each emotion in
             test. None for `PAPER_SHARES`.
@@ -55,6 +60,7 @@ class Release:
     subjects: Mapping[str, int] = dataclasses.field(default_factory=dict)
     folds: int = 10
     people: str = "people"
+    example: str = ""
     unit: str = "images"
     sizes: tuple[int, int] | None = None
     undecodable: tuple[Picture, ...] = ()
@@ -69,37 +75,45 @@ class Release:
 
     def find_pictures(
         self,
-        sources: Iterable[Source],
+        dl_manager: tfds.download.DownloadManager,
         parse: Callable[[str], Picture | None],
-        example: str,
         rank: Callable[[str], int] = lambda file: 0,
     ) -> Files:
-        """Find the image files, each image once.
+        """Find the image files, each image once; warn if counts are not the published ones.
 
         Args:
-            sources: As from `sources.find_sources`.
+            dl_manager: Names the user's folder.
             parse: Reads the path of a file; None if it is not an image of the release.
-            example: Path of an image, for the error.
             rank: Of several files of an image, the one with the smallest rank counts, of equals the
                 first in the order of the sources. A folder comes before its archives, so an
                 encrypted archive beside its unpacked files does no harm.
 
         Raises:
-            FileNotFoundError: If there are no image files.
+            FileNotFoundError: If there is no such folder, or no image in it.
         """
-        sources, best = list(sources), {}
+        sources = find_sources(manual_folder(dl_manager, self.missing))
+        best, ignored = {}, []
         for place, source in enumerate(sources):
             for file in source.names:
                 picture = parse(file)
                 if picture is not None:
                     candidate = rank(file), place, file, picture
                     best[picture.name] = min(best.get(picture.name, candidate), candidate)
+                elif file.lower().endswith(IMAGES):
+                    ignored.append(file)
         if not best:
             raise FileNotFoundError(
-                f"{self.title} was not found: no file is named like {example}, neither in the "
+                f"{self.title} was not found: no file is named like {self.example}, neither in the "
                 f"folder nor in an archive in it; request {self.title} at {self.homepage} and name "
                 "with --source what you received."
             )
+        pictures = [picture for *_, picture in best.values()]
+        warn_if_counts_differ(
+            f"{self.unit} of {self.title}",
+            [Counter(one.emotion for one in pictures), Counter(one.subject for one in pictures)],
+            [self.emotions, self.subjects],
+            f" Ignored for their names: {', '.join(ignored[:5])}." if ignored else "",
+        )
         files = [(source, {}) for source in sources]
         for _, place, file, picture in best.values():
             files[place][1][file] = picture
@@ -175,15 +189,16 @@ def warn_if_counts_differ(
         note: Sentence to add to the warning.
     """
 
-    def listed(groups):
+    def listed(groups, title=""):
         each = (
             f"{name} {Counter(group)[name]:,}"
             for group, other, third in zip(groups, counts, published, strict=True)
             for name in sorted({*other, *third})
         )
-        return f"{sum(groups[0].values()):,} ({', '.join(each)})"
+        total = f"{sum(groups[0].values()):,} {title}".rstrip()
+        return f"{total} ({', '.join(each)})"
 
     if [dict(group) for group in counts] != [dict(group) for group in published]:
         logging.getLogger(__name__).warning(
-            "Found %s %s; published are %s.%s", title, listed(counts), listed(published), note
+            "Found %s; published are %s.%s", listed(counts, title), listed(published), note
         )

@@ -68,5 +68,5 @@ def test_sizes_are_as_asked_and_even_over_labels():
 
 
 def test_sizes_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match="100 names of 2 labels do not give 51"):
+    with pytest.raises(ValueError, match="100 names of 2 labels cannot be split into 51 of each"):
         sized_split(LABELS, validation=1, test_per_label=51)

@@ -4,15 +4,12 @@ import dataclasses
 import itertools
 import logging
 from collections import Counter, defaultdict
-from pathlib import PurePosixPath
-from typing import NamedTuple
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from tfds_builders import contract
 from tfds_builders.ck_plus.landmarks import face_box, read_landmarks
-from tfds_builders.ck_plus.native import RELEASE, File, LabeledSequence, choose_frames, find_layout
+from tfds_builders.ck_plus.native import RELEASE, File, choose_frames, find_layout
 from tfds_builders.contract import EMOTIONS
 from tfds_builders.face_tables import SIDE
 from tfds_builders.release import warn_if_counts_differ
@@ -39,24 +36,6 @@ class Config(tfds.core.BuilderConfig):
     neutral: bool = False
     contempt: bool = False
     protocol: str = "paper"
-
-
-class Frame(NamedTuple):
-    """An image to be written.
-
-    Attributes:
-        name: Its file, or the row of ckextended.csv.
-        sequence: Where it belongs.
-        number: Its number there.
-        emotion: What it shows; neutral where the sequence begins.
-        image: Its file, or (48, 48) uint8 grey levels.
-    """
-
-    name: str
-    sequence: LabeledSequence
-    number: int
-    emotion: str
-    image: File | np.ndarray
 
 
 def _configs():
@@ -114,12 +93,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if with_first:
             _check_beginnings(sequences)
         parts = {split: [] for split in sorted(set(splits.values()))}
-        for sequence in sequences:
-            for number, emotion in choose_frames(sequence, FRAMES[config.frames], with_first):
-                image = sequence.frames[number]
-                file = PurePosixPath(image.path).name if isinstance(image, File) else sequence.name
-                frame = Frame(file, sequence, number, emotion, image)
-                parts[splits[sequence.name]].append(frame)
+        for one in sequences:
+            parts[splits[one.name]] += choose_frames(one, FRAMES[config.frames], with_first)
         landmarks = _landmarks(sources, parts) if native else {}
         return {
             split: self._generate_examples(sources, part, layout.form, landmarks)

@@ -11,8 +11,8 @@ from tfds_builders.sources import Source
 
 LANDMARKS = re.compile(r"(S\d+)_(\d+)_(\d+)_landmarks\.txt", re.IGNORECASE)
 POINTS = 68
-# ours: shares of the longer side of the landmarks. A tenth, so that jaw and ears are not cut; above,
-# three tenths: the topmost landmarks are the brows, and a frown shows on the forehead.
+# ours: shares of the longer side of the landmarks. A tenth, so that jaw and ears are not cut;
+# above, three tenths: the topmost landmarks are the brows, and a frown shows on the forehead.
 MARGIN = 0.1
 MARGIN_ABOVE = 0.3
 

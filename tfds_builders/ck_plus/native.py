@@ -61,6 +61,24 @@ class LabeledSequence(NamedTuple):
     frames: dict[int, File | np.ndarray]
 
 
+class Frame(NamedTuple):
+    """A frame that becomes an image.
+
+    Attributes:
+        name: Its file, or the row of ckextended.csv.
+        sequence: Its sequence.
+        number: Its number there.
+        emotion: What it shows; neutral where the sequence begins.
+        image: Its file, or (48, 48) uint8 grey levels.
+    """
+
+    name: str
+    sequence: LabeledSequence
+    number: int
+    emotion: str
+    image: File | np.ndarray
+
+
 class Layout(NamedTuple):
     """CK+ in one of its layouts.
 
@@ -163,16 +181,8 @@ def read_files(sources: Sequence[Source], files: Iterable[File]) -> Iterator[tup
             yield File(place, path), content
 
 
-def choose_frames(sequence: LabeledSequence, last: int, neutral: bool) -> list[tuple[int, str]]:
-    """The frames of a sequence that become images.
-
-    Args:
-        sequence: Of the native trees or CK+48.
-        last: How many of its last frames, 1 or more.
-        neutral: Whether to add its first frame, as neutral.
-
-    Returns:
-        (number, emotion) of each.
+def choose_frames(sequence: LabeledSequence, last: int, neutral: bool) -> list[Frame]:
+    """Choose the `last` frames of a sequence and, if `neutral`, its first one.
 
     Raises:
         ValueError: If one of them is missing.
@@ -190,7 +200,11 @@ def choose_frames(sequence: LabeledSequence, last: int, neutral: bool) -> list[t
             f"Sequence {sequence.name} has no frame before its last {last}, so no neutral one; "
             "name the whole set with --source, or build a variant without _neutral."
         )
-    return [(first, "neutral")] * neutral + [(number, sequence.emotion) for number in chosen]
+    frames = [(first, "neutral")] * neutral + [(number, sequence.emotion) for number in chosen]
+    return [
+        Frame(_file_name(sequence, number), sequence, number, emotion, sequence.frames[number])
+        for number, emotion in frames
+    ]
 
 
 def _native_sequences(frames, labels):
@@ -242,6 +256,11 @@ def _parse_emotion(content, path):
             "obtain Emotion_labels.zip again."
         )
     return CK_PLUS_CODES[int(code)]
+
+
+def _file_name(sequence, number):
+    image = sequence.frames[number]
+    return PurePosixPath(image.path).name if isinstance(image, File) else sequence.name
 
 
 def _subject(sequence):

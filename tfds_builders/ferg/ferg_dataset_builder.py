@@ -1,15 +1,14 @@
 """FERG: six animated characters show seven expressions."""
 
 import re
-from collections import Counter
 from pathlib import PurePosixPath
 
 import tensorflow_datasets as tfds
 
 from tfds_builders import contract
 from tfds_builders.contract import EMOTIONS
-from tfds_builders.release import Picture, Release, warn_if_counts_differ
-from tfds_builders.sources import Source, check_size, find_sources, manual_folder, read_images
+from tfds_builders.release import Picture, Release
+from tfds_builders.sources import Source, check_size, read_images
 
 # The second part of a folder's name, such as joy in aia_joy.
 FERG_FOLDERS = {
@@ -31,6 +30,7 @@ RELEASE = Release(
     subjects=CHARACTERS,
     folds=len(CHARACTERS),
     people="characters",
+    example="FERG_DB_256/aia/aia_joy/aia_joy_1.png",
     # The paper, section IV-A: about 34k / 14k / 7k, a thousand test images of each emotion.
     sizes=(14_000, 1000),
     undecodable=(Picture("bonnie_surprise_1389", "bonnie", "surprise"),),
@@ -78,16 +78,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return contract.dataset_info(self, (SIDE, SIDE, 3), homepage=RELEASE.homepage)
 
     def _split_generators(self, dl_manager):
-        sources = find_sources(manual_folder(dl_manager, RELEASE.missing))
-        files = RELEASE.find_pictures(
-            sources, parse_path, "FERG_DB_256/aia/aia_joy/aia_joy_1.png in folders like these"
-        )
-        pictures = [one for _, group in files for one in group.values()]
-        warn_if_counts_differ(
-            "images of FERG",
-            (Counter(one.emotion for one in pictures), Counter(one.subject for one in pictures)),
-            (RELEASE.emotions, CHARACTERS),
-        )
+        files = RELEASE.find_pictures(dl_manager, parse_path)
         splits = RELEASE.split(files, self.builder_config.name)
         return {split: self._generate_examples(part) for split, part in splits.items()}
 

@@ -1,7 +1,6 @@
 """JAFFE: ten Japanese women pose seven expressions."""
 
 import re
-from collections import Counter
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -9,8 +8,8 @@ import tensorflow_datasets as tfds
 
 from tfds_builders import contract
 from tfds_builders.contract import EMOTIONS
-from tfds_builders.release import Picture, Release, warn_if_counts_differ
-from tfds_builders.sources import check_size, find_sources, manual_folder, read_images
+from tfds_builders.release import Picture, Release
+from tfds_builders.sources import check_size, read_images
 
 # The two letters after the person in a file's name, such as AN in KA.AN1.39.tiff.
 JAFFE_CODES = {
@@ -32,6 +31,7 @@ RELEASE = Release(
     emotions=dict(zip(EMOTIONS, PUBLISHED, strict=True)),
     subjects=PEOPLE,
     folds=len(PEOPLE),
+    example="KA.AN1.39.tiff",
     sizes=(23, 10),  # the paper, section IV-A: 120 / 23 / 70, ten test images of each emotion
 )
 # KA.AN1.39.tiff: person, emotion, take (always one digit), running number. Separators may be
@@ -75,9 +75,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return contract.dataset_info(self, (SIDE, SIDE, 1), homepage=RELEASE.homepage)
 
     def _split_generators(self, dl_manager):
-        sources = find_sources(manual_folder(dl_manager, RELEASE.missing))
-        files = RELEASE.find_pictures(sources, parse_file_name, "KA.AN1.39.tiff", _format_rank)
-        _check_counts(files)
+        files = RELEASE.find_pictures(dl_manager, parse_file_name, _format_rank)
         splits = RELEASE.split(files, self.builder_config.name)
         return {split: self._generate_examples(part) for split, part in splits.items()}
 
@@ -106,21 +104,3 @@ def _grayscale(image):
             f"{RELEASE.homepage}."
         )
     return np.ascontiguousarray(channels[..., 0])
-
-
-def _check_counts(files):
-    """Warn if counts are not the published ones, and name the images that were not recognized."""
-    pictures = [one for _, group in files for one in group.values()]
-    ignored = [
-        file
-        for source, group in files
-        for file in source.names
-        if PurePosixPath(file).suffix.lower().lstrip(".") in FORMATS
-        and parse_file_name(file) is None
-    ]
-    warn_if_counts_differ(
-        "images of JAFFE",
-        (Counter(one.emotion for one in pictures), Counter(one.subject for one in pictures)),
-        (RELEASE.emotions, PEOPLE),
-        f" Ignored for their names: {', '.join(ignored[:5])}." if ignored else "",
-    )
