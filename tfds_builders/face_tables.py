@@ -18,19 +18,12 @@ SIDE = 48  # pixels
 
 
 class Row(NamedTuple):
-    """One face.
+    """One face."""
 
-    Attributes:
-        where: File and line, for errors.
-        emotion: Name of the emotion.
-        pixels: (48, 48) uint8 grey levels.
-        usage: As in the file.
-    """
-
-    where: str
-    emotion: str
-    pixels: np.ndarray
-    usage: str
+    where: str  # file and line, for errors
+    emotion: str  # name of the emotion
+    pixels: np.ndarray  # (48, 48) uint8 grey levels
+    usage: str  # as in the file
 
 
 def read_header(source: Source, name: str) -> list[str]:

@@ -47,9 +47,7 @@ def stratified_split(
     }
 
 
-def sized_split(
-    labels: Mapping[str, str], validation: int, test_per_label: int, seed: int = SEED
-) -> dict[str, str]:
+def sized_split(labels: Mapping[str, str], validation: int, test_per_label: int) -> dict[str, str]:
     """Split names into parts of given sizes, with equally many names of each label in test.
 
     Args:
@@ -57,7 +55,6 @@ def sized_split(
         validation: Names in validation, shared among the labels in proportion to what test left
             of them (largest remainders first).
         test_per_label: Names of each label in test.
-        seed: Another seed gives another split.
 
     Returns:
         "train", "validation" or "test" for each name.
@@ -65,7 +62,7 @@ def sized_split(
     Raises:
         ValueError: If a label has too few names, or nothing is left to train on.
     """
-    by_label = _shuffled_by_label(labels, seed)
+    by_label = _shuffled_by_label(labels, SEED)
     rest = {label: len(names) - test_per_label for label, names in sorted(by_label.items())}
     total = sum(rest.values())
     if min(rest.values(), default=0) < 0 or not 0 <= validation < total:
@@ -85,13 +82,12 @@ def sized_split(
     }
 
 
-def subject_folds(subjects: Iterable[str], folds: int, seed: int = SEED) -> dict[str, int]:
+def subject_folds(subjects: Iterable[str], folds: int) -> dict[str, int]:
     """Assign people to folds of nearly equal size, so that no two folds share a person.
 
     Args:
         subjects: The people, in any order and with repetitions.
         folds: Number of folds, at least 2 and at most the number of people.
-        seed: Another seed gives other folds.
 
     Returns:
         The fold, 0 to folds - 1, of each person.
@@ -99,7 +95,7 @@ def subject_folds(subjects: Iterable[str], folds: int, seed: int = SEED) -> dict
     Raises:
         ValueError: If there are fewer people than folds.
     """
-    people = sorted(set(subjects), key=lambda subject: shuffle_rank(subject, seed))
+    people = sorted(set(subjects), key=shuffle_rank)
     if not 2 <= folds <= len(people):
         raise ValueError(f"folds must be between 2 and {len(people)} people. Received: {folds}")
     return {subject: place % folds for place, subject in enumerate(people)}

@@ -15,17 +15,11 @@ IMAGES = (".tiff", ".tif", ".png", ".jpg", ".jpeg")
 
 
 class Picture(NamedTuple):
-    """What the name of an image file says.
+    """What the name of an image file says."""
 
-    Attributes:
-        name: Name of the image in the release, such as KA.AN1.39.
-        subject: Person or character.
-        emotion: One of `contract.EMOTIONS`.
-    """
-
-    name: str
-    subject: str
-    emotion: str
+    name: str  # name of the image in the release, such as KA.AN1.39
+    subject: str  # person or character
+    emotion: str  # one of `contract.EMOTIONS`
 
 
 Files = list[tuple[Source, dict[str, Picture]]]  # pictures by their files, for each source
@@ -33,36 +27,24 @@ Files = list[tuple[Source, dict[str, Picture]]]  # pictures by their files, for 
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-    """A data set that is given on request.
+    """A data set that is given on request."""
 
-    Attributes:
-        name: Name of its builder.
-        title: Name in print.
-        homepage: Where to request it.
-        terms: On what terms it is given.
-        emotions: Published number of images of each emotion.
-        subjects: Published number of images of each person or character; empty if not checked.
-        folds: Number of folds of protocol "subjects".
-        people: What its subjects are called.
-        example: Path of an image, for errors.
-        unit: What is counted and split.
-        sizes: Of protocol "paper", for the whole set: images in validation, and of each emotion in
-            test. None for `PAPER_SHARES`.
-        undecodable: Images of the release that cannot be decoded, so that many have deleted them:
-            the splits of the others are the same with and without them.
-    """
-
-    name: str
-    title: str
-    homepage: str
-    terms: str
-    emotions: Mapping[str, int]
+    name: str  # name of its builder
+    title: str  # name in print
+    homepage: str  # where to request it
+    terms: str  # on what terms it is given
+    emotions: Mapping[str, int]  # published number of images of each emotion
+    # published number of images of each person or character; empty if not checked
     subjects: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    folds: int = 10
-    people: str = "people"
-    example: str = ""
-    unit: str = "images"
+    folds: int = 10  # number of folds of protocol "subjects"
+    people: str = "people"  # what its subjects are called
+    example: str = ""  # path of an image, for errors
+    unit: str = "images"  # what is counted and split
+    # of protocol "paper", for the whole set: images in validation, and of each emotion in
+    # test. None for `PAPER_SHARES`
     sizes: tuple[int, int] | None = None
+    # images of the release that cannot be decoded, so that many have deleted them: the splits
+    # of the others are the same with and without them
     undecodable: tuple[Picture, ...] = ()
 
     @property
@@ -144,13 +126,14 @@ class Release:
             ValueError: If there is no such protocol, or too little for it.
         """
         subjects = {one.name: one.subject for one in pictures}
-        count = len(set(subjects.values()))
-        if protocol == "subjects" and count < self.folds:
-            absent = ", ".join(sorted(self.subjects.keys() - set(subjects.values())))
+        people = set(subjects.values())
+        if protocol == "subjects" and len(people) < self.folds:
+            absent = ", ".join(sorted(self.subjects.keys() - people))
+            detail = f" (no images of {absent})" if absent else ""
             raise ValueError(
-                f"The protocol subjects needs images of at least {self.folds} {self.people}. "
-                f"Found: {count}{f' (none of {absent})' if absent else ''}. Request the whole set "
-                f"at {self.homepage}, or build the protocol paper."
+                f"The protocol subjects needs images of at least {self.folds} {self.people}. Found: "
+                f"{len(people)}{detail}. Request the whole set at {self.homepage}, or build the "
+                "protocol paper."
             )
         labels = {one.name: one.emotion for one in pictures}
         return protocol_split(protocol, subjects, self.folds, lambda: self._paper_split(labels))

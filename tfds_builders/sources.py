@@ -41,15 +41,10 @@ DAMAGED = (
 
 
 class Source(NamedTuple):
-    """A folder or an archive and the files in it.
+    """A folder or an archive and the files in it."""
 
-    Attributes:
-        path: The folder or the archive.
-        names: Its files, relative to it, with `/`, sorted.
-    """
-
-    path: Path
-    names: tuple[str, ...]
+    path: Path  # the folder or the archive
+    names: tuple[str, ...]  # its files, relative to it, with `/`, sorted
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
@@ -133,19 +128,12 @@ def _is_junk(path):
 
 
 class NativeImage(NamedTuple):
-    """An image file, decoded.
+    """An image file, decoded."""
 
-    Attributes:
-        name: Its name in the source.
-        content: The file's bytes.
-        format: Its format by its content, such as PNG, as Pillow names it.
-        pixels: (height, width) or (height, width, channels) uint8.
-    """
-
-    name: str
-    content: bytes
-    format: str
-    pixels: np.ndarray
+    name: str  # its name in the source
+    content: bytes  # the file's bytes
+    format: str  # its format by its content, such as PNG, as Pillow names it
+    pixels: np.ndarray  # (height, width) or (height, width, channels) uint8
 
 
 _skipped: ContextVar[IO[str] | None] = ContextVar("skipped", default=None)

@@ -135,8 +135,8 @@ def test_published_counts_give_no_warning(config, sizes, whole_set, tmp_path, ca
 
 def test_other_counts_are_warned_of(native_trees, tmp_path, caplog):
     built("ck_plus/peak_paper", native_trees, tmp_path / "data")
-    (said,) = (record.message for record in caplog.records if "of CK+ (" in record.message)
-    assert said == (
+    (message,) = (record.message for record in caplog.records if "of CK+ (" in record.message)
+    assert message == (
         "Found 42 labeled sequences of CK+ (anger 6, contempt 6, disgust 6, fear 6, happiness 6, "
         "sadness 6, surprise 6, people 12); published are 327 (anger 45, contempt 18, disgust 59, "
         "fear 25, happiness 69, sadness 28, surprise 83, people 123)."

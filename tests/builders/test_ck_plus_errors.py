@@ -99,7 +99,7 @@ def test_a_mistake_gives_one_sentence(case, source, drawn, tmp_path):
     assert message in refused("ck_plus/last3_neutral_paper", source, tmp_path / "data")
 
 
-def test_missing_source_says_what_to_request(tmp_path):
+def test_missing_source_names_the_remedy(tmp_path):
     message = refused("ck_plus/peak_paper", tmp_path / "nowhere", tmp_path / "data")
     assert message.startswith("CK+ is missing: request it at https://www.jeffcohn.net/Resources/")
     assert "python cli.py build-data ck_plus --source DIR_OR_ARCHIVE" in message

@@ -45,8 +45,8 @@ def test_frames_without_landmarks_are_counted_once(native_copy, drawn, tmp_path,
     for one in itertools.chain(*splits.values()):
         whole = np.array_equal(one["face"], [0, 0, 1, 1])
         assert whole == (one["subject"] in (b"S005", b"S999"))
-    said = [record.message for record in caplog.records if "landmark" in record.message]
-    assert said == [
+    messages = [record.message for record in caplog.records if "landmark" in record.message]
+    assert messages == [
         "18 of 108 frames have no landmark file: their face is the whole frame; put Landmarks.zip "
         "beside the images."
     ]
@@ -63,7 +63,7 @@ def test_only_the_chosen_frames_are_read(native_copy, drawn, tmp_path):
     assert emotions_of(built("ck_plus/peak_paper", native_copy, tmp_path / "data")) == chosen
 
 
-def test_frames_after_the_labelled_one_are_left_out(native_copy, drawn, tmp_path):
+def test_frames_after_the_labeled_one_are_left_out(native_copy, drawn, tmp_path):
     (native_copy / IMAGES.format("S005", "001", "S005", "001", 5)).write_bytes(b"no picture")
     splits = built("ck_plus/last3_paper", native_copy, tmp_path / "data")
     assert emotions_of(splits) == drawn.expected(3, neutral=False, contempt=False)
@@ -78,7 +78,7 @@ def test_a_file_that_is_no_png_becomes_one(native_copy, tmp_path):
     np.testing.assert_array_equal(one["image"], pixels)
 
 
-def test_sequences_that_begin_late_are_said(native_copy, drawn, tmp_path, caplog):
+def test_sequences_that_begin_late_give_a_warning(native_copy, drawn, tmp_path, caplog):
     (native_copy / IMAGES.format("S005", "001", "S005", "001", 1)).unlink()
     splits = built("ck_plus/peak_neutral_paper", native_copy, tmp_path / "data")
     assert "S005_001_00000002.png" in set.union(*map(names_of, splits.values()))
@@ -88,8 +88,8 @@ def test_sequences_that_begin_late_are_said(native_copy, drawn, tmp_path, caplog
 def test_damaged_frames_are_named_or_left_out(native_copy, tmp_path):
     path = native_copy / IMAGES.format("S005", "001", "S005", "001", 4)
     path.write_bytes(path.read_bytes()[:300])
-    said = refused("ck_plus/peak_paper", native_copy, tmp_path / "data")
-    assert "cohn-kanade-images/S005/001/S005_001_00000004.png is damaged" in said
+    message = refused("ck_plus/peak_paper", native_copy, tmp_path / "data")
+    assert "cohn-kanade-images/S005/001/S005_001_00000004.png is damaged" in message
     with skipping_damaged(tmp_path / "damaged.txt"):
         splits = built("ck_plus/peak_paper", native_copy, tmp_path / "data")
     assert sum(map(len, splits.values())) == 35

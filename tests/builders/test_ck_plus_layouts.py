@@ -119,19 +119,19 @@ def test_ck48_splits_as_the_native_trees(cropped, native_trees, tmp_path):
     }
 
 
-def test_what_ck48_does_not_hold_is_refused(cropped, source, tmp_path):
+def test_what_ck48_lacks_is_refused(cropped, source, tmp_path):
     write(source, {name: png(pixels) for name, pixels in cropped.items()})
     assert refused("ck_plus/last3_neutral_contempt_paper", source, tmp_path / "data") == (
-        "CK+48 holds no neutral face for ck_plus/last3_neutral_contempt_paper: build "
+        "CK+48 lacks the neutral faces that ck_plus/last3_neutral_contempt_paper needs: build "
         "ck_plus/last3_contempt, or name the native images with their emotion files."
     )
     path = source / "CK+48" / "anger" / "S005_001_00000004.png"
     Image.new("L", (64, 49)).save(path)
-    said = refused("ck_plus/peak_paper", source, tmp_path / "data")
-    assert "must have 48 x 48 pixels. Found: 64 x 49; name the native" in said
+    message = refused("ck_plus/peak_paper", source, tmp_path / "data")
+    assert "must have 48 x 48 pixels. Found: 64 x 49; name the native" in message
     path.rename(source / "CK+48" / "fear" / path.name)
-    said = refused("ck_plus/peak_paper", source, tmp_path / "data")
-    assert "Sequence S005_001 lies in the folders of anger and fear" in said
+    message = refused("ck_plus/peak_paper", source, tmp_path / "data")
+    assert "Sequence S005_001 lies in the folders of anger and fear" in message
 
 
 @pytest.mark.parametrize(
@@ -166,24 +166,24 @@ def test_ckextended(config, kept, source, tmp_path, caplog):
     assert "neutral 8, sadness 8, surprise 8); published are 920 (" in caplog.text.replace("\n", "")
 
 
-def test_what_ckextended_does_not_hold_is_refused(source, tmp_path):
+def test_what_ckextended_lacks_is_refused(source, tmp_path):
     write_archive(source / "archive.zip", {"ckextended.csv": extended()[0].encode()})
     assert refused("ck_plus/last3_contempt_paper", source, tmp_path / "data") == (
-        "ckextended.csv has one frame a sequence, too few for ck_plus/last3_contempt_paper: build "
-        "ck_plus/peak_contempt_paper, or name the native images with their emotion files."
+        "ckextended.csv lacks the frames before the last that ck_plus/last3_contempt_paper needs: "
+        "build ck_plus/peak_contempt_paper, or name the native images with their emotion files."
     )
     assert refused("ck_plus/peak_subjects", source, tmp_path / "data") == (
-        "ckextended.csv names no people, so ck_plus/peak_subjects cannot keep them apart: build "
+        "ckextended.csv lacks the names of people that ck_plus/peak_subjects needs: build "
         "ck_plus/peak_paper, or name the native images with their emotion files."
     )
 
 
-def test_fer2013_is_not_taken_for_ck_plus(source, tmp_path):
+def test_fer2013_is_not_mistaken_for_ck_plus(source, tmp_path):
     row = f"3,{' '.join(['7'] * 2304)},Training\n"
     (source / "fer2013.csv").write_text("emotion,pixels,Usage\n" + row * 921)
-    said = refused("ck_plus/peak_paper", source, tmp_path / "data")
-    assert said.startswith("fer2013.csv is not CK+: it has more than 920 rows and no contempt")
-    assert "build it with python cli.py build-data fer2013, or name ckextended.csv" in said
+    message = refused("ck_plus/peak_paper", source, tmp_path / "data")
+    assert message.startswith("fer2013.csv is not CK+: it has more than 920 rows and no contempt")
+    assert "build it with python cli.py build-data fer2013, or name ckextended.csv" in message
     # Beside it, CK+ is found; without contempt too, since it has so few rows.
     (source / "later.csv").write_text(extended(codes=range(7))[0])
     assert len(emotions_of(built("ck_plus/peak_paper", source, tmp_path / "data"))) == 48

@@ -94,7 +94,7 @@ def test_other_files_beside_are_no_obstacle(pixels, tmp_path, caplog):
     assert "Ignored: thesis.zip is damaged or cut short" in caplog.text
 
 
-def test_a_blank_line_at_the_end_is_no_row(pixels, tmp_path):
+def test_a_blank_line_at_the_end_is_ignored(pixels, tmp_path):
     source = write_source(tmp_path / "source", pixels)
     (source / "fer2013.csv").write_text(csv_text(pixels) + "\n")
     check_original(build("fer2013/original", source, tmp_path / "data"), pixels)

@@ -49,7 +49,7 @@ def test_bad_csv_is_named_with_its_line(case, tmp_path):
     assert not list((tmp_path / "data").rglob("dataset_info.json"))
 
 
-def test_missing_source_says_what_to_request(tmp_path):
+def test_missing_source_names_the_remedy(tmp_path):
     (tmp_path / "empty").mkdir()
     for source in (None, tmp_path / "empty"):
         with pytest.raises(

@@ -241,7 +241,7 @@ def test_another_size_is_named(tmp_path):
     )
 
 
-def test_missing_source_says_what_to_request(tmp_path):
+def test_missing_source_names_the_remedy(tmp_path):
     assert refused("ferg/paper", None, tmp_path / "data") == (
         "FERG is missing: request it at https://grail.cs.washington.edu/projects/deepexpr/"
         "ferg-2d-db.html (signed agreement), then run python cli.py build-data ferg "
@@ -264,9 +264,9 @@ def test_too_few_images_for_a_protocol(tmp_path):
         "whole set at https://grail.cs.washington.edu/projects/deepexpr/ferg-2d-db.html."
     )
     assert refused("ferg/subjects", tmp_path / "source", tmp_path / "data") == (
-        "The protocol subjects needs images of at least 6 characters. Found: 1 (none of bonnie, "
-        "jules, malcolm, mery, ray). Request the whole set at https://grail.cs.washington.edu/"
-        "projects/deepexpr/ferg-2d-db.html, or build the protocol paper."
+        "The protocol subjects needs images of at least 6 characters. Found: 1 (no images of "
+        "bonnie, jules, malcolm, mery, ray). Request the whole set at https://grail.cs.washington."
+        "edu/projects/deepexpr/ferg-2d-db.html, or build the protocol paper."
     )
     with pytest.raises(ValueError, match="protocol must be 'paper' or 'subjects'. Received: 'x'"):
         RELEASE.assign([], "x")

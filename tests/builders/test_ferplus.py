@@ -43,7 +43,7 @@ def test_ferplus_labels_follow_the_rule(pixels, tmp_path, caplog):
     assert "Found 3 faces in test of fer2013/ferplus (" in caplog.text
 
 
-def test_ferplus_beside_a_csv_that_was_named_alone(pixels, tmp_path):
+def test_ferplus_beside_a_csv_named_as_source(pixels, tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "fer2013.csv").write_text(csv_text(pixels))
     write_ferplus(tmp_path / "source")

@@ -229,7 +229,7 @@ def test_a_part_of_the_set_is_split_in_the_same_shares_with_a_warning(tmp_path, 
     )
 
 
-def test_splits_depend_on_names_alone():
+def test_splits_depend_only_on_names():
     pictures = [parse_file_name(f"{name}.tiff") for name in NAMES]
     for protocol in ("paper", "subjects"):
         assert RELEASE.assign(pictures, protocol) == RELEASE.assign(pictures[::-1], protocol)
@@ -255,7 +255,7 @@ def test_a_damaged_file_stops_the_build_or_is_left_out_and_listed(tmp_path):
     assert names_of(written) == set(NAMES[::3]) - {bad}
 
 
-def test_missing_source_says_what_to_request(tmp_path):
+def test_missing_source_names_the_remedy(tmp_path):
     assert refused("jaffe/paper", None, tmp_path / "data") == (
         "JAFFE is missing: request it at https://zenodo.org/records/3451524 (non-commercial "
         "research), then run python cli.py build-data jaffe --source DIR_OR_ARCHIVE"
@@ -263,9 +263,9 @@ def test_missing_source_says_what_to_request(tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "README").write_text("no pictures")
     assert refused("jaffe/paper", tmp_path / "source", tmp_path / "data") == (
-        "JAFFE was not found: no file is named like KA.AN1.39.tiff, neither in the folder nor in an "
-        "archive in it; request JAFFE at https://zenodo.org/records/3451524 and name with --source "
-        "what you received."
+        "JAFFE was not found: no file is named like KA.AN1.39.tiff, neither in the folder nor in "
+        "an archive in it; request JAFFE at https://zenodo.org/records/3451524 and name with "
+        "--source what you received."
     )
 
 
@@ -273,13 +273,13 @@ def test_too_few_images_for_a_protocol(tmp_path):
     for name in NAMES[:3]:
         write(tmp_path / "source" / f"{name}.tiff", name)
     assert refused("jaffe/paper", tmp_path / "source", tmp_path / "data") == (
-        "3 of the 213 images of JAFFE are too few for train, validation and test. Request the whole "
-        "set at https://zenodo.org/records/3451524."
+        "3 of the 213 images of JAFFE are too few for train, validation and test. Request the "
+        "whole set at https://zenodo.org/records/3451524."
     )
     assert refused("jaffe/subjects", tmp_path / "source", tmp_path / "data") == (
-        "The protocol subjects needs images of at least 10 people. Found: 1 (none of KA, KL, KR, "
-        "MK, NA, NM, TM, UY, YM). Request the whole set at https://zenodo.org/records/3451524, or "
-        "build the protocol paper."
+        "The protocol subjects needs images of at least 10 people. Found: 1 (no images of KA, KL, "
+        "KR, MK, NA, NM, TM, UY, YM). Request the whole set at https://zenodo.org/records/3451524, "
+        "or build the protocol paper."
     )
 
 

@@ -23,19 +23,13 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(eq=False)
 class Config(tfds.core.BuilderConfig):
-    """Which images, with which classes and in which splits.
+    """Which images, with which classes and in which splits."""
 
-    Attributes:
-        frames: "peak", the last frame of a sequence, or "last3", its last three.
-        neutral: Whether its first frame is added, as neutral.
-        contempt: Whether contempt is an eighth class; otherwise its sequences are left out.
-        protocol: "paper" or "subjects".
-    """
-
-    frames: str = "peak"
-    neutral: bool = False
+    frames: str = "peak"  # "peak", the last frame of a sequence, or "last3", its last three
+    neutral: bool = False  # whether its first frame is added, as neutral
+    # whether contempt is an eighth class; otherwise its sequences are left out
     contempt: bool = False
-    protocol: str = "paper"
+    protocol: str = "paper"  # "paper" or "subjects"
 
 
 def _configs():
@@ -147,22 +141,21 @@ def _landmarks(sources, parts):
 
 def _check_variant(form, config):
     """Raise if a layout lacks the images of a variant."""
-    native = "or name the native images with their emotion files"
     if form == "CK+48" and config.neutral:
-        raise ValueError(
-            f"CK+48 holds no neutral face for ck_plus/{config.name}: build "
-            f"ck_plus/{config.frames}{'_contempt' * config.contempt}, {native}."
-        )
-    if form == "ckextended.csv" and FRAMES[config.frames] > 1:
-        raise ValueError(
-            f"ckextended.csv has one frame a sequence, too few for ck_plus/{config.name}: build "
-            f"ck_plus/{config.name.replace(config.frames, 'peak')}, {native}."
-        )
-    if form == "ckextended.csv" and config.protocol == "subjects":
-        raise ValueError(
-            f"ckextended.csv names no people, so ck_plus/{config.name} cannot keep them apart: "
-            f"build ck_plus/{config.name.removesuffix('subjects')}paper, {native}."
-        )
+        missing = "neutral faces"
+        other = f"{config.frames}{'_contempt' * config.contempt}"
+    elif form == "ckextended.csv" and FRAMES[config.frames] > 1:
+        missing = "frames before the last"
+        other = config.name.replace(config.frames, "peak")
+    elif form == "ckextended.csv" and config.protocol == "subjects":
+        missing = "names of people"
+        other = config.name.replace("subjects", "paper")
+    else:
+        return
+    raise ValueError(
+        f"{form} lacks the {missing} that ck_plus/{config.name} needs: build ck_plus/{other}, or "
+        "name the native images with their emotion files."
+    )
 
 
 def _check_counts(layout):

@@ -45,51 +45,32 @@ class File(NamedTuple):
 
 
 class LabeledSequence(NamedTuple):
-    """Frames of a person from a neutral face to the peak of an emotion.
+    """Frames of a person from a neutral face to the peak of an emotion."""
 
-    Attributes:
-        name: Person and running number, S005_001; in ckextended.csv the row, row_00000.
-        subject: Person, S005; "" in ckextended.csv.
-        emotion: One of `CK_PLUS_CODES`.
-        frames: By their numbers, up to the labeled one; in ckextended.csv, which has one frame a
-            row, (48, 48) uint8 grey levels.
-    """
-
-    name: str
-    subject: str
-    emotion: str
+    name: str  # person and running number, S005_001; in ckextended.csv the row, row_00000
+    subject: str  # person, S005; "" in ckextended.csv
+    emotion: str  # one of `CK_PLUS_CODES`
+    # by their numbers, up to the labeled one; in ckextended.csv, which has one frame a row,
+    # (48, 48) uint8 grey levels
     frames: dict[int, File | np.ndarray]
 
 
 class Frame(NamedTuple):
-    """A frame that becomes an image.
+    """A frame that becomes an image."""
 
-    Attributes:
-        name: Its file, or the row of ckextended.csv.
-        sequence: Its sequence.
-        number: Its number there.
-        emotion: What it shows; neutral where the sequence begins.
-        image: Its file, or (48, 48) uint8 grey levels.
-    """
-
-    name: str
-    sequence: LabeledSequence
-    number: int
-    emotion: str
-    image: File | np.ndarray
+    name: str  # its file, or the row of ckextended.csv
+    sequence: LabeledSequence  # its sequence
+    number: int  # its number there
+    emotion: str  # what it shows; neutral where the sequence begins
+    image: File | np.ndarray  # its file, or (48, 48) uint8 grey levels
 
 
 class Layout(NamedTuple):
-    """CK+ in one of its layouts.
+    """CK+ in one of its layouts."""
 
-    Attributes:
-        form: "native", "CK+48" or "ckextended.csv".
-        sequences: The labeled sequences, by name; the rows of ckextended.csv.
-        people: Number of people in all frames, labeled or not; None in the other forms.
-    """
-
-    form: str
-    sequences: list[LabeledSequence]
+    form: str  # "native", "CK+48" or "ckextended.csv"
+    sequences: list[LabeledSequence]  # the labeled sequences, by name; the rows of ckextended.csv
+    # number of people in all frames, labeled or not; None in the other forms
     people: int | None = None
 
 

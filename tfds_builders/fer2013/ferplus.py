@@ -5,7 +5,6 @@ Crowd-Sourced Label Distribution" (2016), github.com/microsoft/FERPlus.
 """
 
 import csv
-import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -27,9 +26,8 @@ REPOSITORY = (
 )
 NAMES = "fer2013new.csv"
 VOTES = {
-    "train": "FER2013Train/label.csv",
-    "validation": "FER2013Valid/label.csv",
-    "test": "FER2013Test/label.csv",
+    split: f"FER2013{part}/label.csv"
+    for split, part in (("train", "Train"), ("validation", "Valid"), ("test", "Test"))
 }
 # Path of each file in the repository, by the end of its path in a folder of the user.
 PATHS = {NAMES: NAMES, **{path: f"data/{path}" for path in VOTES.values()}}
@@ -44,18 +42,12 @@ LEAST_AGREEMENT = 0.4
 
 
 class LabeledRow(NamedTuple):
-    """A face and its label.
+    """A face and its label."""
 
-    Attributes:
-        row: Its row in fer2013.csv, from 0.
-        split: "train", "validation" or "test".
-        label: Name of its emotion.
-        votes: (10,) uint8, in the order of `FERPLUS_VOTES`; None without FER+.
-    """
-
-    row: int
-    split: str
-    label: str
+    row: int  # its row in fer2013.csv, from 0
+    split: str  # "train", "validation" or "test"
+    label: str  # name of its emotion
+    # (10,) uint8, in the order of `FERPLUS_VOTES`; None without FER+
     votes: np.ndarray | None = None
 
 
@@ -69,11 +61,6 @@ def find_files(sources: Sequence[Source]) -> dict[str, bytes]:
                     with source.open(name) as file:
                         contents[path] = file.read()
     return contents
-
-
-def unknown_files(contents: Mapping[str, bytes]) -> list[str]:
-    """Names of the files that differ, by SHA-256, from those of the repository's pinned commit."""
-    return [path for path in contents if hashlib.sha256(contents[path]).hexdigest() != SHA256[path]]
 
 
 def read_votes(contents: Mapping[str, bytes], splits: Sequence[str]) -> list[LabeledRow]:

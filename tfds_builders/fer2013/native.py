@@ -25,21 +25,13 @@ FILE_NAME = re.compile(r"(Training|PublicTest|PrivateTest)_\d+\.jpe?g", re.IGNOR
 
 
 class Faces(NamedTuple):
-    """All faces, in the order of the file.
+    """All faces, in the order of the file."""
 
-    Attributes:
-        images: (count, 48, 48) uint8 grey levels.
-        labels: (count,) names of the emotions.
-        splits: (count,) "train", "validation" or "test".
-        names: (count,) the row (`row_00000`) or the file, the same on every machine.
-        from_csv: Whether they come from a CSV file, to whose rows FER+ refers.
-    """
-
-    images: np.ndarray
-    labels: list[str]
-    splits: list[str]
-    names: list[str]
-    from_csv: bool
+    images: np.ndarray  # (count, 48, 48) uint8 grey levels
+    labels: list[str]  # (count,) names of the emotions
+    splits: list[str]  # (count,) "train", "validation" or "test"
+    names: list[str]  # (count,) the row (`row_00000`) or the file, the same on every machine
+    from_csv: bool  # whether they come from a CSV file, to whose rows FER+ refers
 
 
 def read_faces(sources: Sequence[Source]) -> Faces:
