@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+# The classes of every data set, in the order of the paper.
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 WHOLE = tfds.features.BBox(0.0, 0.0, 1.0, 1.0)  # `face` of an image that is already cropped
 

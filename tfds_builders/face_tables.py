@@ -44,10 +44,7 @@ def read_rows(source: Source, name: str, codes: Sequence[str]) -> Iterator[Row]:
     Raises:
         ValueError: If a row is malformed (the message names its line), or there are no rows.
     """
-    with (
-        source.open(name) as file,
-        io.TextIOWrapper(file, "utf-8-sig", newline="") as lines,
-    ):
+    with source.open(name) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
         rows = csv.reader(lines)
         header = [column.strip().lower() for column in next(rows)]
         places = [header.index(column) for column in COLUMNS]

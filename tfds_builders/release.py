@@ -131,9 +131,9 @@ class Release:
             absent = ", ".join(sorted(self.subjects.keys() - people))
             detail = f" (no images of {absent})" if absent else ""
             raise ValueError(
-                f"The protocol subjects needs images of at least {self.folds} {self.people}. Found: "
-                f"{len(people)}{detail}. Request the whole set at {self.homepage}, or build the "
-                "protocol paper."
+                f"The protocol subjects needs images of at least {self.folds} {self.people}. "
+                f"Found: {len(people)}{detail}. Request the whole set at {self.homepage}, or build "
+                "the protocol paper."
             )
         labels = {one.name: one.emotion for one in pictures}
         return protocol_split(protocol, subjects, self.folds, lambda: self._paper_split(labels))

@@ -3,15 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from ck_plus_trees import (
-    IMAGES,
-    LABELS,
-    LANDMARKS,
-    PEOPLE,
-    emotions_of,
-    label_text,
-    landmark_text,
-)
+from ck_plus_trees import IMAGES, LABELS, LANDMARKS, PEOPLE, emotions_of, label_text, landmark_text
 from native_files import built, names_of, png, refused, write, write_archive
 
 from keras_deep_emotion.config import TrainConfig

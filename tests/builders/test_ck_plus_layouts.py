@@ -47,11 +47,7 @@ def test_each_container_of_the_native_trees(form, source, drawn, tmp_path, caplo
         write_archive(source / "all of it.zip", dict(files))
     splits = built("ck_plus/peak_paper", source, tmp_path / "data")
     # Of 6 sequences an emotion, round(0.6) validate and round(1.2) test.
-    assert sizes_of(splits) == {
-        "train": 24,
-        "validation": 6,
-        "test": 6,
-    }
+    assert sizes_of(splits) == {"train": 24, "validation": 6, "test": 6}
     assert emotions_of(splits) == drawn.expected(1, neutral=False, contempt=False)
     assert Counter(EMOTIONS[one["label"]] for one in splits["test"]) == dict.fromkeys(SIX, 1)
     for one in itertools.chain(*splits.values()):

@@ -94,11 +94,7 @@ def test_damaged_jpegs_can_be_left_out(tmp_path):
     (builder,) = build_dataset("fer2013/original", source, tmp_path / "data", skip_damaged=True)
     assert {
         split: builder.info.splits[split].num_examples for split in ("train", "validation", "test")
-    } == {
-        "train": 1,
-        "validation": 2,
-        "test": 2,
-    }
+    } == {"train": 1, "validation": 2, "test": 2}
     assert damaged_files_path(builder).read_text().startswith("train/sad/Training_2.jpg: ")
     for path in source.rglob("*.jpg"):
         path.write_bytes(b"no picture")

@@ -99,11 +99,7 @@ def paper(release, tmp_path_factory):
 
 
 def test_paper_has_every_image_in_the_papers_sizes(paper):
-    assert sizes_of(paper) == {
-        "train": 120,
-        "validation": 23,
-        "test": 70,
-    }
+    assert sizes_of(paper) == {"train": 120, "validation": 23, "test": 70}
     check_examples([one for part in paper.values() for one in part])
     assert Counter(int(one["label"]) for one in paper["test"]) == dict.fromkeys(range(7), 10)
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders.ck_plus.native import find_files, read_files
+from tfds_builders.ck_plus.native import find_files
 from tfds_builders.sources import Source
 
 LANDMARKS = re.compile(r"(S\d+)_(\d+)_(\d+)_landmarks\.txt", re.IGNORECASE)
@@ -32,15 +32,16 @@ def read_landmarks(
     Raises:
         ValueError: If a file does not hold 68 lines of two numbers.
     """
-    files = {}
-    for file, sequence, number in find_files(sources, LANDMARKS):
-        if (sequence, number) in frames:
-            files.setdefault((sequence, number), file)
-    frame_of = {file: frame for frame, file in files.items()}
-    return {
-        frame_of[file]: _parse(content, file.path)
-        for file, content in read_files(sources, frame_of)
-    }
+    landmarks = {}
+    for source in sources:
+        paths = {}
+        for path, *frame in find_files(source, LANDMARKS):
+            if tuple(frame) in frames and tuple(frame) not in landmarks:
+                paths.setdefault(tuple(frame), path)
+        frame_of = {path: frame for frame, path in paths.items()}
+        for path, content in source.read(frame_of):
+            landmarks[frame_of[path]] = _parse(content, path)
+    return landmarks
 
 
 def face_box(points: np.ndarray, height: int, width: int, name: str) -> tfds.features.BBox:

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -85,13 +85,13 @@ def find_layout(sources: Sequence[Source]) -> Layout:
         ValueError: If a file is malformed.
     """
     native, cropped, emotions = defaultdict(dict), defaultdict(dict), defaultdict(set)
-    for file, sequence, number in find_files(sources, FRAME):
-        folder = PurePosixPath(file.path).parent.name.lower()
-        if folder in CK_PLUS_48_FOLDERS:
-            emotions[sequence].add(CK_PLUS_48_FOLDERS[folder])
-            cropped[sequence].setdefault(number, file)
-        else:
-            native[sequence].setdefault(number, file)
+    for place, source in enumerate(sources):
+        for path, sequence, number in find_files(source, FRAME):
+            folder = PurePosixPath(path).parent.name.lower()
+            frames = cropped if folder in CK_PLUS_48_FOLDERS else native
+            frames[sequence].setdefault(number, File(place, path))
+            if frames is cropped:
+                emotions[sequence].add(CK_PLUS_48_FOLDERS[folder])
     if native:
         people = len({_subject(sequence) for sequence in native})
         return Layout("native", _native_sequences(native, read_labels(sources)), people)
@@ -104,7 +104,7 @@ def find_layout(sources: Sequence[Source]) -> Layout:
             for i, row in enumerate(rows)
         ]
         return Layout("ckextended.csv", sequences)
-    if any(True for _ in find_files(sources, LABEL)):
+    if any(True for source in sources for _ in find_files(source, LABEL)):
         raise FileNotFoundError(
             "There are emotion files of CK+ but no frames named like S005_001_00000011.png; put "
             "extended-cohn-kanade-images.zip, or its content, beside them."
@@ -125,41 +125,31 @@ def read_labels(sources: Sequence[Source]) -> dict[str, tuple[int, str]]:
     Raises:
         ValueError: If a file does not hold one number 0 to 7, or two files disagree.
     """
-    files = {file: (sequence, number) for file, sequence, number in find_files(sources, LABEL)}
     labels = {}
-    for file, content in read_files(sources, files):
-        sequence, number = files[file]
-        label = (number, _parse_emotion(content, file.path))
-        if labels.setdefault(sequence, label) != label:
-            raise ValueError(
-                f"{file.path} contradicts another emotion file of {sequence}; keep only those of "
-                "Emotion_labels.zip."
-            )
+    for source in sources:
+        files = {path: where for path, *where in find_files(source, LABEL)}
+        for path, content in source.read(files):
+            sequence, number = files[path]
+            label = (number, _parse_emotion(content, path))
+            if labels.setdefault(sequence, label) != label:
+                raise ValueError(
+                    f"{path} contradicts another emotion file of {sequence}; keep only those of "
+                    "Emotion_labels.zip."
+                )
     return labels
 
 
-def find_files(sources: Iterable[Source], pattern: re.Pattern) -> Iterator[tuple[File, str, int]]:
+def find_files(source: Source, pattern: re.Pattern) -> Iterator[tuple[str, str, int]]:
     """Find files whose names match a pattern with the groups person, running number and frame.
 
     Yields:
-        (file, name of the sequence, number of the frame), in the order of the sources.
+        (path, name of the sequence, number of the frame).
     """
-    for place, source in enumerate(sources):
-        for path in source.names:
-            match = pattern.fullmatch(path.rpartition("/")[2])
-            if match is not None:
-                subject, running, number = match.groups()
-                yield File(place, path), f"{subject.upper()}_{running}", int(number)
-
-
-def read_files(sources: Sequence[Source], files: Iterable[File]) -> Iterator[tuple[File, bytes]]:
-    """Read files, each source once; yields (file, content)."""
-    paths = defaultdict(list)
-    for file in files:
-        paths[file.place].append(file.path)
-    for place in sorted(paths):
-        for path, content in sources[place].read(paths[place]):
-            yield File(place, path), content
+    for path in source.names:
+        match = pattern.fullmatch(path.rpartition("/")[2])
+        if match is not None:
+            subject, running, number = match.groups()
+            yield path, f"{subject.upper()}_{running}", int(number)
 
 
 def choose_frames(sequence: LabeledSequence, last: int, neutral: bool) -> list[Frame]:

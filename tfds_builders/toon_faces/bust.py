@@ -115,12 +115,7 @@ def paint_ears(canvas: Canvas, pose: Pose, character: Character, width: float) -
 
 
 def paint_head(
-    canvas: Canvas,
-    pose: Pose,
-    character: Character,
-    width: float,
-    light: Point,
-    blush: float,
+    canvas: Canvas, pose: Pose, character: Character, width: float, light: Point, blush: float
 ) -> np.ndarray:
     """Paint the head without hair, shaded away from `light` (x, y); returns its outline."""
     skin = character.skin

@@ -12,12 +12,7 @@ _BROW_Y = -34.5
 
 
 def paint_eye(
-    canvas: Canvas,
-    pose: Pose,
-    character: Character,
-    expression: Expression,
-    side: int,
-    gaze: Point,
+    canvas: Canvas, pose: Pose, character: Character, expression: Expression, side: int, gaze: Point
 ) -> list[np.ndarray]:
     """Paint one eye with its lids; returns outlines of the eye and its lashes.
 
