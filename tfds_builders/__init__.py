@@ -3,7 +3,7 @@
 `import tfds_builders; tfds.load("fer2013/ferplus")` is all that a TFDS user needs.
 
 Every builder, whatever the data set, gives the features `image` (uint8, native size and channels),
-`label` (the seven of `keras_deep_emotion.emotions`), `subject` (text, "" where unknown), `name`
+`label` (the seven of `contract.EMOTIONS`), `subject` (text, "" where unknown), `name`
 (text: the native file or row) and `face` (BBox). The split of an example is a pure function of its
 name (see `protocols`).
 """

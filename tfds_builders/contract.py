@@ -1,38 +1,78 @@
-"""The features that every builder gives, so that one pipeline reads them all."""
+"""The features that every builder provides, so that one pipeline reads all data sets."""
 
+import io
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow_datasets as tfds
+from PIL import Image
 
+# The classes of every data set, in the order of the paper.
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+WHOLE = tfds.features.BBox(0.0, 0.0, 1.0, 1.0)  # `face` of an image that is already cropped
 
 
-WHOLE = tfds.features.BBox(0.0, 0.0, 1.0, 1.0)  # `face` of an image that is cropped already
+def configs(**descriptions: str) -> list[tfds.core.BuilderConfig]:
+    """Builder configs from their names and descriptions, the default first."""
+    return [
+        tfds.core.BuilderConfig(name=name, description=description)
+        for name, description in descriptions.items()
+    ]
 
 
-def features(
-    image: tfds.features.Image,
+def dataset_info(
+    builder: tfds.core.DatasetBuilder,
+    shape: tuple[int | None, int | None, int],
+    encoding: str | None = "png",
     labels: Sequence[str] = EMOTIONS,
+    homepage: str | None = None,
     **more: tfds.features.FeatureConnector,
-) -> tfds.features.FeaturesDict:
-    """The data contract.
+) -> tfds.core.DatasetInfo:
+    """Describe a data set that keeps the contract.
 
     Args:
-        image: of the native size and channels, uint8.
-        labels: names of the classes.
-        more: what a data set has beyond the contract, such as `votes`.
+        builder: Its builder.
+        shape: Height, width and channels of the images; None where they vary.
+        encoding: Format in which images are stored; None for PNG and JPEG as they come.
+        labels: Names of the classes.
+        homepage: Where the data set is published.
+        more: Features beyond the contract, such as `votes`.
 
     Returns:
-        `image`; `label`, one of the labels; `subject`, the person or character, "" where unknown;
-        `name`, the native file or row; `face`, the box of the face in shares of the sides; `more`.
+        The info with the features `image` (uint8); `label`; `subject`, the person or character, ""
+        if unknown; `name`, the native file or row; `face`, the box of the face as fractions of the
+        image's sides; and `more`.
     """
-    return tfds.features.FeaturesDict(
-        {
-            "image": image,
-            "label": tfds.features.ClassLabel(names=labels),
-            "subject": tfds.features.Text(),
-            "name": tfds.features.Text(),
-            "face": tfds.features.BBoxFeature(),
-            **more,
-        }
+    return builder.dataset_info_from_configs(
+        features=tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=shape, encoding_format=encoding),
+                "label": tfds.features.ClassLabel(names=labels),
+                "subject": tfds.features.Text(),
+                "name": tfds.features.Text(),
+                "face": tfds.features.BBoxFeature(),
+                **more,
+            }
+        ),
+        supervised_keys=("image", "label"),
+        homepage=homepage,
     )
+
+
+def example(
+    name: str,
+    image: bytes,
+    label: str,
+    subject: str = "",
+    face: tfds.features.BBox = WHOLE,
+    **more: object,
+) -> dict[str, object]:
+    """One example of the contract; `image` is an encoded file."""
+    return {"image": image, "label": label, "subject": subject, "name": name, "face": face, **more}
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Encode (height, width) or (height, width, channels) uint8 as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()

@@ -58,7 +58,7 @@ def test_a_folder_for_each_emotion(tmp_path):
     assert Counter(one["label"] for one in splits["test"]) == dict.fromkeys(range(7), 2)
 
 
-def test_parts_of_ones_own_and_one_that_is_missing(tmp_path):
+def test_given_parts_and_a_missing_one(tmp_path):
     draw(tmp_path / "faces" / "Training", 10)
     draw(tmp_path / "faces" / "test", 3, seed=1, ending="jpg")
     (builder,) = build_dataset("folder", tmp_path / "faces", tmp_path / "data")
@@ -101,7 +101,7 @@ def test_the_same_from_an_archive_and_other_pictures_are_another_set(tmp_path):
         ("test/happy/1.png", "lies outside train, validation and test"),
     ],
 )
-def test_what_cannot_be_placed_is_named(wrong, message, tmp_path):
+def test_files_outside_emotions_and_parts_are_named(wrong, message, tmp_path):
     draw(tmp_path / "faces", 10)
     path = tmp_path / "faces" / wrong
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def test_what_cannot_be_placed_is_named(wrong, message, tmp_path):
         list(build_dataset("folder", tmp_path / "faces", tmp_path / "data"))
 
 
-def test_too_few_and_none(tmp_path):
+def test_too_few_pictures_and_none(tmp_path):
     draw(tmp_path / "few", 1)
     with pytest.raises(ValueError, match="7 pictures are too few: none would be in test, valid"):
         list(build_dataset("folder", tmp_path / "few", tmp_path / "data"))
@@ -138,7 +138,7 @@ def test_damaged_files_stop_a_build_or_are_listed(tmp_path):
     assert sum(split.num_examples for split in builder.info.splits.values()) + len(listed) == 70
 
 
-def test_what_tensorflow_would_not_show_upright_is_stored_as_it_is_meant(tmp_path):
+def test_images_that_tensorflow_would_not_decode_upright_are_converted(tmp_path):
     pixels = draw(tmp_path / "faces", 10)
     sad = tmp_path / "faces" / "sad"
     with Image.open(sad / "0.png") as image:

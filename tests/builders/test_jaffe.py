@@ -1,18 +1,16 @@
 """JAFFE's builder, on drawn files with the names of the release."""
 
 import io
-import tarfile
-import zipfile
 from collections import Counter
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
+from native_files import built, encrypt, files_below, names_of, refused, sizes_of, write_archive
 from PIL import Image
 
 from tfds_builders import protocols
 from tfds_builders.contract import EMOTIONS
-from tfds_builders.jaffe.jaffe_dataset_builder import JAFFE_CODES, assign, parse_file_name
+from tfds_builders.jaffe.jaffe_dataset_builder import JAFFE_CODES, RELEASE, parse_file_name
 from tfds_builders.sources import skipping_damaged
 
 # Takes of NE, HA, SA, SU, AN, DI, FE of each person, numbered in this order; six are absent.
@@ -80,19 +78,6 @@ def release(tmp_path_factory):
     return folder
 
 
-def built(config, source, data_dir):
-    builder = tfds.builder("jaffe", config=config, data_dir=data_dir)
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=source))
-    return {
-        split: list(builder.as_dataset(split=split).as_numpy_iterator())
-        for split in builder.info.splits
-    }
-
-
-def names_of(examples):
-    return {one["name"].decode() for one in examples}
-
-
 def check_examples(examples):
     """All 213, each with its own pixels, label and person."""
     assert len(examples) == 213 and names_of(examples) == set(NAMES)
@@ -110,21 +95,17 @@ def check_examples(examples):
 
 @pytest.fixture(scope="module")
 def paper(release, tmp_path_factory):
-    return built("paper", release, tmp_path_factory.mktemp("data"))
+    return built("jaffe/paper", release, tmp_path_factory.mktemp("data"))
 
 
 def test_paper_has_every_image_in_the_papers_sizes(paper):
-    assert {split: len(part) for split, part in paper.items()} == {
-        "train": 120,
-        "validation": 23,
-        "test": 70,
-    }
+    assert sizes_of(paper) == {"train": 120, "validation": 23, "test": 70}
     check_examples([one for part in paper.values() for one in part])
     assert Counter(int(one["label"]) for one in paper["test"]) == dict.fromkeys(range(7), 10)
 
 
 def test_subjects_has_one_person_a_fold(release, tmp_path):
-    folds = built("subjects", release, tmp_path)
+    folds = built("jaffe/subjects", release, tmp_path)
     assert set(folds) == {f"fold_{i}" for i in range(10)}
     check_examples([one for part in folds.values() for one in part])
     dealt = protocols.subject_folds(PEOPLE, 10)
@@ -135,28 +116,19 @@ def test_subjects_has_one_person_a_fold(release, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["zip", "tar.gz"])
-def test_archives_give_the_same_in_any_order(form, release, paper, tmp_path):
-    files = sorted(path for path in release.rglob("*") if path.is_file())
-    files.sort(key=lambda path: protocols.shuffle_rank(path.name, seed=5))
-    source = tmp_path / "source"
-    source.mkdir()
-    if form == "zip":
-        with zipfile.ZipFile(source / "jaffedbase.zip", "w") as archive:
-            for path in files:
-                archive.write(path, path.relative_to(release))
-    else:
-        with tarfile.open(source / "any name.tar.gz", "w:gz", compresslevel=1) as archive:
-            for path in files:
-                archive.add(path, path.relative_to(release))
-    splits = built("paper", source, tmp_path / "data")
+def test_archives_give_the_same_in_any_order(form, release, paper, source, tmp_path):
+    files = files_below(release)
+    order = sorted(files, key=lambda name: protocols.shuffle_rank(name, seed=5))
+    write_archive(source / f"any name.{form}", {name: files[name] for name in order})
+    splits = built("jaffe/paper", source, tmp_path / "data")
     check_examples([one for part in splits.values() for one in part])
     for split, part in paper.items():
         assert names_of(splits[split]) == names_of(part)
 
 
-def test_the_whole_set_says_nothing(release, tmp_path, caplog):
-    built("paper", release, tmp_path)
-    assert "JAFFE as found" not in caplog.text
+def test_the_whole_set_gives_no_warning(release, tmp_path, caplog):
+    built("jaffe/paper", release, tmp_path)
+    assert "of JAFFE (" not in caplog.text
 
 
 IRREGULAR = {
@@ -192,7 +164,7 @@ def test_irregular_names(file):
     picture = parse_file_name(file)
     assert (picture and picture.name) == IRREGULAR[file]
     if picture:
-        assert picture.person == picture.name[:2]
+        assert picture.subject == picture.name[:2]
         assert picture.emotion == JAFFE_CODES[picture.name[3:5]]
 
 
@@ -210,7 +182,7 @@ def test_conversions_and_irregular_names_are_built(paper, tmp_path):
     black.save(source / "other" / f"{third}.png")
     (source / "converted" / f"{third.lower()} .PNG").unlink()
     write(source / "other" / f"{third}.TIFF", third)
-    splits = built("paper", source, tmp_path / "data")
+    splits = built("jaffe/paper", source, tmp_path / "data")
     check_examples([one for part in splits.values() for one in part])
     for split, part in paper.items():
         assert names_of(splits[split]) == names_of(part)
@@ -223,43 +195,42 @@ def test_jpeg_files_give_their_own_pixels(tmp_path):
         path = source / f"{name}.jpg"
         write(path, name, "RGB", quality=90)
         decoded[name] = np.asarray(Image.open(path))[..., 0]
-    splits = built("paper", source, tmp_path / "data")
+    splits = built("jaffe/paper", source, tmp_path / "data")
     for example in (one for part in splits.values() for one in part):
         name = example["name"].decode()
         np.testing.assert_array_equal(example["image"][..., 0], decoded.pop(name))
     assert not decoded
 
 
-def test_a_part_of_the_set_is_split_in_the_same_shares_and_said(tmp_path, caplog):
+def test_a_part_of_the_set_is_split_in_the_same_shares_with_a_warning(tmp_path, caplog):
     source = tmp_path / "source"
     for name in NAMES[::2]:
         write(source / f"{name}.tiff", name)
     (source / "more").mkdir()
     (source / "more" / "KA.AN1.39 copy.tiff").write_bytes(b"")
     (source / "more" / "._KA.AN1.39.tiff").write_bytes(b"")
-    splits = built("paper", source, tmp_path / "data")
-    sizes = {split: len(part) for split, part in splits.items()}
+    splits = built("jaffe/paper", source, tmp_path / "data")
+    sizes = sizes_of(splits)
     assert sum(sizes.values()) == 107
     assert sizes["test"] == pytest.approx(107 * 70 / 213, abs=4)
     assert sizes["validation"] == pytest.approx(107 * 23 / 213, abs=4)
-    (said,) = [one.getMessage() for one in caplog.records if "JAFFE as found" in one.getMessage()]
+    (warning,) = [record.message for record in caplog.records if "of JAFFE (" in record.message]
     counts = Counter(name[:2] for name in NAMES[::2])
-    assert said.startswith("JAFFE as found has 107 images (anger ")
-    assert f"KA {counts['KA']}, KL {counts['KL']}" in said
-    assert said.endswith(
+    assert warning.startswith("Found 107 images of JAFFE (anger ")
+    assert f"KA {counts['KA']}, KL {counts['KL']}" in warning
+    assert warning.endswith(
         "published are 213 (anger 30, disgust 29, fear 32, happiness 31, neutral 30, sadness 31, "
         "surprise 30, KA 23, KL 22, KM 22, KR 20, MK 21, NA 21, NM 20, TM 21, UY 21, YM 22). "
-        "Passed over for their names: more/KA.AN1.39 copy.tiff."
+        "Ignored for their names: more/KA.AN1.39 copy.tiff."
     )
 
 
-def test_splits_depend_on_names_alone():
-    pictures = {name: parse_file_name(f"{name}.tiff") for name in NAMES}
-    backwards = dict(reversed(pictures.items()))
+def test_splits_depend_only_on_names():
+    pictures = [parse_file_name(f"{name}.tiff") for name in NAMES]
     for protocol in ("paper", "subjects"):
-        assert assign(pictures, protocol) == assign(backwards, protocol)
+        assert RELEASE.assign(pictures, protocol) == RELEASE.assign(pictures[::-1], protocol)
     with pytest.raises(ValueError, match="protocol must be 'paper' or 'subjects'. Received: 'x'"):
-        assign(pictures, "x")
+        RELEASE.assign(pictures, "x")
 
 
 def test_a_damaged_file_stops_the_build_or_is_left_out_and_listed(tmp_path):
@@ -270,9 +241,9 @@ def test_a_damaged_file_stops_the_build_or_is_left_out_and_listed(tmp_path):
     path = source / f"{bad}.tiff"
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ValueError, match=f"{bad}.tiff is damaged .*--skip-damaged"):
-        built("subjects", source, tmp_path / "stopped")
+        built("jaffe/subjects", source, tmp_path / "stopped")
     with skipping_damaged(tmp_path / "damaged.txt"):
-        folds = built("subjects", source, tmp_path / "skipped")
+        folds = built("jaffe/subjects", source, tmp_path / "skipped")
     (line,) = (tmp_path / "damaged.txt").read_text().splitlines()
     assert line.startswith(f"{bad}.tiff: ")
     written = [one for part in folds.values() for one in part]
@@ -280,73 +251,56 @@ def test_a_damaged_file_stops_the_build_or_is_left_out_and_listed(tmp_path):
     assert names_of(written) == set(NAMES[::3]) - {bad}
 
 
-def test_missing_source_says_what_to_request(tmp_path):
-    with pytest.raises(FileNotFoundError) as caught:
-        built("paper", None, tmp_path / "data")
-    assert str(caught.value) == (
+def test_missing_source_names_the_remedy(tmp_path):
+    assert refused("jaffe/paper", None, tmp_path / "data") == (
         "JAFFE is missing: request it at https://zenodo.org/records/3451524 (non-commercial "
         "research), then run python cli.py build-data jaffe --source DIR_OR_ARCHIVE"
     )
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "README").write_text("no pictures")
-    with pytest.raises(FileNotFoundError) as caught:
-        built("paper", tmp_path / "source", tmp_path / "data")
-    assert str(caught.value) == (
+    assert refused("jaffe/paper", tmp_path / "source", tmp_path / "data") == (
         "JAFFE was not found: no file is named like KA.AN1.39.tiff, neither in the folder nor in "
         "an archive in it; request JAFFE at https://zenodo.org/records/3451524 and name with "
-        "--source what you got."
+        "--source what you received."
     )
 
 
 def test_too_few_images_for_a_protocol(tmp_path):
     for name in NAMES[:3]:
         write(tmp_path / "source" / f"{name}.tiff", name)
-    with pytest.raises(ValueError) as caught:
-        built("paper", tmp_path / "source", tmp_path / "data")
-    assert str(caught.value) == (
-        "3 of JAFFE's 213 images are too few for train, validation and test. Request the whole set "
-        "at https://zenodo.org/records/3451524."
+    assert refused("jaffe/paper", tmp_path / "source", tmp_path / "data") == (
+        "3 of the 213 images of JAFFE are too few for train, validation and test. Request the "
+        "whole set at https://zenodo.org/records/3451524."
     )
-    with pytest.raises(ValueError) as caught:
-        built("subjects", tmp_path / "source", tmp_path / "data")
-    assert str(caught.value) == (
-        "jaffe/subjects needs images of all ten people; there are none of KA, KL, KR, MK, NA, NM, "
-        "TM, UY, YM. Request the whole set at https://zenodo.org/records/3451524, or build "
-        "jaffe/paper."
+    assert refused("jaffe/subjects", tmp_path / "source", tmp_path / "data") == (
+        "The protocol subjects needs images of at least 10 people. Found: 1 (no images of KA, KL, "
+        "KR, MK, NA, NM, TM, UY, YM). Request the whole set at https://zenodo.org/records/3451524, "
+        "or build the protocol paper."
     )
 
 
 @pytest.mark.parametrize(
-    ("size", "colour", "message"),
+    ("size", "color", "message"),
     [
         ((128, 256), (9, 9, 9), "must have 256 x 256 pixels. Found: 128 x 256"),
-        ((256, 256), (9, 9, 10), "must be grey. Found: colours"),
+        ((256, 256), (9, 9, 10), "must be grey. Found: colors"),
     ],
 )
-def test_other_images_are_named(size, colour, message, tmp_path):
+def test_other_images_are_named(size, color, message, tmp_path):
     for name in NAMES:
         path = tmp_path / "source" / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
-        Image.new("RGB", size, colour).save(path, compress_level=1)
+        Image.new("RGB", size, color).save(path, compress_level=1)
     with pytest.raises(ValueError, match=message) as caught:
-        built("paper", tmp_path / "source", tmp_path / "data")
+        built("jaffe/paper", tmp_path / "source", tmp_path / "data")
     assert ".png must" in str(caught.value) and "zenodo.org" in str(caught.value)
 
 
-def test_an_encrypted_zip_asks_for_its_password(tmp_path):
+def test_an_encrypted_zip_asks_for_its_password(source, tmp_path):
     content = io.BytesIO()
     Image.fromarray(pixels_of(NAMES[0])).save(content, "TIFF")
-    path = tmp_path / "source" / "jaffe.zip"
-    path.parent.mkdir()
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in NAMES:
-            archive.writestr(f"jaffe/{name}.tiff", content.getvalue()[:500])
-    raw = bytearray(path.read_bytes())
-    for start, flag in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # bit 0: encrypted
-        place = raw.find(start)
-        while place >= 0:
-            raw[place + flag] |= 1
-            place = raw.find(start, place + 1)
-    path.write_bytes(raw)
-    with pytest.raises(ValueError, match="jaffe.zip is encrypted; unpack it with its password"):
-        built("paper", tmp_path / "source", tmp_path / "data")
+    path = source / "jaffe.zip"
+    write_archive(path, {f"jaffe/{name}.tiff": content.getvalue()[:500] for name in NAMES})
+    encrypt(path)
+    message = refused("jaffe/paper", source, tmp_path / "data")
+    assert "jaffe.zip is encrypted; unpack it with its password" in message

@@ -53,7 +53,7 @@ def test_more_folds_than_people_are_refused():
         subject_folds(["a", "b", "c", "a"], 4)
 
 
-def test_sizes_are_as_asked_and_even_over_labels():
+def test_sizes_are_exact_and_even_over_labels():
     """JAFFE's numbers: 213 images give 120 / 23 / 70, ten of each emotion in test."""
     counts = {"AN": 30, "DI": 29, "FE": 32, "HA": 31, "NE": 30, "SA": 31, "SU": 30}
     labels = {f"{label}{i}": label for label, count in counts.items() for i in range(count)}
@@ -67,6 +67,6 @@ def test_sizes_are_as_asked_and_even_over_labels():
     assert sized_split(dict(reversed(labels.items())), 23, 10) == splits
 
 
-def test_sizes_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match="100 names of 2 labels do not give 51"):
+def test_impossible_sizes_are_refused():
+    with pytest.raises(ValueError, match="100 names of 2 labels cannot be split into 51 of each"):
         sized_split(LABELS, validation=1, test_per_label=51)

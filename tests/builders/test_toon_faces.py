@@ -36,7 +36,7 @@ def same(first, second):
     return first[1:] == second[1:] and np.array_equal(first.image, second.image)
 
 
-def test_a_face_depends_on_its_name_alone():
+def test_a_face_depends_only_on_its_name():
     first = draw("kofi", "fear", 3)
     state = random.getstate()
     draw("nell", "anger", 0)

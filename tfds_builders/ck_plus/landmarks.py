@@ -6,14 +6,13 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders.ck_plus.native import find_files, read_files
+from tfds_builders.ck_plus.native import find_files
 from tfds_builders.sources import Source
 
 LANDMARKS = re.compile(r"(S\d+)_(\d+)_(\d+)_landmarks\.txt", re.IGNORECASE)
 POINTS = 68
-# ours: a tenth of the landmarks' longer side is left about them, so that jaw and ears are not cut;
-# above, three tenths: the topmost landmarks are the brows, and a frown or a raised brow shows on
-# the forehead.
+# ours: shares of the longer side of the landmarks. A tenth, so that jaw and ears are not cut;
+# above, three tenths: the topmost landmarks are the brows, and a frown shows on the forehead.
 MARGIN = 0.1
 MARGIN_ABOVE = 0.3
 
@@ -21,45 +20,46 @@ MARGIN_ABOVE = 0.3
 def read_landmarks(
     sources: Sequence[Source], frames: Collection[tuple[str, int]]
 ) -> dict[tuple[str, int], np.ndarray]:
-    """Read the landmark files of some frames.
+    """Read the landmark files of frames.
 
     Args:
-        sources: as from `sources.find_sources`.
-        frames: (name of the sequence, number) of those that are wanted.
+        sources: As from `sources.find_sources`.
+        frames: (name of the sequence, number) of each.
 
     Returns:
-        (68, 2) float64 x and y, pixels from the upper left corner, by the frame; those without a
-        file are left out.
+        (68, 2) float64 x and y, pixels from the upper left corner, of each frame that has a file.
 
     Raises:
-        ValueError: a file does not hold 68 lines of two numbers.
+        ValueError: If a file does not hold 68 lines of two numbers.
     """
-    files = {}
-    for file, take, number in find_files(sources, LANDMARKS):
-        if (take, number) in frames:
-            files.setdefault((take, number), file)
-    wanted = {file: frame for frame, file in files.items()}
-    return {
-        wanted[file]: _parse(content, file.path) for file, content in read_files(sources, wanted)
-    }
+    landmarks = {}
+    for source in sources:
+        paths = {}
+        for path, *frame in find_files(source, LANDMARKS):
+            if tuple(frame) in frames and tuple(frame) not in landmarks:
+                paths.setdefault(tuple(frame), path)
+        frame_of = {path: frame for frame, path in paths.items()}
+        for path, content in source.read(frame_of):
+            landmarks[frame_of[path]] = _parse(content, path)
+    return landmarks
 
 
 def face_box(points: np.ndarray, height: int, width: int, name: str) -> tfds.features.BBox:
-    """The square about the landmarks and the forehead, cut where the image ends.
+    """The square around the landmarks and the forehead, clipped to the image.
 
-    A square, because the network's input is one: a face would be stretched otherwise.
+    A square, because the network's input is one: other boxes would stretch the face.
 
     Args:
         points: (68, 2) x and y, pixels.
-        height: of the image, pixels.
-        width: of the image, pixels.
-        name: of the image, for the error.
+        height: Of the image, pixels.
+        width: Of the image, pixels.
+        name: Of the image, for the error.
 
     Returns:
-        Its corners in shares of the image's sides, 0 to 1.
+        Its corners as fractions of the image's sides, 0 to 1.
 
     Raises:
-        ValueError: no pixel of the image is within.
+        ValueError: If it contains no pixel of the image.
     """
     left, top = points.min(axis=0)
     right, bottom = points.max(axis=0)
@@ -97,7 +97,7 @@ def _parse(content, path):
         )
     try:
         points = np.array(lines, dtype=np.float64).reshape(POINTS, 2)
-    except ValueError:  # a word, or lines that have not two numbers each
+    except ValueError:  # a word, or lines without two numbers
         points = np.array(np.nan)
     if not np.isfinite(points).all():
         raise ValueError(

@@ -5,30 +5,31 @@ Crowd-Sourced Label Distribution" (2016), github.com/microsoft/FERPlus.
 """
 
 import csv
-import hashlib
 import io
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from tfds_builders.contract import EMOTIONS
+from tfds_builders.fer2013.native import SPLITS
+from tfds_builders.sources import Source
 
-# FER+'s ten vote columns, in the order of label.csv. NF: not a face.
+# The ten columns of votes in label.csv, in their order. NF: not a face.
 FERPLUS_VOTES = (
     "neutral", "happiness", "surprise", "sadness", "anger",
     "disgust", "fear", "contempt", "unknown", "NF",
 )  # fmt: skip
-
+# Only the first seven can be the label: the paper has no class for contempt, unknown and NF.
+CANDIDATES = FERPLUS_VOTES[:7]
 REPOSITORY = (
     "https://raw.githubusercontent.com/microsoft/FERPlus/ae2128abf776409c93e50cf7c9d87180673314e6"
 )
 NAMES = "fer2013new.csv"
 VOTES = {
-    "train": "FER2013Train/label.csv",
-    "validation": "FER2013Valid/label.csv",
-    "test": "FER2013Test/label.csv",
+    split: f"FER2013{part}/label.csv"
+    for split, part in (("train", "Train"), ("validation", "Valid"), ("test", "Test"))
 }
-# Where each file lies in the repository, by how it ends in a folder of the user's.
+# Path of each file in the repository, by the end of its path in a folder of the user.
 PATHS = {NAMES: NAMES, **{path: f"data/{path}" for path in VOTES.values()}}
 SHA256 = {
     NAMES: "9206e20d62f56475939f516847d61753e4860caeac9718b560129541b776fc2c",
@@ -36,117 +37,82 @@ SHA256 = {
     VOTES["validation"]: "aad6298bed23cad816550362c2c00ae49b99513c7cae7d49651f347afd9ab860",
     VOTES["test"]: "425142295cc23872651271be9f45a99dac11af426f948d1b60967c8845b7bdf2",
 }
-# Only the first seven can be the label: contempt, unknown and NF are none of the paper's classes.
-CANDIDATES = [EMOTIONS.index(name) for name in FERPLUS_VOTES[:7]]
-
-
-# Share of FER+'s labels that FER-2013 has too: 0.63 in each split, 0.18 with rows out of place.
+# Share of labels on which FER+ and FER-2013 agree: 0.63 in each split, 0.18 with rows out of order.
 LEAST_AGREEMENT = 0.4
 
 
-class Tagged(NamedTuple):
-    """One face as FER+ judges it.
+class LabeledRow(NamedTuple):
+    """A face and its label."""
 
-    Attributes:
-        row: its row in fer2013.csv, from 0.
-        split: "train", "validation" or "test".
-        label: name of its emotion.
-        votes: (10,) uint8, in the order of `FERPLUS_VOTES`.
-    """
-
-    row: int
-    split: str
-    label: str
-    votes: np.ndarray
+    row: int  # its row in fer2013.csv, from 0
+    split: str  # "train", "validation" or "test"
+    label: str  # name of its emotion
+    # (10,) uint8, in the order of `FERPLUS_VOTES`; None without FER+
+    votes: np.ndarray | None = None
 
 
-def find_files(sources):
-    """Read the four files of FER+ where they lie beside the images.
-
-    Args:
-        sources: `Source` list.
-
-    Returns:
-        {key of `PATHS`: content} of those found.
-    """
-    found = {}
+def find_files(sources: Sequence[Source]) -> dict[str, bytes]:
+    """Read those of the four files of FER+ that are in the sources: content by key of `PATHS`."""
+    contents = {}
     for source in sources:
         for name in source.names:
             for path in PATHS:
-                if path not in found and f"/{name}".endswith(f"/{path}"):
+                if path not in contents and f"/{name}".endswith(f"/{path}"):
                     with source.open(name) as file:
-                        found[path] = file.read()
-    return found
+                        contents[path] = file.read()
+    return contents
 
 
-def unknown_files(contents):
-    """Names of the files that are not those of the repository's pinned commit, by SHA-256."""
-    return [path for path in contents if hashlib.sha256(contents[path]).hexdigest() != SHA256[path]]
-
-
-def read_votes(contents, usages):
+def read_votes(contents: Mapping[str, bytes], splits: Sequence[str]) -> list[LabeledRow]:
     """Join the votes to the rows of fer2013.csv and label each face.
 
-    A face is labelled by the most votes among the first seven columns, the first of equals: the
-    rule by which the paper's figure 8 comes out to the last face. Names are no row numbers; of one
-    that stands twice in fer2013new.csv, the first row counts.
+    A face is labeled by the most votes among the first seven columns, the first of equals: the rule
+    that reproduces the paper's figure 8 to the last face. Names do not contain row numbers; of a
+    name that occurs twice in fer2013new.csv, the first row counts.
 
     Args:
-        contents: {key of `PATHS`: content} of all four files.
-        usages: (rows,) split of each row of fer2013.csv: it must be the file that FER+ names.
+        contents: All four files, by the keys of `PATHS`.
+        splits: Split of each row of fer2013.csv, which must be the file that FER+ refers to.
 
     Returns:
-        List of `Tagged`, in the order of the three label.csv.
+        The faces that have votes, in the order of the three label.csv.
 
     Raises:
-        ValueError: a file is not what it must be, or does not fit fer2013.csv.
+        ValueError: If a file is malformed or does not fit fer2013.csv.
     """
-    rows = {}
-    names = _rows(contents[NAMES], NAMES)[1:]
-    if len(names) != len(usages):
-        raise ValueError(
-            f"{NAMES} has {len(names):,} rows, the images {len(usages):,}: FER+ needs the whole "
-            "fer2013.csv in its original order. Without it, build fer2013/original."
-        )
-    splits = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
-    for i, row in enumerate(names):
-        if len(row) != 12 or splits.get(row[0]) != usages[i]:
-            raise ValueError(
-                f"{NAMES}, line {i + 2} does not fit row {i} of the images: FER+ needs fer2013.csv "
-                "in its original order. Without it, build fer2013/original."
-            )
-        if row[1]:
-            rows.setdefault(row[1], i)
-    tagged = []
+    rows = _rows_by_name(_read_csv(contents, NAMES)[1:], splits)
+    labeled = []
     for split, path in VOTES.items():
-        for line, row in enumerate(_rows(contents[path], path), start=1):
-            where = f"{path}, line {line}"
-            if len(row) != 12 or not all(vote.isdecimal() and int(vote) < 256 for vote in row[2:]):
+        for line, cells in enumerate(_read_csv(contents, path), start=1):
+            where, votes = f"{path}, line {line}", cells[2:]
+            if len(votes) != 10 or not all(one.isdecimal() and int(one) < 256 for one in votes):
                 raise ValueError(f"{where}: expected a name, a box and ten votes. Obtain it again.")
-            if row[0] not in rows:
-                raise ValueError(f"{where}: {row[0]} is not in {NAMES}. Obtain both again.")
-            if usages[rows[row[0]]] != split:
+            name = cells[0]
+            if name not in rows:
+                raise ValueError(f"{where}: {name} is not in {NAMES}. Obtain both again.")
+            row = rows[name]
+            if splits[row] != split:
                 raise ValueError(
-                    f"{where}: {row[0]} belongs to {usages[rows[row[0]]]} in {NAMES}, not to "
-                    f"{split}: a label.csv lies in the wrong folder. Obtain them again."
+                    f"{where}: {name} belongs to {splits[row]} in {NAMES}, not to {split}: a "
+                    "label.csv lies in the wrong folder. Obtain them again."
                 )
-            votes = np.array(row[2:], np.uint8)
-            label = EMOTIONS[CANDIDATES[int(votes[:7].argmax())]]
-            tagged.append(Tagged(rows[row[0]], split, label, votes))
-    return tagged
+            votes = np.array(votes, np.uint8)
+            label = CANDIDATES[votes[: len(CANDIDATES)].argmax()]
+            labeled.append(LabeledRow(row, split, label, votes))
+    return labeled
 
 
-def check_order(tagged, labels):
-    """Refuse votes that belong to other faces than those they are joined to.
+def check_order(labeled: Sequence[LabeledRow], labels: Sequence[str]) -> None:
+    """Check that votes are joined to the faces they belong to.
 
     Args:
-        tagged: list of `Tagged`.
-        labels: (rows,) FER-2013's own label of each row.
+        labeled: The faces with FER+'s labels.
+        labels: FER-2013's own label of each row.
 
     Raises:
-        ValueError: FER+ and FER-2013 agree on as few labels as by chance.
+        ValueError: If FER+ and FER-2013 agree on no more labels than by chance.
     """
-    agreement = np.mean([one.label == labels[one.row] for one in tagged])
+    agreement = np.mean([one.label == labels[one.row] for one in labeled])
     if agreement < LEAST_AGREEMENT:
         raise ValueError(
             f"FER+ and the images' own labels agree on {agreement:.0%} of the faces, where 63% are "
@@ -155,9 +121,28 @@ def check_order(tagged, labels):
         )
 
 
-def _rows(content, path):
+def _rows_by_name(names, splits):
+    """Row of fer2013.csv of each name in fer2013new.csv."""
+    if len(names) != len(splits):
+        raise ValueError(
+            f"{NAMES} has {len(names):,} rows, the images {len(splits):,}: FER+ needs the whole "
+            "fer2013.csv in its original order. Without it, build fer2013/original."
+        )
+    rows = {}
+    for i, (cells, split) in enumerate(zip(names, splits, strict=True)):
+        if len(cells) != 12 or SPLITS.get(cells[0]) != split:
+            raise ValueError(
+                f"{NAMES}, line {i + 2} does not fit row {i} of the images: FER+ needs fer2013.csv "
+                "in its original order. Without it, build fer2013/original."
+            )
+        if cells[1]:
+            rows.setdefault(cells[1], i)
+    return rows
+
+
+def _read_csv(contents, path):
     try:
-        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+        rows = list(csv.reader(io.StringIO(contents[path].decode("utf-8-sig"), newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read ({error}); obtain it again.") from error
     if not rows:

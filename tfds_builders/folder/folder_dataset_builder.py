@@ -3,77 +3,58 @@
 import hashlib
 import io
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
 
 from tfds_builders import contract
-from tfds_builders.protocols import stratified_split
-from tfds_builders.sources import find_sources, manual_folder, read_images
+from tfds_builders.protocols import PAPER_SHARES, stratified_split
+from tfds_builders.sources import Source, find_sources, manual_folder, read_images
 
 ORIENTATION = 0x0112  # EXIF 2.3, 4.6.4
-# What people call their folders; lower case.
+# What people call their folders, in lower case.
 SPELLINGS = {
-    "anger": "anger",
-    "angry": "anger",
-    "disgust": "disgust",
-    "disgusted": "disgust",
-    "fear": "fear",
-    "fearful": "fear",
-    "afraid": "fear",
-    "scared": "fear",
-    "happiness": "happiness",
-    "happy": "happiness",
-    "joy": "happiness",
-    "neutral": "neutral",
-    "sadness": "sadness",
-    "sad": "sadness",
-    "surprise": "surprise",
-    "surprised": "surprise",
+    spelling: emotion
+    for emotion, spellings in {
+        "anger": ("anger", "angry"),
+        "disgust": ("disgust", "disgusted"),
+        "fear": ("fear", "fearful", "afraid", "scared"),
+        "happiness": ("happiness", "happy", "joy"),
+        "neutral": ("neutral",),
+        "sadness": ("sadness", "sad"),
+        "surprise": ("surprise", "surprised"),
+    }.items()
+    for spelling in spellings
 }
-
-MISSING = (
-    "Your pictures are missing: python cli.py fit --dataset folder --source DIR, "
-    "where DIR holds a folder for each emotion"
-)
-ENDINGS = (".png", ".jpg", ".jpeg")
 PARTS = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-    "testing": "test",
-}
-# Shares of each emotion that are cut from the training pictures where a part is missing: those of
-# the paper for a set without official splits.
-SHARES = {"validation": 0.1, "test": 0.2}
+    "train": "train", "training": "train", "validation": "validation", "valid": "validation",
+    "val": "validation", "test": "test", "testing": "test",
+}  # fmt: skip
+ENDINGS = (".png", ".jpg", ".jpeg")
+REMEDY = (
+    "python cli.py fit --dataset folder --source DIR, where DIR holds a folder for each emotion"
+)
+MISSING = f"Your pictures are missing: {REMEDY}"
 
 
-def find_pictures(folder):
+def find_pictures(folder: Path) -> tuple[Source, dict[str, str], dict[str, str]]:
     """Find the pictures in a folder, or in an archive in it.
 
-    Args:
-        folder: what the user named.
-
     Returns:
-        (source, labels, parts): the `Source`; the emotion of each picture by its name; the part
-        ("train", ...) of each, None for all where the user made none.
+        The source, the emotion of each picture by its name, and the part ("train", ...) of each;
+        there are no parts if the user made none.
 
     Raises:
-        FileNotFoundError: there are no pictures.
-        ValueError: a folder's name is no spelling of an emotion, or a part is missing or unknown.
+        FileNotFoundError: If there are no pictures.
+        ValueError: If a folder's name is not an emotion, or a part is missing or unknown.
     """
     for source in find_sources(folder):
         names = [name for name in source.names if name.lower().endswith(ENDINGS)]
         if names:
             break
     else:
-        raise FileNotFoundError(
-            f"There are no PNG or JPEG files under {folder}; {MISSING.partition(': ')[2]}."
-        )
+        raise FileNotFoundError(f"There are no PNG or JPEG files under {folder}; {REMEDY}.")
     labels, parts = {}, {}
     for name in names:
         *above, emotion, _ = ("", "", *PurePosixPath(name).parts)
@@ -84,38 +65,37 @@ def find_pictures(folder):
                 f"spellings: {', '.join(SPELLINGS)}."
             )
         labels[name] = label
-        parts[name] = PARTS.get(above[-1].lower())
-    if not any(parts.values()):
-        return source, labels, None
-    lost = [name for name, part in parts.items() if part is None]
+        if above[-1].lower() in PARTS:
+            parts[name] = PARTS[above[-1].lower()]
+    lost = [name for name in names if parts and name not in parts]
     if lost:
         raise ValueError(
             f"{lost[0]} lies outside train, validation and test, where other pictures are."
         )
-    if "train" not in parts.values():
+    if parts and "train" not in parts.values():
         raise ValueError("There is no folder train beside the others; nothing to learn from.")
     return source, labels, parts
 
 
-def complete_parts(labels, parts):
-    """The split of every picture, with missing parts cut from the training pictures."""
-    if parts is None:
-        return stratified_split(labels, **SHARES)
-    missing = {part: share for part, share in SHARES.items() if part not in parts.values()}
-    training = {name: labels[name] for name, part in parts.items() if part == "train"}
-    shares = {"validation": 0.0, "test": 0.0, **missing}
+def complete_parts(labels: dict[str, str], parts: dict[str, str]) -> dict[str, str]:
+    """The split of every picture; missing parts are cut from the training pictures."""
+    shares = {
+        part: 0.0 if part in parts.values() else share for part, share in PAPER_SHARES.items()
+    }
+    training = {
+        name: label for name, label in labels.items() if parts.get(name, "train") == "train"
+    }
     return {**parts, **stratified_split(training, **shares)}
 
 
-def config_of(folder, title):
-    """The TFDS config of a folder: a title and a digest of what it holds.
+def config_of(folder: Path, title: str) -> tfds.core.BuilderConfig:
+    """The TFDS config of a folder, named by a title and a digest of its files.
 
-    Other pictures are another data set, and one run keeps to one: the digest is of the names and
-    sizes of all files.
+    Other pictures are another data set: the digest is of the names and sizes of all files.
 
     Args:
-        folder: where the pictures, or an archive of them, lie.
-        title: what the user calls it; letters and digits of it are kept.
+        folder: Where the pictures, or an archive of them, are.
+        title: What the user calls it; its letters and digits are kept.
     """
     digest = hashlib.sha256()
     for source in find_sources(folder):
@@ -124,19 +104,15 @@ def config_of(folder, title):
             size = path.stat().st_size if path.is_file() else 0
             digest.update(f"{name}\0{size}\0".encode())
     slug = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_") or "pictures"
-    return tfds.core.BuilderConfig(
-        name=f"{slug}_{digest.hexdigest()[:8]}", description="Pictures of your own."
-    )
+    name = f"{slug}_{digest.hexdigest()[:8]}"
+    return tfds.core.BuilderConfig(name=name, description="Pictures of your own.")
 
 
-def as_stored(content):
-    """A file as TensorFlow shows it upright: as it is, or, where it would not, as PNG.
+def as_stored(content: bytes) -> bytes:
+    """The bytes to store for a picture, which TensorFlow decodes upright.
 
-    That is of WebP and GIF files under the name of others, which saving from a browser makes, and
-    of photographs with an EXIF orientation.
-
-    Args:
-        content: bytes of a picture that Pillow reads.
+    They are the file as it is, or a PNG of it: of photographs with an EXIF orientation, and of
+    other formats under the name of a PNG or JPEG, such as WebP files saved from a browser.
     """
     with Image.open(io.BytesIO(content)) as image:
         if image.format in ("JPEG", "PNG") and image.getexif().get(ORIENTATION, 1) == 1:
@@ -153,14 +129,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     RELEASE_NOTES = {"1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = MISSING
 
-    def _info(self):
-        return self.dataset_info_from_configs(
-            features=contract.features(
-                # No format: PNG and JPEG files are kept as they are.
-                tfds.features.Image(shape=(None, None, 3))
-            ),
-            supervised_keys=("image", "label"),
-        )
+    def _info(self) -> tfds.core.DatasetInfo:
+        return contract.dataset_info(self, (None, None, 3), encoding=None)
 
     def _split_generators(self, dl_manager):
         source, labels, parts = find_pictures(manual_folder(dl_manager, MISSING))
@@ -180,13 +150,5 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, source, labels):
         for image in read_images(source, labels):
-            yield (
-                image.name,
-                {
-                    "image": io.BytesIO(as_stored(image.content)),
-                    "label": labels[image.name],
-                    "subject": "",
-                    "name": image.name,
-                    "face": contract.WHOLE,
-                },
-            )
+            content = as_stored(image.content)
+            yield image.name, contract.example(image.name, content, labels[image.name])

@@ -1,14 +1,27 @@
-"""Everything around the expression: background, shoulders, head, hair, beard, glasses."""
+"""Everything around the expression: background, shoulders, head, hair, beard, glasses.
+
+Each function takes the `width` of its lines, in pixels.
+"""
+
+import random
 
 import numpy as np
 
 from tfds_builders.toon_faces import shapes
-from tfds_builders.toon_faces.canvas import SIZE, mix, shade, shadow
+from tfds_builders.toon_faces.canvas import SIZE, Canvas, Color, mix, shade, shadow
+from tfds_builders.toon_faces.characters import Character
+from tfds_builders.toon_faces.shapes import Point, Pose
+
+_COLLARS = {"v": (96, 142), "crew": (98, 112), "shirt": (96, 128), "hood": (94, 118)}  # y
+_FRECKLES = ((36, 24), (43, 30), (50, 24), (46, 20), (56, 29), (30, 30))
+_WRINKLES = (
+    ((20, 24), (31, 27), (42, 23)), ((52, 2), (58, 0), (63, -4)), ((52, 8), (58, 9), (63, 8)),
+)  # fmt: skip
 
 
-def paint_background(canvas, rng, colour):
-    """Paint a plain wall, a halo, stripes, dots or hills, in shades of one colour."""
-    light = mix(colour, (255, 255, 255), 0.22)
+def paint_background(canvas: Canvas, rng: random.Random, color: Color) -> None:
+    """Paint a plain wall, a halo, stripes, dots or hills, in shades of one color."""
+    light = mix(color, (255, 255, 255), 0.22)
     kind = rng.choice(("plain", "halo", "stripes", "dots", "hills"))
     if kind == "halo":
         x, y = rng.uniform(90, 166), rng.uniform(90, 150)
@@ -24,13 +37,13 @@ def paint_background(canvas, rng, colour):
             x, y, radius = rng.uniform(0, SIZE), rng.uniform(0, SIZE), rng.uniform(6, 20)
             canvas.fill(shapes.ellipse(x, y, radius, radius), light)
     elif kind == "hills":
-        for low, tone in ((130, light), (175, shade(colour, 0.86))):
+        for low, tone in ((130, light), (175, shade(color, 0.86))):
             ridge = [(x, low + rng.uniform(-26, 26)) for x in range(-40, SIZE + 41, 48)]
             hill = np.concatenate([shapes.open_curve(ridge), [(SIZE + 40, SIZE), (-40, SIZE)]])
             canvas.fill(hill, tone)
 
 
-def paint_back_hair(canvas, pose, character, width):
+def paint_back_hair(canvas: Canvas, pose: Pose, character: Character, width: float) -> None:
     """Paint the hair behind the head."""
     line, low = shade(character.hair, 0.55), shade(character.hair, 0.86)
     curls = [pose.head(shapes.ellipse(x, y, r, r)) for x, y, r in character.curls_back]
@@ -42,7 +55,7 @@ def paint_back_hair(canvas, pose, character, width):
         canvas.outlined(pose.head(shapes.closed_curve(curve)), low, line, width)
 
 
-def paint_body(canvas, pose, character, width):
+def paint_body(canvas: Canvas, pose: Pose, character: Character, width: float) -> None:
     """Paint neck, shoulders and collar."""
     skin_line = shadow(character.skin, 0.64)
     clothes, trim = character.clothes, character.trim
@@ -54,8 +67,7 @@ def paint_body(canvas, pose, character, width):
     )
     canvas.fill(pose.body(below_chin), shadow(character.skin, 0.26))
 
-    edge = {"v": 96, "crew": 98, "shirt": 96, "hood": 94}[character.collar]
-    deep = {"v": 142, "crew": 112, "shirt": 128, "hood": 118}[character.collar]
+    edge, deep = _COLLARS[character.collar]
     shoulder = [(neck + 2, edge), (neck + 22, edge + 5), (far - 16, edge + 18), (far, edge + 44)]
     right = shapes.open_curve(shoulder)
     left = right[::-1] * (-1, 1)
@@ -85,7 +97,7 @@ def paint_body(canvas, pose, character, width):
         canvas.stroke(pose.body(rim), 7, trim)
 
 
-def paint_ears(canvas, pose, character, width):
+def paint_ears(canvas: Canvas, pose: Pose, character: Character, width: float) -> None:
     """Paint the ears, half hidden by the head, and what hangs from them."""
     skin, size = character.skin, character.ear
     edge = np.interp(4, [y for _, y in character.head], [x for x, _ in character.head])
@@ -102,7 +114,9 @@ def paint_ears(canvas, pose, character, width):
             )
 
 
-def paint_head(canvas, pose, character, width, light, blush):
+def paint_head(
+    canvas: Canvas, pose: Pose, character: Character, width: float, light: Point, blush: float
+) -> np.ndarray:
     """Paint the head without hair, shaded away from `light` (x, y); returns its outline."""
     skin = character.skin
     outline = shapes.closed_curve(shapes.mirrored(character.head))
@@ -120,35 +134,29 @@ def paint_head(canvas, pose, character, width, light, blush):
             cheek = shapes.ellipse(side * 46, 29, radius * 1.05, radius * 0.8)
             canvas.fill(pose.face(cheek), rosy, int(70 * blush))
     if character.freckles:
-        for x, y in ((36, 24), (43, 30), (50, 24), (46, 20), (56, 29), (30, 30)):
+        for x, y in _FRECKLES:
             for side in (-1, 1):
                 spot = shapes.ellipse(side * x, y, 1.7, 1.5, 12)
                 canvas.fill(pose.face(spot), shadow(skin, 0.34))
     if character.wrinkles:
         for side in (-1, 1):
-            for fold in (
-                [(side * 20, 24), (side * 31, 27), (side * 42, 23)],
-                [(side * 52, 2), (side * 58, 0), (side * 63, -4)],
-                [(side * 52, 8), (side * 58, 9), (side * 63, 8)],
-            ):
-                curve = shapes.open_curve(fold)
-                widths = 1.8 * shapes.taper(len(curve))
-                canvas.stroke(pose.face(curve), widths, shadow(skin, 0.45), 150)
+            for fold in _WRINKLES:
+                curve = pose.face(shapes.open_curve(fold) * (side, 1))
+                canvas.pointed(curve, 1.8, shadow(skin, 0.45), 150)
     return outline
 
 
-def paint_beard(canvas, pose, character, width):
+def paint_beard(canvas: Canvas, pose: Pose, character: Character, width: float) -> None:
     """Paint a beard that leaves the mouth free."""
     if character.beard:
-        beard = pose.head(shapes.closed_curve(character.beard))
         line = shade(character.hair, 0.55)
+        beard = pose.head(shapes.closed_curve(character.beard))
         canvas.outlined(beard, character.hair, line, width)
         for strand in character.beard_strands:
-            curve = shapes.open_curve(strand)
-            canvas.stroke(pose.head(curve), 2.6 * shapes.taper(len(curve)), line, 150)
+            canvas.pointed(pose.head(shapes.open_curve(strand)), 2.6, line, 150)
 
 
-def paint_front_hair(canvas, pose, character, width):
+def paint_front_hair(canvas: Canvas, pose: Pose, character: Character, width: float) -> None:
     """Paint hair over the forehead that ends above the highest brow."""
     line = shade(character.hair, 0.55)
     for curve in character.hair_front:
@@ -158,8 +166,7 @@ def paint_front_hair(canvas, pose, character, width):
         canvas.outlined(curl, character.hair, shade(character.hair, 0.78), width)
     shine = mix(character.hair, (255, 255, 255), 0.28)
     for strand in character.strands:
-        curve = shapes.open_curve(strand)
-        canvas.stroke(pose.face(curve), 3.2 * shapes.taper(len(curve)), shine, 200)
+        canvas.pointed(pose.face(shapes.open_curve(strand)), 3.2, shine, 200)
     if character.ribbons:
         for side in (-1, 1):
             for dx, dy in ((-4, -8), (4, 8)):
@@ -167,7 +174,7 @@ def paint_front_hair(canvas, pose, character, width):
                 canvas.outlined(pose.head(knot), character.trim, shade(character.trim, 0.5), width)
 
 
-def paint_glasses(canvas, pose, character):
+def paint_glasses(canvas: Canvas, pose: Pose, character: Character) -> None:
     """Paint round glasses; their upper rim runs below the brows."""
     radius = character.eye_width + 6.5
     for side in (-1, 1):

@@ -1,4 +1,4 @@
-"""Draws one picture of toon_faces from its name alone."""
+"""Draws one picture of toon_faces; nothing but its name matters."""
 
 import colorsys
 import dataclasses
@@ -22,7 +22,7 @@ Box = tuple[float, float, float, float]
 
 
 class ToonFace(NamedTuple):
-    """A picture and where its parts are: boxes (ymin, xmin, ymax, xmax) in pixels, 0 to 256."""
+    """A picture and the boxes of its parts: (ymin, xmin, ymax, xmax) in pixels, 0 to 256."""
 
     image: Image.Image
     face: Box
@@ -40,16 +40,16 @@ def draw(character: str, emotion: str, take: int) -> ToonFace:
     """Draw one picture.
 
     Args:
-        character: a key of `CHARACTERS`.
-        emotion: one of `keras_deep_emotion.emotions.EMOTIONS`.
-        take: 0 to TAKES - 1 in the data set; any number draws another picture.
+        character: A key of `CHARACTERS`.
+        emotion: One of `contract.EMOTIONS`.
+        take: 0 to TAKES - 1 in the data set; every number gives another picture.
 
     Returns:
         A `ToonFace` whose image is RGB, 256 x 256. The same arguments give the same picture on
-        every machine with the same Pillow, whatever was drawn before.
+        every machine with the same version of Pillow.
 
     Raises:
-        KeyError: there is no such character or emotion.
+        KeyError: If there is no such character or emotion.
     """
     rng = random.Random(f"{_SEED}:{picture_name(character, emotion, take)}")
     expression = express(emotion, rng, rng.uniform(0.65, 1.0))
@@ -99,7 +99,7 @@ def draw(character: str, emotion: str, take: int) -> ToonFace:
 
 
 def _varied(person, rng):
-    """The same person drawn by another hand: colours and sizes a little off."""
+    """The same person drawn by another hand: colors and sizes a little off."""
     clothes = mix(person.clothes, _rgb(rng.random(), 0.6, 0.8), 0.4)
     return dataclasses.replace(
         person,

@@ -1,4 +1,4 @@
-"""What each emotion does to a face: facial action units, and what each unit moves."""
+"""Emotions as facial action units, and what each unit moves."""
 
 import dataclasses
 import random
@@ -93,12 +93,12 @@ def express(emotion: str, rng: random.Random, intensity: float) -> Expression:
     """Expression of one emotion.
 
     Args:
-        emotion: one of `keras_deep_emotion.emotions.EMOTIONS`.
-        rng: chooses among the emotion's prototypes and lets each unit vary by a tenth.
+        emotion: One of `contract.EMOTIONS`.
+        rng: Chooses among the emotion's prototypes and varies each unit by a tenth.
         intensity: 0, the face at rest, to 1, the full expression.
 
     Raises:
-        KeyError: there is no such emotion.
+        KeyError: If there is no such emotion.
     """
     units = rng.choice(ACTION_UNITS[emotion])
     moved = {}

@@ -1,18 +1,19 @@
 """Eyes, brows and nose: with the mouth, the parts that carry the expression."""
 
-import math
-
 import numpy as np
 
 from tfds_builders.toon_faces import shapes
-from tfds_builders.toon_faces.canvas import mix, shade, shadow
+from tfds_builders.toon_faces.canvas import WHITE, Canvas, mix, shade, shadow
+from tfds_builders.toon_faces.characters import Character
+from tfds_builders.toon_faces.expressions import Expression
+from tfds_builders.toon_faces.shapes import ACROSS, Point, Pose
 
-_WHITE = (252, 252, 250)
 _BROW_Y = -34.5
-_T = np.sin(np.linspace(-math.pi / 2, math.pi / 2, 33))  # -1 to 1, denser at the corners
 
 
-def paint_eye(canvas, pose, character, expression, side, gaze):
+def paint_eye(
+    canvas: Canvas, pose: Pose, character: Character, expression: Expression, side: int, gaze: Point
+) -> list[np.ndarray]:
     """Paint one eye with its lids; returns outlines of the eye and its lashes.
 
     `side` is -1 for the eye on the left of the picture and 1 for the other; `gaze` is how far the
@@ -24,36 +25,34 @@ def paint_eye(canvas, pose, character, expression, side, gaze):
     def place(points):
         return pose.face(np.asarray(points) * (width, height) + (side * character.eye_x, 0))
 
-    def lid_edge(y):
-        return np.stack([_T, y], axis=1)
+    def edge(y):
+        return place(np.stack([ACROSS, y], axis=1))
 
     def between(high, low):
-        return place(np.concatenate([lid_edge(high), lid_edge(low)[::-1]]))
+        return place(shapes.band(ACROSS, high, low))
 
     line = shadow(character.skin, 0.84)
-    rim = np.sqrt(1 - _T**2)
-    inner = -side * _T  # 1 at the nose
+    rim = np.sqrt(1 - ACROSS**2)
+    inner = -side * ACROSS  # 1 at the nose
     tilt = expression.lid_tilt * (inner + 0.7 if expression.lid_tilt > 0 else inner - 0.7)
     top = np.clip(-rim * (1 - 2 * expression.upper_lid) + tilt, -rim, rim)
     bottom = np.clip(rim * (1 - 2 * expression.lower_lid), top, rim)
 
     socket = place(shapes.ellipse(0, 0, 1.16, 1.18))
     canvas.fill(socket, shadow(character.skin, 0.28), 56)
-    canvas.fill(between(-rim, rim), _WHITE)
+    canvas.fill(between(-rim, rim), WHITE)
     canvas.fill(between(top, np.minimum(top + 0.3, bottom)), (120, 130, 150), 60)
     _paint_iris(canvas, pose, character, expression, side, gaze, height)
-    lid = shadow(character.skin, 0.12)
-    canvas.fill(between(-rim, top), lid)
+    canvas.fill(between(-rim, top), shadow(character.skin, 0.12))
     canvas.fill(between(bottom, rim), shadow(character.skin, 0.06))
-    canvas.stroke(place(lid_edge(-rim * 1.04)), 1.8 * shapes.taper(33), line, 150)
-    canvas.stroke(place(lid_edge(bottom)), 1.0 + 1.0 * shapes.taper(33), line, 200)
-    lash = 4.2 if character.lashes else 3.2
-    canvas.stroke(place(lid_edge(top)), 1.2 + lash * shapes.taper(33), line)
-    outlines = [place(lid_edge(-rim)), place(lid_edge(rim))]
+    canvas.pointed(edge(-rim * 1.04), 1.8, line, 150)
+    canvas.pointed(edge(bottom), 1.0, line, 200, ends=1.0)
+    canvas.pointed(edge(top), 4.2 if character.lashes else 3.2, line, ends=1.2)
+    outlines = [edge(-rim), edge(rim)]
     if character.lashes:
         for share, reach in ((0.55, 0.36), (0.78, 0.42), (0.95, 0.42)):
-            column = np.argmin(np.abs(_T - side * share))
-            root = np.array([_T[column], top[column]])
+            column = np.argmin(np.abs(ACROSS - side * share))
+            root = np.array([ACROSS[column], top[column]])
             tip = root + (side * reach * share, -reach * 0.8)
             lashes = place(shapes.open_curve([root, (root + tip) / 2 + (0, 0.06), tip], 4))
             canvas.stroke(lashes, np.linspace(3.0, 0.6, len(lashes)), line)
@@ -74,11 +73,13 @@ def _paint_iris(canvas, pose, character, expression, side, gaze, height):
     canvas.fill(disc(0, 0, 0.86), character.iris)
     canvas.fill(disc(0, 0.28, 0.5), mix(character.iris, (255, 240, 200), 0.45), 150)
     canvas.fill(disc(0, 0, 0.5), (18, 14, 18))
-    canvas.fill(disc(-0.34, -0.38, 0.27), _WHITE)
-    canvas.fill(disc(0.36, 0.4, 0.13), _WHITE, 200)
+    canvas.fill(disc(-0.34, -0.38, 0.27), WHITE)
+    canvas.fill(disc(0.36, 0.4, 0.13), WHITE, 200)
 
 
-def paint_brow(canvas, pose, character, expression, side):
+def paint_brow(
+    canvas: Canvas, pose: Pose, character: Character, expression: Expression, side: int
+) -> list[np.ndarray]:
     """Paint one brow, thick at the nose, pointed at the temple; returns its outline in a list."""
     length = character.brow_length
     inner = character.eye_x - 0.5 * length - expression.brow_squeeze
@@ -99,12 +100,11 @@ def paint_brow(canvas, pose, character, expression, side):
     if expression.brow_squeeze > 2:
         x = side * (inner - 3.5)
         crease = shapes.open_curve([(x, _BROW_Y + 4), (x - side, _BROW_Y + 12)], 6)
-        widths = 2.4 * shapes.taper(len(crease))
-        canvas.stroke(pose.face(crease), widths, shadow(character.skin, 0.50), 170)
+        canvas.pointed(pose.face(crease), 2.4, shadow(character.skin, 0.50), 170)
     return [brow]
 
 
-def paint_nose(canvas, pose, character, expression):
+def paint_nose(canvas: Canvas, pose: Pose, character: Character, expression: Expression) -> None:
     """Paint the nose, the creases of disgust beside it and the folds down to the mouth."""
     width, lift = character.nose_width, 4 * expression.wrinkle
     y = character.nose_y - lift
@@ -114,12 +114,12 @@ def paint_nose(canvas, pose, character, expression):
     )
     canvas.fill(pose.face(bridge), shadow(character.skin, 0.30), 70)
     tip = shapes.ellipse(-0.15 * width, y - 5, 0.4 * width, 0.34 * width, 20)
-    canvas.fill(pose.face(tip), mix(character.skin, _WHITE, 0.6), 110)
+    canvas.fill(pose.face(tip), mix(character.skin, WHITE, 0.6), 110)
     base = shapes.open_curve(
         [(-width, y - 3), (-0.8 * width, y + 2), (-0.3 * width, y + 1.5), (0, y + 4),
          (0.3 * width, y + 1.5), (0.8 * width, y + 2), (width, y - 3)]
     )  # fmt: skip
-    canvas.stroke(pose.face(base), 1.0 + 2.0 * shapes.taper(len(base)), line)
+    canvas.pointed(pose.face(base), 2.0, line, ends=1.0)
     for side in (-1, 1):
         if expression.wrinkle > 0.2:
             # From the inner corner of the eye down to the wing, bunched up at the root.
@@ -127,14 +127,12 @@ def paint_nose(canvas, pose, character, expression):
                 crease = shapes.open_curve(
                     [(side * 3, 7 * step - 10), (side * 8, 7 * step - 8), (side * 13, 7 * step)], 6
                 )
-                widths = 2.8 * shapes.taper(len(crease))
                 alpha = int(220 * min(1.0, expression.wrinkle))
-                canvas.stroke(pose.face(crease), widths, line, alpha)
+                canvas.pointed(pose.face(crease), 2.8, line, alpha)
         depth = max(expression.cheek, expression.wrinkle)
         if depth > 0.2:
             x = expression.mouth_width * character.mouth_scale + 7
             fold = shapes.open_curve(
                 [(side * (width + 5), y), (side * (x - 3), y + 10), (side * (x + 2), y + 25)]
             )
-            widths = 2.6 * shapes.taper(len(fold))
-            canvas.stroke(pose.face(fold), widths, line, int(170 * min(1.0, depth)))
+            canvas.pointed(pose.face(fold), 2.6, line, int(170 * min(1.0, depth)))

@@ -5,39 +5,38 @@ import math
 import numpy as np
 
 from tfds_builders.toon_faces import shapes
-from tfds_builders.toon_faces.canvas import mix, shade, shadow
+from tfds_builders.toon_faces.canvas import WHITE, Canvas, mix, shade, shadow
+from tfds_builders.toon_faces.characters import Character
+from tfds_builders.toon_faces.expressions import Expression
+from tfds_builders.toon_faces.shapes import ACROSS, Pose
 
-_WHITE = (252, 252, 250)
 _INSIDE = (78, 22, 30)
 _TONGUE = (226, 100, 106)
 _Y = 50.0
-_T = np.sin(np.linspace(-math.pi / 2, math.pi / 2, 33))  # -1 to 1, denser at the corners
 
 
-def mouth_edges(expression):
-    """Where the lips part, around the middle of the mouth.
+def mouth_edges(expression: Expression) -> tuple[np.ndarray, np.ndarray]:
+    """Upper and lower edge of the opening, around the middle of the mouth.
 
-    Args:
-        expression: an `Expression`.
-
-    Returns:
-        Upper and lower edge from the left corner to the right one, each (33, 2), in pixels, y down.
-        They coincide where the mouth is closed.
+    Each is (33, 2), from the left corner to the right one, in pixels, y down. They coincide where
+    the mouth is closed.
     """
-    middle = expression.corners * (0.42 - np.abs(_T) ** 2.2)
+    middle = expression.corners * (0.42 - np.abs(ACROSS) ** 2.2)
     # A superellipse: exponent 2 is round, 5 nearly a box.
     power = 2 + 3 * min(1.0, expression.squareness)
-    swell = (1 - np.abs(_T) ** power) ** (1 / power)
-    tremble = expression.tremble * np.sin(11 * _T) * swell
+    swell = (1 - np.abs(ACROSS) ** power) ** (1 / power)
+    tremble = expression.tremble * np.sin(11 * ACROSS) * swell
     side = math.copysign(0.45, expression.sneer)
-    sneer = abs(expression.sneer) * np.exp(-(((_T - side) / 0.4) ** 2)) * np.sqrt(1 - _T**2)
+    sneer = abs(expression.sneer) * np.exp(-(((ACROSS - side) / 0.4) ** 2)) * np.sqrt(1 - ACROSS**2)
     upper = middle - expression.upper_lip * swell - sneer + tremble
     lower = middle + expression.lower_lip * swell - 0.3 * sneer + tremble
-    x = expression.mouth_width * _T
+    x = expression.mouth_width * ACROSS
     return np.stack([x, upper], axis=1), np.stack([x, lower], axis=1)
 
 
-def paint_mouth(canvas, pose, character, expression):
+def paint_mouth(
+    canvas: Canvas, pose: Pose, character: Character, expression: Expression
+) -> list[np.ndarray]:
     """Paint lips and what shows between them; returns outlines of lips and tongue."""
     upper, lower = mouth_edges(expression)
     size = character.mouth_scale
@@ -50,30 +49,29 @@ def paint_mouth(canvas, pose, character, expression):
 
     # Lips: fullest in the middle, the upper one with a bow, thinner when rolled in.
     thin = 1 - 0.55 * expression.press
-    full = np.sqrt(1 - _T**2)
-    bow = 1 - 0.28 * np.exp(-((_T / 0.16) ** 2))
+    full = np.sqrt(1 - ACROSS**2)
+    bow = 1 - 0.28 * np.exp(-((ACROSS / 0.16) ** 2))
     above = upper - np.outer(full * bow * character.upper_lip * thin, (0, 1))
     below = lower + np.outer(full * character.lower_lip * thin, (0, 1))
     lips = place(np.concatenate([above, below[::-1]]))
     canvas.fill(lips, character.lips)
     gloss = ((lower + below) / 2)[10:23]
-    canvas.stroke(place(gloss), 1.6 * shapes.taper(13), mix(character.lips, _WHITE, 0.5), 170)
+    canvas.pointed(place(gloss), 1.6, mix(character.lips, WHITE, 0.5), 170)
     outlines = [lips]
 
     opening = lower[:, 1] - upper[:, 1]
     if opening.max() > 3:
         _paint_open_mouth(canvas, place, upper, lower, expression, line)
     else:
-        seam = (upper + lower) / 2
-        widths = 1.2 + 3.2 * shapes.taper(len(seam), 0.6)
-        canvas.stroke(place(seam), widths, line)
-        outlines.append(place(seam))
+        seam = place((upper + lower) / 2)
+        canvas.stroke(seam, 1.2 + 3.2 * shapes.taper(len(seam), 0.6), line)
+        outlines.append(seam)
     if expression.tongue > 4:
         outlines.append(_paint_tongue_out(canvas, place, lower, expression, line))
     if expression.pout > 0.2:
         y = lower[16, 1] + character.lower_lip * thin + 5
         crease = shapes.open_curve([(-11, y + 3), (0, y), (11, y + 3)])
-        canvas.stroke(place(crease), 2.4 * shapes.taper(len(crease)), line, 150)
+        canvas.pointed(place(crease), 2.4, line, 150)
     return outlines
 
 
@@ -83,34 +81,31 @@ def _paint_open_mouth(canvas, place, upper, lower, expression, line):
     x, top, bottom = upper[:, 0], upper[:, 1], lower[:, 1]
 
     def band(high, low):
-        return place(np.concatenate([np.stack([x, high], 1), np.stack([x, low], 1)[::-1]]))
+        return place(shapes.band(x, high, low))
 
     height = (bottom - top).max()
     if expression.clenched > 0.5:
-        canvas.fill(band(top, bottom), _WHITE)
+        canvas.fill(band(top, bottom), WHITE)
         bite = (top + bottom) / 2
         canvas.stroke(place(np.stack([x, bite], 1)), 2.0, _INSIDE)
         for share in (-0.66, -0.33, 0.0, 0.33, 0.66):
-            column = np.argmin(np.abs(_T - share))
+            column = np.argmin(np.abs(ACROSS - share))
             tooth = [(x[column], top[column]), (x[column], bottom[column])]
             canvas.stroke(place(tooth), 1.2, _INSIDE, 190)
     else:
         if expression.tongue <= 4:
-            hump = np.maximum(bottom - 0.45 * height * np.sqrt(1 - _T**2), top)
+            hump = np.maximum(bottom - 0.45 * height * np.sqrt(1 - ACROSS**2), top)
             canvas.fill(band(np.minimum(hump, bottom), bottom), _TONGUE)
         rows = 0.34 * height if expression.corners > 0 else 0.16 * height
-        canvas.fill(band(top, np.minimum(top + rows * (1 - _T**6), bottom)), _WHITE)
+        canvas.fill(band(top, np.minimum(top + rows * (1 - ACROSS**6), bottom)), WHITE)
     closed = np.concatenate([upper, lower[-2::-1]])
     canvas.stroke(place(closed), 2.6, line)
 
 
 def _paint_tongue_out(canvas, place, lower, expression, line):
     y, long, wide = lower[16, 1] - 4, expression.tongue, 11.5
-    outline = shapes.closed_curve(
-        [(-wide + 1, y), (0, y - 2), (wide - 1, y), (wide, y + 0.55 * long), (0, y + long + 3),
-         (-wide, y + 0.55 * long)]
-    )  # fmt: skip
-    outline = place(outline)
+    half = [(0, y - 2), (wide - 1, y), (wide, y + 0.55 * long), (0, y + long + 3)]
+    outline = place(shapes.closed_curve(shapes.mirrored(half)))
     canvas.outlined(outline, _TONGUE, line, 2.0)
     groove = place([(0, y + 3), (0, y + 0.7 * long)])
     canvas.stroke(groove, 2.0, shade(_TONGUE, 0.72))

@@ -1,4 +1,4 @@
-"""Curves and the pose of a head: geometry only, nothing is painted here.
+"""Geometry: curves, and the pose of a head.
 
 Points are float arrays of shape (n, 2), x to the right and y down, in pixels of the 256 x 256
 picture. A character's own points lie around (0, 0), the middle of its head.
@@ -10,11 +10,15 @@ import math
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # Catmull-Rom: the cubic between the middle two of four control points passes through both.
 _CATMULL_ROM = 0.5 * np.array(
     [[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]], dtype=np.float64
 )
+ACROSS = np.sin(np.linspace(-math.pi / 2, math.pi / 2, 33))  # -1 to 1, denser at the ends
+
+Point = tuple[float, float]  # x, y
 
 
 @functools.cache
@@ -23,7 +27,7 @@ def _basis(steps):
     return np.stack([np.ones(steps), t, t**2, t**3], axis=1) @ _CATMULL_ROM  # (steps, 4)
 
 
-def closed_curve(points, steps=8):
+def closed_curve(points: ArrayLike, steps: int = 8) -> np.ndarray:
     """Smooth closed curve through (n, 2) points: (n * steps, 2). A point twice is a corner."""
     points = np.asarray(points, dtype=np.float64)
     controls = np.stack([np.roll(points, shift, axis=0) for shift in (1, 0, -1, -2)])
@@ -32,7 +36,7 @@ def closed_curve(points, steps=8):
     return curve[~corner].reshape(-1, 2)  # between the two of a corner there is only a small loop
 
 
-def open_curve(points, steps=8):
+def open_curve(points: ArrayLike, steps: int = 8) -> np.ndarray:
     """Smooth curve from the first to the last of (n, 2) points: ((n - 1) * steps + 1, 2)."""
     points = np.asarray(points, dtype=np.float64)
     padded = np.concatenate([points[:1], points, points[-1:]])
@@ -41,7 +45,7 @@ def open_curve(points, steps=8):
     return np.concatenate([curve, points[-1:]])
 
 
-def ellipse(x, y, width, height, steps=40):
+def ellipse(x: float, y: float, width: float, height: float, steps: int = 40) -> np.ndarray:
     """Outline of an ellipse around (x, y) with the given half axes: (steps, 2)."""
     return _circle(steps) * (width, height) + (x, y)
 
@@ -52,13 +56,18 @@ def _circle(steps):
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def mirrored(half):
+def mirrored(half: ArrayLike) -> np.ndarray:
     """Closed outline from its right half, listed from top to bottom: (2n - 2, 2) of (n, 2)."""
     half = np.asarray(half, dtype=np.float64)
     return np.concatenate([half, half[-2:0:-1] * (-1, 1)])
 
 
-def normals(points, closed=False):
+def band(x: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """Closed outline between two curves over the same (n,) x: (2n, 2)."""
+    return np.concatenate([np.stack([x, high], 1), np.stack([x, low], 1)[::-1]])
+
+
+def normals(points: np.ndarray, closed: bool = False) -> np.ndarray:
     """Unit vectors at right angles to a curve: (n, 2). They point out of a closed outline."""
     if closed:
         after = np.roll(points, -1, axis=0)
@@ -71,7 +80,7 @@ def normals(points, closed=False):
     return np.stack([along[:, 1], -along[:, 0]], axis=1) / length
 
 
-def ribbon(points, widths):
+def ribbon(points: np.ndarray, widths: ArrayLike) -> np.ndarray:
     """Outline of a stroke along (n, 2) points, `widths` wide (a number or (n,)): (2n, 2)."""
     half = np.broadcast_to(np.asarray(widths, dtype=np.float64) / 2, len(points))[:, None]
     side = normals(points) * half
@@ -79,7 +88,7 @@ def ribbon(points, widths):
 
 
 @functools.cache
-def taper(count, power=0.5):
+def taper(count: int, power: float = 0.5) -> np.ndarray:
     """Widths from 0 over 1 in the middle to 0, for a stroke with pointed ends: (count,)."""
     return np.sin(np.linspace(0, math.pi, count)) ** power
 
@@ -102,11 +111,11 @@ class Pose:
     _BULGE: ClassVar[float] = 56.0
     _NECK: ClassVar[tuple[float, float]] = (0.0, 78.0)  # the head rolls about this point
 
-    def body(self, points):
+    def body(self, points: ArrayLike) -> np.ndarray:
         """Neck and shoulders: scaled and moved only."""
         return np.asarray(points, dtype=np.float64) * self.scale + (self.x, self.y)
 
-    def head(self, points):
+    def head(self, points: ArrayLike) -> np.ndarray:
         """Outline of the head, ears, back hair: rolled too, and the chin follows jaw and turn."""
         points = np.array(points, dtype=np.float64)
         low = np.clip((points[:, 1] - 10) / 75, 0, 1)
@@ -114,8 +123,8 @@ class Pose:
         points[:, 1] += low * (self.jaw - 14 * math.sin(self.pitch))
         return self.body(self._rolled(points))
 
-    def face(self, points):
-        """Whatever sits on the front of the head: it also travels over the dome."""
+    def face(self, points: ArrayLike) -> np.ndarray:
+        """Parts on the front of the head, which also move over its dome."""
         points = np.array(points, dtype=np.float64)
         x, y = points.T
         depth = 1 - (x / self._RIM_X) ** 2 - (y / self._RIM_Y) ** 2

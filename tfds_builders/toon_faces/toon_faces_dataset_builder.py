@@ -1,8 +1,8 @@
 """toon_faces: cartoon faces drawn by code, with the true boxes of mouth, eyes and brows."""
 
 import concurrent.futures
-import io
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from tfds_builders import contract, protocols
@@ -27,20 +27,16 @@ def assign(protocol: str) -> dict[str, str]:
         protocol: "paper" (train, validation, test: 70, 10 and 20 % of each emotion) or "subjects"
             (fold_0 to fold_5, one character each).
 
-    Returns:
-        The name of the split by the name of the picture.
-
     Raises:
-        ValueError: there is no such protocol.
+        ValueError: If there is no such protocol.
     """
-    if protocol == "paper":
-        # The paper's shares for a set without official splits, as for CK+.
-        labels = {name: emotion for name, (_, emotion, _) in PICTURES.items()}
-        return protocols.stratified_split(labels, validation=0.1, test=0.2)
-    if protocol == "subjects":
-        folds = protocols.subject_folds(CHARACTERS, folds=len(CHARACTERS))
-        return {name: f"fold_{folds[character]}" for name, (character, _, _) in PICTURES.items()}
-    raise ValueError(f"protocol must be 'paper' or 'subjects'. Received: {protocol!r}")
+    labels = {name: emotion for name, (_, emotion, _) in PICTURES.items()}
+    return protocols.protocol_split(
+        protocol,
+        subjects={name: character for name, (character, _, _) in PICTURES.items()},
+        folds=len(CHARACTERS),
+        paper=lambda: protocols.stratified_split(labels, **protocols.PAPER_SHARES),
+    )
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -48,27 +44,20 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Six characters, seven emotions, 2,520 pictures."}
-    BUILDER_CONFIGS = [
-        tfds.core.BuilderConfig(
-            name="paper",
-            description="70 % train, 10 % validation, 20 % test of each emotion; every character "
-            "is in all three.",
-        ),
-        tfds.core.BuilderConfig(
-            name="subjects", description="Six folds, fold_0 to fold_5, of one character each."
-        ),
-    ]
+    BUILDER_CONFIGS = contract.configs(
+        paper="70 % train, 10 % validation, 20 % test of each emotion; every character is in all "
+        "three.",
+        subjects="Six folds, fold_0 to fold_5, of one character each.",
+    )
 
     def _info(self) -> tfds.core.DatasetInfo:
         box = tfds.features.BBoxFeature
-        return self.dataset_info_from_configs(
-            features=contract.features(
-                tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="png"),
-                mouth=box(doc="Lips and tongue."),
-                eyes=box(doc="Both eyes, with lids and lashes."),
-                brows=box(doc="Both brows."),
-            ),
-            supervised_keys=("image", "label"),
+        return contract.dataset_info(
+            self,
+            (SIZE, SIZE, 3),
+            mouth=box(doc="Lips and tongue."),
+            eyes=box(doc="Both eyes, with lids and lashes."),
+            brows=box(doc="Both brows."),
         )
 
     def _split_generators(self, dl_manager):
@@ -79,8 +68,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(splits[split]) for split in sorted(splits)}
 
     def _generate_examples(self, names):
-        # Threads: Pillow encodes and scales without the GIL. The PNG is made here and not by TFDS,
-        # which stores it as it comes.
+        # Threads: Pillow encodes and scales without the GIL.
         with concurrent.futures.ThreadPoolExecutor(max_workers=3) as pool:
             yield from zip(names, pool.map(_example, names), strict=True)
 
@@ -88,11 +76,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 def _example(name):
     character, emotion, take = PICTURES[name]
     picture = draw(character, emotion, take)
-    png = io.BytesIO()
-    picture.image.save(png, format="PNG")
     boxes = {
         part: tfds.features.BBox(*(edge / SIZE for edge in getattr(picture, part)))
         for part in ("face", "mouth", "eyes", "brows")
     }
-    png = png.getvalue()
-    return {"image": png, "label": emotion, "subject": character, "name": name, **boxes}
+    png = contract.encode_png(np.asarray(picture.image))
+    return contract.example(name, png, emotion, character, **boxes)

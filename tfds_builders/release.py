@@ -1,0 +1,187 @@
+"""A published data set: how to request it, what it holds, and how its images are split."""
+
+import dataclasses
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import tensorflow_datasets as tfds
+
+from tfds_builders.protocols import PAPER_SHARES, protocol_split, sized_split, stratified_split
+from tfds_builders.sources import Source, find_sources, manual_folder
+
+IMAGES = (".tiff", ".tif", ".png", ".jpg", ".jpeg")
+
+
+class Picture(NamedTuple):
+    """What the name of an image file says."""
+
+    name: str  # name of the image in the release, such as KA.AN1.39
+    subject: str  # person or character
+    emotion: str  # one of `contract.EMOTIONS`
+
+
+Files = list[tuple[Source, dict[str, Picture]]]  # pictures by their files, for each source
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """A data set that is given on request."""
+
+    name: str  # name of its builder
+    title: str  # name in print
+    homepage: str  # where to request it
+    terms: str  # on what terms it is given
+    emotions: Mapping[str, int]  # published number of images of each emotion
+    # published number of images of each person or character; empty if not checked
+    subjects: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    folds: int = 10  # number of folds of protocol "subjects"
+    people: str = "people"  # what its subjects are called
+    example: str = ""  # path of an image, for errors
+    unit: str = "images"  # what is counted and split
+    # of protocol "paper", for the whole set: images in validation, and of each emotion in
+    # test. None for `PAPER_SHARES`
+    sizes: tuple[int, int] | None = None
+    # images of the release that cannot be decoded, so that many have deleted them: the splits
+    # of the others are the same with and without them
+    undecodable: tuple[Picture, ...] = ()
+
+    @property
+    def missing(self) -> str:
+        """How to obtain the data set and build it."""
+        return (
+            f"{self.title} is missing: request it at {self.homepage} ({self.terms}), then run "
+            f"python cli.py build-data {self.name} --source DIR_OR_ARCHIVE"
+        )
+
+    def find_pictures(
+        self,
+        dl_manager: tfds.download.DownloadManager,
+        parse: Callable[[str], Picture | None],
+        rank: Callable[[str], int] = lambda file: 0,
+    ) -> Files:
+        """Find the image files, each image once; warn if counts are not the published ones.
+
+        Args:
+            dl_manager: Names the user's folder.
+            parse: Reads the path of a file; None if it is not an image of the release.
+            rank: Of several files of an image, the one with the smallest rank counts, of equals the
+                first in the order of the sources. A folder comes before its archives, so an
+                encrypted archive beside its unpacked files does no harm.
+
+        Raises:
+            FileNotFoundError: If there is no such folder, or no image in it.
+        """
+        sources = find_sources(manual_folder(dl_manager, self.missing))
+        best, ignored = {}, []
+        for place, source in enumerate(sources):
+            for file in source.names:
+                picture = parse(file)
+                if picture is not None:
+                    candidate = rank(file), place, file, picture
+                    best[picture.name] = min(best.get(picture.name, candidate), candidate)
+                elif file.lower().endswith(IMAGES):
+                    ignored.append(file)
+        if not best:
+            raise FileNotFoundError(
+                f"{self.title} was not found: no file is named like {self.example}, neither in the "
+                f"folder nor in an archive in it; request {self.title} at {self.homepage} and name "
+                "with --source what you received."
+            )
+        pictures = [picture for *_, picture in best.values()]
+        warn_if_counts_differ(
+            f"{self.unit} of {self.title}",
+            [Counter(one.emotion for one in pictures), Counter(one.subject for one in pictures)],
+            [self.emotions, self.subjects],
+            f" Ignored for their names: {', '.join(ignored[:5])}." if ignored else "",
+        )
+        files = [(source, {}) for source in sources]
+        for _, place, file, picture in best.values():
+            files[place][1][file] = picture
+        return files
+
+    def split(self, files: Files, protocol: str) -> dict[str, Files]:
+        """Divide files among the splits of a protocol; see `assign`."""
+        splits = self.assign([one for _, group in files for one in group.values()], protocol)
+        return {
+            split: [
+                (source, {file: one for file, one in group.items() if splits[one.name] == split})
+                for source, group in files
+            ]
+            for split in sorted(set(splits.values()))
+        }
+
+    def assign(self, pictures: Sequence[Picture], protocol: str) -> dict[str, str]:
+        """Split of each picture, or of whatever has a name, a subject and an emotion.
+
+        Args:
+            pictures: What was found of the release.
+            protocol: "paper" (train, validation, test) or "subjects" (fold_0, fold_1, ...).
+
+        Returns:
+            The split of each name. For a part of the release, "paper" keeps the shares.
+
+        Raises:
+            ValueError: If there is no such protocol, or too little for it.
+        """
+        subjects = {one.name: one.subject for one in pictures}
+        people = set(subjects.values())
+        if protocol == "subjects" and len(people) < self.folds:
+            absent = ", ".join(sorted(self.subjects.keys() - people))
+            detail = f" (no images of {absent})" if absent else ""
+            raise ValueError(
+                f"The protocol subjects needs images of at least {self.folds} {self.people}. "
+                f"Found: {len(people)}{detail}. Request the whole set at {self.homepage}, or build "
+                "the protocol paper."
+            )
+        labels = {one.name: one.emotion for one in pictures}
+        return protocol_split(protocol, subjects, self.folds, lambda: self._paper_split(labels))
+
+    def _paper_split(self, labels):
+        total, shares = sum(self.emotions.values()), PAPER_SHARES
+        if self.sizes:
+            validation, test = self.sizes
+            whole = {one.name: one.emotion for one in self.undecodable} | labels
+            if len(whole) >= total:
+                splits = sized_split(whole, validation, test)
+                return {name: splits[name] for name in labels}
+            test *= len(self.emotions)
+            shares = {"validation": validation / total, "test": test / total}
+        splits = stratified_split(labels, **shares)
+        if len(set(splits.values())) < 3:
+            raise ValueError(
+                f"{len(labels):,} of the {total:,} {self.unit} of {self.title} are too few for "
+                f"train, validation and test. Request the whole set at {self.homepage}."
+            )
+        return splits
+
+
+def warn_if_counts_differ(
+    title: str,
+    counts: Sequence[Mapping[str, int]],
+    published: Sequence[Mapping[str, int]],
+    note: str = "",
+) -> None:
+    """Log a warning if counts are not the published ones.
+
+    Args:
+        title: What is counted, such as "images of JAFFE".
+        counts: Counts by emotion, and, in further mappings, by person and the like.
+        published: The same as published.
+        note: Sentence to add to the warning.
+    """
+
+    def listed(groups, title=""):
+        each = (
+            f"{name} {Counter(group)[name]:,}"
+            for group, other, third in zip(groups, counts, published, strict=True)
+            for name in sorted({*other, *third})
+        )
+        total = f"{sum(groups[0].values()):,} {title}".rstrip()
+        return f"{total} ({', '.join(each)})"
+
+    if [dict(group) for group in counts] != [dict(group) for group in published]:
+        logging.getLogger(__name__).warning(
+            "Found %s; published are %s.%s", listed(counts, title), listed(published), note
+        )
