@@ -228,11 +228,12 @@ class ChildSession:
     """
 
     def __init__(self, export: str | Path, library: str | Path | None = None):
+        library = find_library(library)
         root = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         self.log = tempfile.TemporaryFile("w+", errors="replace")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(export), str(find_library(library))],
+            [sys.executable, "-m", __name__, str(export), str(library)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
