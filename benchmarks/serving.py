@@ -18,7 +18,7 @@ from corruptions import drawing, encode
 
 from keras_deep_emotion.inference.client import connect
 from keras_deep_emotion.serving.c_loader import Session
-from keras_deep_emotion.serving.verification import strings
+from keras_deep_emotion.serving.verification import LoadedExport
 
 BATCH = 64
 
@@ -51,9 +51,10 @@ def line(title, one, many, rounds):
 def main(export, rounds):
     random = np.random.default_rng(0)
     files = [encode(drawing(random), "JPEG") for _ in range(BATCH)]
-    session = Session(export)
-    bare = {count: {"image_bytes": strings(files[:count])} for count in (1, BATCH)}
-    size = session.signatures["serving_default"]["inputs"]["image"].shape[1]
+    session = LoadedExport(Session(export))
+    bare = {count: {"image_bytes": np.array(files[:count], object)} for count in (1, BATCH)}
+    image = session.signatures["serving_default"].inputs["image"]
+    size = image.tensor_shape.dim[1].size
     faces = random.uniform(0, 255, (BATCH, size, size, 1)).astype(np.float32)
     click.echo("| | one face, ms: p50 | p99 | faces a second, 64 at once |\n|---|---|---|---|")
     line(
@@ -117,7 +118,7 @@ def beside_fer(session, files):
 
     calls = {
         "predict_bytes": lambda file: session.call(
-            "predict_bytes", {"image_bytes": strings([file])}
+            "predict_bytes", {"image_bytes": np.array([file], object)}
         ),
         "fer, its TFLite model (the default)": by_fer(FER()),
         "fer, its Keras model": by_fer(FER(use_tflite=False)),

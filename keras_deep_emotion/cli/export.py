@@ -9,7 +9,7 @@ from keras_deep_emotion.cli.options import run_or_weights
 
 @click.command()
 @run_or_weights
-@click.option("--name", help="Name to clients.  [default: the data set's, or that of the weights]")
+@click.option("--name", help="Name of the model.  [default: the data set or the weights]")
 @click.option(
     "--exports",
     default="exports",

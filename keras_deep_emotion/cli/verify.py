@@ -1,23 +1,27 @@
-"""`verify`: check an exported model as the server will meet it."""
+"""`verify`: check an exported model."""
 
 from pathlib import Path
 
 import click
+
+from keras_deep_emotion.cli.options import load_tensorflow
 
 
 @click.command()
 @click.option(
     "--library",
     type=click.Path(path_type=Path),
-    help="libtensorflow_cc of another TensorFlow, or the folder of its wheel, unpacked.",
+    help="libtensorflow_cc of another TensorFlow version, or its unpacked wheel.",
 )
 @click.argument("export", type=click.Path(path_type=Path))
 def verify(export, library):
-    """Check EXPORT, a version's folder, as the server will meet it; TensorFlow is not imported.
+    """Check EXPORT, the folder of a version, as TensorFlow Serving will load it.
 
-    The exit status is 0 where every check is passed.
+    The exit status is 0 if every check passes.
     """
     from keras_deep_emotion.serving.verification import verify
 
-    for line in verify(export, library):
+    lines = verify(export, library)  # opens the export in another process
+    load_tensorflow()
+    for line in lines:
         click.echo(f"ok  {line}")

@@ -1,17 +1,10 @@
-"""A run becomes a version that TensorFlow Serving loads as it is: written aside, verified, renamed.
+"""Exports: a run becomes a verified version that TensorFlow Serving loads.
 
-<parent>/models.config            what the server is to serve
-<parent>/<name>/<version>/        a SavedModel with the signatures of `endpoints`
-    assets/labels.txt             names of the classes, in order
-    assets/config.json            data set, accuracy, project's version, settings
-    assets/model_card.md
-    assets/expected.npz           what the Keras model says of a few faces, for `verify`
-    assets.extra/                 requests that the server plays before it serves
+`exports.py` describes the files. `models.config`, beside the exports, lists them for the server.
 """
 
 import contextlib
 import dataclasses
-import json
 import os
 import re
 import shutil
@@ -24,65 +17,51 @@ import tensorflow as tf
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.exports import ABOUT, CARD, EXPECTED, LABELS, Export
-from keras_deep_emotion.files import remove_stale
+from keras_deep_emotion.files import remove_stale, write_json, write_text
 from keras_deep_emotion.models.folding import fold_batch_normalization
 from keras_deep_emotion.reports.model_card import render_model_card
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.occlusion import occlusion_saliency
-from keras_deep_emotion.serving.models_config import models_config, write_models_config
-from keras_deep_emotion.serving.signatures import make_endpoints
+from keras_deep_emotion.serving.models_config import update_models_config, write_models_config
+from keras_deep_emotion.serving.signatures import Signatures
 from keras_deep_emotion.serving.verification import verify
 from keras_deep_emotion.serving.warmup import write_warmup
 
 
-def write_saved_model(model, labels, path):
-    """Write a SavedModel with the signatures of `endpoints.make_endpoints`.
-
-    Args:
-        model: Keras model from faces to probabilities.
-        labels: names of the classes.
-        path: folder to make.
-    """
-    archive = keras.export.ExportArchive()  # without track(model), or each variable comes twice
-    for name, (function, signature) in make_endpoints(model, labels).items():
-        archive.add_endpoint(
-            name, tf.function(function, input_signature=signature, autograph=False)
-        )
+def write_saved_model(model: keras.Model, labels: list[str], path: Path) -> None:
+    """Write a SavedModel with the signatures of `Signatures`."""
+    archive = keras.export.ExportArchive()  # track(model) would store each variable twice
+    for name, (function, inputs) in Signatures(model, labels).functions().items():
+        archive.add_endpoint(name, tf.function(function, input_signature=inputs, autograph=False))
     archive.write_out(str(path), verbose=False)
 
 
-def expected_answers(model):
-    """What a Keras model says of three faces of noise.
+def expected_outputs(model: keras.Model) -> dict[str, np.ndarray]:
+    """A Keras model's outputs for three images of noise, with which exports are verified.
 
     Returns:
-        Dict: `image` (3, size, size, 1) uint8, `files` (3,) the same as PNG, `probabilities`
-        (3, classes) float32, `saliency` and `decisive` (3, size, size).
+        `image` (3, size, size, 1) uint8, `files` (3,) the same as PNG, `probabilities` (3, classes)
+        float32, `saliency` and `decisive` (3, size, size).
     """
     size = model.input.shape[1]
-    faces = np.random.default_rng(0).integers(0, 256, (3, size, size, 1)).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (3, size, size, 1)).astype(np.uint8)
     maps = occlusion_saliency(
-        lambda images: model(images, training=False), tf.constant(faces, tf.float32)
+        lambda images: model(images, training=False), tf.constant(images, tf.float32)
     )
     return {
-        "image": faces,
-        "files": np.array([tf.io.encode_png(face).numpy() for face in faces]),
-        "probabilities": model.predict_on_batch(faces.astype(np.float32)),
+        "image": images,
+        "files": np.array([tf.io.encode_png(image).numpy() for image in images]),
+        "probabilities": model.predict_on_batch(images.astype(np.float32)),
         "saliency": maps.saliency.numpy(),
         "decisive": maps.decisive.numpy(),
     }
 
 
-def write_assets(path: Path, run: Run, expected: dict) -> None:
-    """Write what travels with a model: labels, settings and accuracy, model card, expected answers.
-
-    Args:
-        path: The SavedModel's folder.
-        run: The exported run.
-        expected: From `expected_answers`.
-    """
+def write_assets(path: Path, run: Run, expected: dict[str, np.ndarray]) -> None:
+    """Write labels, settings and accuracy, model card and expected outputs into a SavedModel."""
     config, report = run.config, run.report
-    (path / "assets").mkdir(exist_ok=True)
-    (path / LABELS).write_text("".join(f"{label}\n" for label in run.labels))
+    (path / LABELS).parent.mkdir(exist_ok=True)
+    write_text(path / LABELS, "".join(f"{label}\n" for label in run.labels))
     about = {
         "project": f"keras-deep-emotion {__version__}",
         "dataset": config.dataset,
@@ -92,13 +71,13 @@ def write_assets(path: Path, run: Run, expected: dict) -> None:
         "judged_on": report and f"{report['faces']:,} faces of {report['split']}",
         "settings": dataclasses.asdict(config),
     }
-    (path / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+    write_json(path / ABOUT, about)
     card = (
         render_model_card(config, report)
         if report
         else "This model was not evaluated: its accuracy is not known.\n"
     )
-    (path / CARD).write_text(f"{card}\nMade by {about['project']}.\n")
+    write_text(path / CARD, f"{card}\nMade by {about['project']}.\n")
     np.savez_compressed(path / EXPECTED, **expected)
 
 
@@ -124,8 +103,8 @@ def export_run(
 ) -> Path:
     """Export a run's model as the next version in `<parent>/<name>/`.
 
-    The version is written to a temporary folder, verified (`verify.verify`) and then renamed, so a
-    server that polls the folder never sees a partial version, or one that it cannot serve.
+    The version is written to a temporary folder, verified (`verify`) and then renamed: a server
+    that polls the folder never sees a partial version, or one that it cannot serve.
 
     Args:
         run_dir: A run with a model.
@@ -149,7 +128,7 @@ def export_run(
         raise ValueError(f"keep must be 1 or more. Received: {keep}")
     model, export = run.load_model(), Export(Path(parent) / name)
     export.path.mkdir(parents=True, exist_ok=True)
-    models_config(parent)  # raises before there is a version that no list names
+    update_models_config(parent)  # raises before there is a version that it cannot list
     remove_stale(export.path, "partial-*")  # of killed exports
     temporary = Path(tempfile.mkdtemp(prefix="partial-", dir=export.path))  # not a version's name
     try:
@@ -165,24 +144,19 @@ def export_run(
 
 
 def write_verified(path: Path, run: Run, model: keras.Model, name: str) -> None:
-    """Write a complete SavedModel and verify it.
-
-    Raises:
-        ValueError: If verification failed.
-    """
+    """Write a complete SavedModel; raise ValueError if it fails verification."""
     write_saved_model(fold_batch_normalization(model), run.labels, path)
-    expected = expected_answers(model)
+    expected = expected_outputs(model)
     write_assets(path, run, expected)
     write_warmup(path, expected["image"][0], name)
     try:
-        for _ in verify(path):
-            pass
+        list(verify(path))
     except ValueError as error:
-        raise ValueError(f"{error} Nothing was put in place.") from None
+        raise ValueError(f"{error} Nothing was exported.") from None
 
 
 def rename_to_next(path: Path, export: Export) -> Path:
-    """Rename a folder to the export's next version, whatever other exports do meanwhile."""
+    """Rename a folder to the export's next version, also beside concurrent exports."""
     while True:
         version = export.next_version()
         try:

@@ -11,61 +11,51 @@ from keras_deep_emotion.files import write_text
 CONTAINER_ROOT = "/models"  # where compose.yaml mounts the folder of all exports
 
 
-def write_models_config(parent):
-    """Bring `models.config`, the server's list of models, in step with the folders beside it.
+def write_models_config(parent: str | Path) -> None:
+    """Add new models to `models.config`, and remove those whose folder is gone.
 
-    A model that came is added and one that went is removed; what a user wrote of the others, labels
-    of versions, say, stays, and where no model comes or goes the file is not touched.
+    Everything else that a user wrote, such as version labels, stays; if no model comes or goes, the
+    file is not written.
 
     Args:
-        parent: folder of all exports.
+        parent: Folder of all exports.
 
     Raises:
-        ValueError: what stands in it is no list of models.
+        ValueError: If the file is not a list of models.
     """
     path = Path(parent) / "models.config"
-    # More than once: another's export may end meanwhile.
-    while (config := models_config(parent)) != read_models_config(path):
+    # Repeat: another export may finish meanwhile.
+    while (config := update_models_config(parent)) != read_models_config(path):
         write_text(path, text_format.MessageToString(config))
 
 
-def models_config(parent):
-    """What `models.config` is to hold for what stands in `parent` now, a ModelServerConfig.
+def update_models_config(parent: str | Path) -> ModelServerConfig:
+    """Read `models.config` and bring it up to date with the folders beside it.
 
     Raises:
-        ValueError: as `write_models_config`.
+        ValueError: If the file is not a list of models.
     """
     config = read_models_config(Path(parent) / "models.config") or ModelServerConfig()
     models = config.model_config_list.config
-    folders = {
-        f"{CONTAINER_ROOT}/{folder.name}": folder.name
+    names = {
+        PurePosixPath(CONTAINER_ROOT, folder.name): folder.name
         for folder in sorted(Path(parent).iterdir())
         if folder.is_dir() and Export(folder).versions()
     }
-
-    def place(model):
-        return PurePosixPath(model.base_path)  # with or without / at its end
-
-    # Elsewhere than below this folder is the user's own.
-    kept = [
-        model
-        for model in models
-        if str(place(model)) in folders or str(place(model).parent) != CONTAINER_ROOT
-    ]
-    listed = {str(place(model)) for model in kept}
-    del models[:]
-    models.extend(kept)
-    for base_path, name in folders.items():
-        if base_path not in listed:
-            models.add(name=name, base_path=base_path, model_platform="tensorflow")
+    for model in list(models):
+        path = PurePosixPath(model.base_path)  # drops a trailing /
+        if names.pop(path, None) is None and path.parent == PurePosixPath(CONTAINER_ROOT):
+            models.remove(model)
+    for path, name in names.items():
+        models.add(name=name, base_path=str(path), model_platform="tensorflow")
     return config
 
 
-def read_models_config(path):
-    """What a `models.config` holds, a ModelServerConfig; None where there is none.
+def read_models_config(path: str | Path) -> ModelServerConfig | None:
+    """Read a `models.config`; None if there is none.
 
     Raises:
-        ValueError: it is no list of models.
+        ValueError: If the file is not a list of models.
     """
     try:
         return text_format.Parse(Path(path).read_text(), ModelServerConfig())
@@ -73,6 +63,6 @@ def read_models_config(path):
         return None
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"{path} is no list of models ({error}); mend it, or remove it and export again: the "
-            "list is then made anew."
+            f"{path} is not a list of models ({error}). Correct it, or delete it and export again, "
+            "which writes a new one."
         ) from None

@@ -1,135 +1,124 @@
-"""What an export answers: its signatures, as graph code. No file is touched here.
+"""The signatures of an export, as graph code: the public contract of exports/README.md.
 
-The names and shapes are a public contract (exports/README.md):
-
-- `serving_default`: `image` (batch, size, size, 1) float32, grey levels 0..255 -> `probabilities`
-  (batch, classes) float32, `class_id` (batch,) int64, `class_name` (batch,) string, and `valid`
-  (batch,) bool.
-- `predict_bytes`: `image_bytes` (batch,) string, JPEG or PNG files -> the same.
-- `saliency`: `image` -> the same, `saliency` (batch, size, size) float32, the probability of the
-  answer that is lost where a region is hidden, and `decisive` (batch, size, size) bool, where
-  hiding it changes the answer.
-- `saliency_bytes`: `image_bytes` -> the same.
-- `classify`: `inputs` (batch,) string, serialized tf.Examples with a feature `image_bytes` ->
-  `classes` (batch, classes) string, `scores` (batch, classes) float32. It is what the server's own
-  Classify and :classify call, which feed Examples and nothing else.
-
-A row that cannot be judged (bytes that are no whole image, or an image that is too large; levels
-below 0, above 255 or not a number) is marked, and the rows beside it are answered: the server puts
-requests of several clients into one batch, and a failure would be everybody's. A marked row has
-`valid` false, probabilities (scores) and saliency of 0, `class_id` -1 and an empty `class_name`.
+Invalid rows (bytes that are not a whole JPEG or PNG, or an image that is too large; gray levels
+below 0, above 255 or NaN) are marked, and the others are classified: the server batches requests of
+several clients, and an error would fail them all. In an invalid row `valid` is false, probabilities
+(scores) and saliency are 0, `class_id` is -1 and `class_name` is empty.
 """
 
+from collections.abc import Callable
+
+import keras
 import tensorflow as tf
 
 from keras_deep_emotion.images.preprocessing import decode_untrusted, prepare_face
 from keras_deep_emotion.saliency.occlusion import occlusion_saliency
 
 
-def make_endpoints(model, labels):
-    """The signatures as plain functions of tensors.
+class Signatures:
+    """The signatures of a model, as functions of tensors.
 
     Args:
-        model: Keras model from (batch, size, size, 1) grey levels to (batch, classes)
-            probabilities.
-        labels: names of the classes, in order.
-
-    Returns:
-        {name: (function, [input TensorSpec])}, `serving_default` first.
+        model: Maps (batch, size, size, 1) gray levels to (batch, classes) probabilities.
+        labels: Class names, in order.
     """
-    size = model.input.shape[1]
-    shape = (size, size, 1)
 
-    def probabilities(images):
-        # TensorFlow's fused convolutions fail on an empty batch: it runs with a blank face.
-        count = tf.shape(images)[0]
-        blank = tf.cast(count == 0, tf.int32)
-        padded = tf.pad(images, [[0, blank], [0, 0], [0, 0], [0, 0]])
-        return model(padded, training=False)[:count]
+    def __init__(self, model: keras.Model, labels: list[str]):
+        self.model, self.labels = model, labels
+        self.shape = (model.input.shape[1], model.input.shape[1], 1)
 
-    def answers(found, valid):
-        class_id = tf.argmax(found, axis=1)
+    def functions(self) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
+        """The function and input specification of each signature, `serving_default` first."""
+        image = [tf.TensorSpec((None, *self.shape), tf.float32, name="image")]
+        image_bytes = [tf.TensorSpec((None,), tf.string, name="image_bytes")]
+        inputs = [tf.TensorSpec((None,), tf.string, name="inputs")]
         return {
-            "probabilities": tf.where(valid[:, None], found, 0),
-            "class_id": tf.where(valid, class_id, -1),
-            "class_name": tf.where(valid, tf.gather(tf.constant(labels), class_id), ""),
-            "valid": valid,
+            "serving_default": (self.serving_default, image),
+            "predict_bytes": (self.predict_bytes, image_bytes),
+            "saliency": (self.saliency, image),
+            "saliency_bytes": (self.saliency_bytes, image_bytes),
+            "classify": (self.classify, inputs),
         }
 
-    def predicted(images, valid):
-        return answers(probabilities(images), valid)
+    def serving_default(self, image):
+        """Classify gray levels."""
+        return self._predict(*self._check(image))
 
-    def explained(images, valid):
-        found = occlusion_saliency(probabilities, images)
-        return {
-            **answers(found.probabilities, valid),
-            "saliency": tf.where(valid[:, None, None], found.saliency, 0),
-            "decisive": valid[:, None, None] & found.decisive,
-        }
+    def predict_bytes(self, image_bytes):
+        """Classify JPEG or PNG files."""
+        return self._predict(*self._decode(image_bytes))
 
-    def checked(image):
-        # The server does not check shapes; a clear refusal beats a failed reshape further down.
-        image = tf.ensure_shape(image, (None, *shape))
-        # Written so that NaN fails too. REST turns 256 into 0 where the input is uint8: float32.
+    def saliency(self, image):
+        """Classify gray levels, with occlusion maps."""
+        return self._explain(*self._check(image))
+
+    def saliency_bytes(self, image_bytes):
+        """Classify JPEG or PNG files, with occlusion maps."""
+        return self._explain(*self._decode(image_bytes))
+
+    def classify(self, inputs):
+        """Classify tf.Examples, for the server's Classify, which sends nothing else."""
+        outputs = self._predict(*self._decode(inputs, example_bytes))
+        classes = tf.tile(tf.constant([self.labels]), (tf.shape(inputs)[0], 1))
+        return {"classes": classes, "scores": outputs["probabilities"]}
+
+    def _check(self, image):
+        """Images with invalid rows zeroed, and which rows are valid."""
+        # The server does not check shapes; without this a reshape fails later, less clearly.
+        image = tf.ensure_shape(image, (None, *self.shape))
+        # False for NaN too. The input is float32 because REST turns 256 into 0 if it is uint8.
         valid = tf.reduce_all((image >= 0) & (image <= 255), axis=(1, 2, 3))
         return tf.where(valid[:, None, None, None], image, 0), valid
 
-    def decoded(rows, image_bytes=lambda row: row):
-        """The faces of rows, each of which `image_bytes` turns into a file."""
-        return map_or_mark(
-            lambda row: prepare_face(decode_untrusted(image_bytes(row)), size),
+    def _decode(self, rows, file_of_row=lambda row: row):
+        """Images of encoded rows, zeros if decoding fails, and which rows are valid."""
+        return map_valid(
+            lambda row: prepare_face(decode_untrusted(file_of_row(row)), self.shape[0]),
             tf.ensure_shape(rows, (None,)),
-            tf.TensorSpec(shape, tf.float32),
+            tf.TensorSpec(self.shape, tf.float32),
         )
 
-    def of_example(row):
-        feature = {"image_bytes": tf.io.FixedLenFeature((), tf.string)}
-        return tf.io.parse_single_example(row, feature)["image_bytes"]
+    def _probabilities(self, images):
+        # TensorFlow's fused convolutions fail on an empty batch: add a blank image to it.
+        count = tf.shape(images)[0]
+        blank = tf.cast(count == 0, tf.int32)
+        padded = tf.pad(images, [[0, blank], [0, 0], [0, 0], [0, 0]])
+        return self.model(padded, training=False)[:count]
 
-    def serving_default(image):
-        return predicted(*checked(image))
+    def _outputs(self, probabilities, valid):
+        class_id = tf.argmax(probabilities, axis=1)
+        return {
+            "probabilities": tf.where(valid[:, None], probabilities, 0),
+            "class_id": tf.where(valid, class_id, -1),
+            "class_name": tf.where(valid, tf.gather(tf.constant(self.labels), class_id), ""),
+            "valid": valid,
+        }
 
-    def predict_bytes(image_bytes):
-        return predicted(*decoded(image_bytes))
+    def _predict(self, images, valid):
+        return self._outputs(self._probabilities(images), valid)
 
-    def saliency(image):
-        return explained(*checked(image))
-
-    def saliency_bytes(image_bytes):
-        return explained(*decoded(image_bytes))
-
-    def classify(inputs):
-        found = predicted(*decoded(inputs, of_example))
-        names = tf.tile(tf.constant([labels]), (tf.shape(inputs)[0], 1))
-        return {"classes": names, "scores": found["probabilities"]}
-
-    faces = [tf.TensorSpec((None, *shape), tf.float32, name="image")]
-    files = [tf.TensorSpec((None,), tf.string, name="image_bytes")]
-    rows = [tf.TensorSpec((None,), tf.string, name="inputs")]
-    return {
-        "serving_default": (serving_default, faces),
-        "predict_bytes": (predict_bytes, files),
-        "saliency": (saliency, faces),
-        "saliency_bytes": (saliency_bytes, files),
-        "classify": (classify, rows),
-    }
+    def _explain(self, images, valid):
+        maps = occlusion_saliency(self._probabilities, images)
+        return {
+            **self._outputs(maps.probabilities, valid),
+            "saliency": tf.where(valid[:, None, None], maps.saliency, 0),
+            "decisive": valid[:, None, None] & maps.decisive,
+        }
 
 
-def map_or_mark(function, rows, spec):
-    """Apply a function to each row; where it fails, give zeros and say so. Graph code.
+def example_bytes(row):
+    """The feature `image_bytes` of a serialized tf.Example."""
+    feature = {"image_bytes": tf.io.FixedLenFeature((), tf.string)}
+    return tf.io.parse_single_example(row, feature)["image_bytes"]
 
-    A graph has no `try`; a tf.data pipeline of one element does, and it runs inside any graph.
 
-    Args:
-        function: graph code from one row to a tensor of `spec`.
-        rows: (batch, ...) tensor.
-        spec: `tf.TensorSpec` of a result.
+def map_valid(function: Callable, rows: tf.Tensor, spec: tf.TensorSpec):
+    """Apply graph code to each row: (results, zeros where it fails; where it succeeded).
 
-    Returns:
-        (batch, ...) results, (batch,) bool: false where the function failed.
+    A graph has no `try`, but a tf.data pipeline of one element has, and it runs inside any graph.
     """
 
-    def one(row):
+    def apply(row):
         tried = tf.data.Dataset.from_tensors(row).map(lambda row: (function(row), True))
         zeros = tf.data.Dataset.from_tensors((tf.zeros(spec.shape, spec.dtype), False))
         result, valid = (
@@ -137,9 +126,9 @@ def map_or_mark(function, rows, spec):
         )
         return tf.ensure_shape(result, spec.shape), valid
 
-    # Each may hold a picture of the largest size: few at a time.
+    # Few at a time: each row may be an image of the largest size.
     return tf.map_fn(
-        one,
+        apply,
         rows,
         parallel_iterations=4,
         fn_output_signature=(spec, tf.TensorSpec((), tf.bool)),

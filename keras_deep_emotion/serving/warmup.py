@@ -1,64 +1,91 @@
-"""Requests that the server plays to a model before it serves: the first client need not wait.
+"""Requests that the server runs before it serves a model, so that the first client need not wait.
 
-The server reads `assets.extra/tf_serving_warmup_requests` of a version, a TFRecord file of
-PredictionLogs, at most 1,000 (tensorflow.org/tfx/serving/saved_model_warmup).
+The server reads `assets.extra/tf_serving_warmup_requests` of a version, a TFRecord file of at most
+1,000 PredictionLogs (tensorflow.org/tfx/serving/saved_model_warmup).
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from keras_deep_emotion.serving.verification import WARMUP_FILE
+from keras_deep_emotion.exports import WARMUP
+from keras_deep_emotion.serving.verification import CONTRACT
 
-# Ours: faces a request. Kernels are made ready for each size of batch; maps make their own.
-BATCHES = {
-    "serving_default": (1, 16),
-    "predict_bytes": (1, 16),
-    "saliency": (1,),
-    "saliency_bytes": (1,),
-    "classify": (1,),
-}
-
-
-def warmup_logs(face, name):
-    """Yield a `PredictionLog` for each signature and size of batch.
-
-    Args:
-        face: (size, size, 1) uint8 grey levels.
-        name: the model's name to clients.
-    """
-    file = tf.io.encode_png(face).numpy()
-    for signature, counts in BATCHES.items():
-        for count in counts:
-            log = PredictionLog()
-            if signature == "classify":
-                request = log.classify_log.request
-                for _ in range(count):
-                    example = request.input.example_list.examples.add()
-                    example.features.feature["image_bytes"].bytes_list.value.append(file)
-            else:
-                request = log.predict_log.request
-                if signature.endswith("bytes"):
-                    request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([file] * count))
-                else:
-                    faces = tf.repeat(tf.cast(face, tf.float32)[None], count, axis=0)
-                    request.inputs["image"].CopyFrom(tf.make_tensor_proto(faces))
-            request.model_spec.name = name
-            request.model_spec.signature_name = signature
-            yield log
+# Ours: signature and batch size of each request. Kernels are prepared for each size.
+REQUESTS = (
+    ("serving_default", 1),
+    ("serving_default", 16),
+    ("predict_bytes", 1),
+    ("predict_bytes", 16),
+    ("saliency", 1),
+    ("saliency_bytes", 1),
+    ("classify", 1),
+)
 
 
-def write_warmup(path, face, name):
-    """Write the warm-up requests into an export.
+def batch_inputs(signature: str, images: np.ndarray, files: list[bytes]) -> dict[str, np.ndarray]:
+    """Images, or the same as files, as the inputs of a signature."""
+    (key,) = CONTRACT[signature][0]
+    if key == "image":
+        return {key: images.astype(np.float32)}
+    if key == "inputs":
+        contents = [tf.train.BytesList(value=[file]) for file in files]
+        features = [{"image_bytes": tf.train.Feature(bytes_list=content)} for content in contents]
+        files = [
+            tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+            for feature in features
+        ]
+    return {key: np.array(files, object)}
 
-    Args:
-        path: the SavedModel's folder.
-        face: (size, size, 1) uint8 grey levels.
-        name: the model's name to clients.
-    """
-    file = Path(path) / WARMUP_FILE
+
+def warmup_logs(image: np.ndarray, model: str) -> Iterator[PredictionLog]:
+    """Yield each request: `image` is (size, size, 1) uint8, `model` the name to clients."""
+    file = tf.io.encode_png(image).numpy()
+    for signature, count in REQUESTS:
+        inputs = batch_inputs(signature, np.stack([image] * count), [file] * count)
+        log = PredictionLog()
+        if signature == "classify":
+            request = log.classify_log.request
+            examples = map(tf.train.Example.FromString, inputs["inputs"])
+            request.input.example_list.examples.extend(examples)
+        else:
+            request = log.predict_log.request
+            for key, array in inputs.items():
+                request.inputs[key].CopyFrom(tf.make_tensor_proto(array))
+        request.model_spec.name, request.model_spec.signature_name = model, signature
+        yield log
+
+
+def write_warmup(path: Path, image: np.ndarray, model: str) -> None:
+    """Write the warm-up requests into a version's folder; arguments as in `warmup_logs`."""
+    file = path / WARMUP
     file.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(file)) as writer:
-        for log in warmup_logs(face, name):
+        for log in warmup_logs(image, model):
             writer.write(log.SerializeToString())
+
+
+def read_warmup(file: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Yield the signature and the inputs of each warm-up request.
+
+    Raises:
+        ValueError: If the file is damaged, or a request is neither Predict nor Classify.
+    """
+    try:
+        records = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
+    except tf.errors.DataLossError as error:
+        raise ValueError(f"{file} is damaged: {error.message}") from None
+    for log in map(PredictionLog.FromString, records):
+        kind = log.WhichOneof("log_type")
+        if kind not in ("predict_log", "classify_log"):
+            raise ValueError(f"{file} has a record of type {kind}, not Predict or Classify.")
+        request = getattr(log, kind).request
+        if kind == "predict_log":
+            inputs = {key: tf.make_ndarray(tensor) for key, tensor in request.inputs.items()}
+        else:
+            examples = request.input.example_list.examples
+            inputs = {"inputs": np.array([one.SerializeToString() for one in examples], object)}
+        yield request.model_spec.signature_name, inputs

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from keras_deep_emotion import __version__, files
 from keras_deep_emotion.exports import Export
@@ -23,13 +24,14 @@ from keras_deep_emotion.serving import export as exporting
 from keras_deep_emotion.serving.c_loader import Session
 from keras_deep_emotion.serving.export import export_run, remove_older, write_saved_model
 from keras_deep_emotion.serving.models_config import read_models_config, write_models_config
-from keras_deep_emotion.serving.verification import read_records, read_warmup
+from keras_deep_emotion.serving.verification import LoadedExport
+from keras_deep_emotion.serving.warmup import REQUESTS, read_warmup
 
 
 @pytest.fixture(scope="module")
 def session(export_dir):
-    """The export behind the C loader, in this process."""
-    return Session(export_dir)
+    """The export, opened by the C loader in this process."""
+    return LoadedExport(Session(export_dir))
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +64,8 @@ def as_objects(*contents):
 
 def test_signatures_are_the_contract(session):
     keys = {
-        name: (set(tensors["inputs"]), set(tensors["outputs"]))
-        for name, tensors in session.signatures.items()
+        name: (set(signature.inputs), set(signature.outputs))
+        for name, signature in session.signatures.items()
     }
     answers = {"probabilities", "class_id", "class_name", "valid"}
     assert keys == {
@@ -320,12 +322,11 @@ def test_what_it_is_travels_with_it(export_dir, labels, run_dir):
 
 
 def test_warmup_has_the_requests_of_the_servers_own_protos(export_dir):
-    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
-
+    file = export_dir / "assets.extra" / "tf_serving_warmup_requests"
+    records = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
     seen = []
-    for record in read_records(export_dir / "assets.extra" / "tf_serving_warmup_requests"):
+    for record, (signature, inputs) in zip(records, read_warmup(file), strict=True):
         log = PredictionLog.FromString(record)
-        signature, inputs = read_warmup(record)  # read without protos, as `verify` does
         ((key, array),) = inputs.items()
         if signature == "classify":
             request = log.classify_log.request
@@ -337,6 +338,7 @@ def test_warmup_has_the_requests_of_the_servers_own_protos(export_dir):
         assert request.model_spec.name == "toon_faces"
         assert request.model_spec.signature_name == signature
         seen.append((signature, len(array)))
+    assert seen == list(REQUESTS)
     assert seen == [
         ("serving_default", 1),
         ("serving_default", 16),
@@ -348,7 +350,8 @@ def test_warmup_has_the_requests_of_the_servers_own_protos(export_dir):
     ]
 
 
-def test_versions_count_up_and_nothing_half_done_is_left(run_dir, tmp_path):
+def test_versions_count_up_and_nothing_half_done_is_left(run_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "verify", lambda path: [])  # `export_dir` was verified
     first = export_run(run_dir, name="face", parent=tmp_path)
     second = export_run(run_dir, name="face", parent=tmp_path)
     assert [first, second] == [tmp_path / "face" / "1", tmp_path / "face" / "2"]
@@ -425,7 +428,7 @@ def test_what_a_user_wrote_into_the_list_stays(tmp_path):
 
 def test_a_list_that_cannot_be_read_stops_an_export_before_it_begins(run_dir, tmp_path):
     (tmp_path / "models.config").write_text("model_config_list { labels: 1 }")
-    with pytest.raises(ValueError, match='models.config is no list of models .*"labels"'):
+    with pytest.raises(ValueError, match='models.config is not a list of models .*"labels"'):
         export_run(run_dir, name="face", parent=tmp_path)
     assert list((tmp_path / "face").iterdir()) == []
     assert (tmp_path / "models.config").read_text() == "model_config_list { labels: 1 }"
@@ -462,7 +465,7 @@ def test_an_export_that_differs_is_not_put_in_place(run_dir, tmp_path, monkeypat
 
     write = write_saved_model
     monkeypatch.setattr(exporting, "write_saved_model", write_another)
-    with pytest.raises(ValueError, match="differs from the Keras model.*Nothing was put in place"):
+    with pytest.raises(ValueError, match="differs from the Keras model.*Nothing was exported"):
         export_run(run_dir, name="face", parent=tmp_path)
     assert list((tmp_path / "face").iterdir()) == []
 

@@ -10,7 +10,7 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from keras_deep_emotion.inference.client import MOST_FILES
 from keras_deep_emotion.serving.models_config import write_models_config
-from keras_deep_emotion.serving.warmup import BATCHES
+from keras_deep_emotion.serving.warmup import REQUESTS
 
 EXPORTS = Path(__file__).parents[2] / "exports"
 INT64, BOOL, TEXT, MESSAGE = 3, 8, 9, 11  # FieldDescriptorProto.Type
@@ -59,7 +59,7 @@ def test_batching_is_what_the_server_takes():
     assert MOST_FILES == config.max_batch_size.value  # or it refuses what our client sends
     assert not config.pad_variable_length_inputs
     assert config.batch_timeout_micros.value > 0 and config.num_batch_threads.value > 0
-    assert {count for counts in BATCHES.values() for count in counts} <= set(sizes)
+    assert {count for _, count in REQUESTS} <= set(sizes)
 
 
 def test_monitoring_is_what_the_server_takes():

@@ -1,23 +1,25 @@
-"""What `verify` lets pass, and each thing that it must not."""
+"""Which exports pass `verify`, and which do not."""
 
 import shutil
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from keras_deep_emotion.cli import main
-from keras_deep_emotion.serving import verification
-from keras_deep_emotion.serving.c_loader import fields, find_library, read_signatures
+from keras_deep_emotion.serving import c_loader
+from keras_deep_emotion.serving.c_loader import ChildSession, Session, find_library
 from keras_deep_emotion.serving.verification import (
     CONTRACT,
     DENIED,
+    LoadedExport,
     Verification,
-    example_of,
     reachable_operations,
-    read_records,
     verify,
 )
 
@@ -28,33 +30,49 @@ def copy(export_dir, tmp_path):
     return shutil.copytree(export_dir, tmp_path / "1")
 
 
+@pytest.fixture(scope="module")
+def session(export_dir):
+    """The export, opened once and in this process; `test_a_child_...` opens it in a child."""
+    return Session(export_dir)
+
+
 @pytest.fixture
-def unasked(monkeypatch):
-    """`verify` without a process of its own, which costs seconds and is tried elsewhere."""
-    return lambda export: list(Verification(export).lines())
+def loaded(session):
+    """The opened export, to be patched."""
+    return LoadedExport(session)
 
 
-def test_a_good_export_passes_every_check(export_dir):
-    lines = list(verify(export_dir))
+def run_checks(export, loaded):
+    """Run all checks of an export whose graph is already open."""
+    return list(Verification(export, loaded).lines())
+
+
+@pytest.fixture(scope="module")
+def verified(export_dir):
+    """The result of the command for a good export."""
+    return CliRunner().invoke(main, ["verify", str(export_dir)])
+
+
+def test_a_good_export_passes_every_check(verified):
+    lines = [line.removeprefix("ok  ") for line in verified.output.splitlines()]
     assert lines[0].startswith(f"opened by TensorFlow {tf.__version__}'s C loader in ")
     assert lines[1].startswith("7 labels; toon_faces, ")
     assert lines[2] == "5 signatures, inputs and outputs as in the contract"
     assert lines[3].endswith("all stock; none calls Python, files or XLA")
     assert [line.split()[0] for line in lines[4:9]] == list(CONTRACT)
     assert lines[9:] == [
-        "what cannot be judged is marked, and the face beside it answered",
-        "7 warm-up records replayed, one or more for each signature",
+        "invalid rows are marked, and the valid row beside them is classified",
+        "7 warm-up records replayed, at least one for each signature",
     ]
 
 
-def test_the_command_says_what_passed_and_what_did_not(export_dir, copy):
-    done = CliRunner().invoke(main, ["verify", str(export_dir)])
-    assert (done.exit_code, done.output.count("ok  ")) == (0, 11), done.output
+def test_the_command_says_what_passed_and_what_did_not(verified, copy):
+    assert (verified.exit_code, verified.output.count("ok  ")) == (0, 11), verified.output
     (copy / "assets" / "model_card.md").unlink()
     done = CliRunner().invoke(main, ["verify", str(copy)])
     assert done.exit_code == 1
     assert done.output.splitlines()[1:] == [
-        f"Error: {copy}/assets lacks model_card.md; export the run again."
+        f"Error: {copy}/assets lacks model_card.md. Export the run again."
     ]
 
 
@@ -63,13 +81,13 @@ def test_what_is_no_export_or_no_library_is_refused(export_dir, tmp_path):
     done = run.invoke(main, ["verify", str(tmp_path)])
     assert done.exit_code == 1
     assert done.output == (
-        f"Error: {tmp_path} is no export: it holds no saved_model.pb. Name a version's folder, "
+        f"Error: {tmp_path} is not an export: it has no saved_model.pb. Name a version's folder, "
         "such as exports/NAME/1.\n"
     )
     no_library = tmp_path / "libtensorflow_cc.so.2"
     for library, sentence in (
-        (tmp_path, f"{tmp_path} holds no libtensorflow_cc; name a TensorFlow wheel, unpacked."),
-        (no_library, f"{no_library} does not exist; name libtensorflow_cc or its folder."),
+        (tmp_path, f"{tmp_path} contains no libtensorflow_cc. Name an unpacked TensorFlow wheel."),
+        (no_library, f"{no_library} does not exist. Name libtensorflow_cc or its folder."),
     ):
         done = run.invoke(main, ["verify", str(export_dir), "--library", str(library)])
         assert (done.exit_code, done.output) == (1, f"Error: {sentence}\n")
@@ -100,7 +118,7 @@ def test_variables_that_are_missing_are_noticed(copy):
         list(verify(copy))
 
 
-def test_other_answers_than_the_keras_models_are_noticed(copy, unasked):
+def test_other_answers_than_the_keras_models_are_noticed(copy, loaded):
     file = copy / "assets" / "expected.npz"
     expected = dict(np.load(file))
     for key, change in (
@@ -110,84 +128,89 @@ def test_other_answers_than_the_keras_models_are_noticed(copy, unasked):
     ):
         np.savez(file, **{**expected, key: change(expected[key])})
         where = "serving_default" if key == "probabilities" else "saliency"
-        with pytest.raises(ValueError, match=f"{where}('s decisive regions)? differ.* Keras model"):
-            unasked(copy)
+        with pytest.raises(ValueError, match=f"{where}: {key} differs from the Keras model"):
+            run_checks(copy, loaded)
 
 
-def test_labels_in_another_order_are_noticed(copy, unasked):
+def test_labels_in_another_order_are_noticed(copy, loaded):
     labels = copy / "assets" / "labels.txt"
     labels.write_text("\n".join(reversed(labels.read_text().split())))
-    with pytest.raises(ValueError, match="serving_default names the classes wrongly"):
-        unasked(copy)
+    with pytest.raises(
+        ValueError, match="serving_default: class_name differs from the Keras model"
+    ):
+        run_checks(copy, loaded)
 
 
-def test_a_label_too_few_is_noticed(copy, unasked):
+def test_a_label_too_few_is_noticed(copy, loaded):
     labels = copy / "assets" / "labels.txt"
     labels.write_text("\n".join(labels.read_text().split()[1:]))
     with pytest.raises(ValueError, match="serving_default's outputs are"):
-        unasked(copy)
+        run_checks(copy, loaded)
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "differs"),
     [
-        (lambda got: {**got, "valid": np.ones_like(got["valid"])}, "marks"),
-        (lambda got: {**got, "probabilities": got["probabilities"] + 0.01}, "does not keep good"),
+        (lambda outputs: {**outputs, "valid": np.ones_like(outputs["valid"])}, "valid"),
         (
-            lambda got: {**got, "probabilities": got["probabilities"] * np.nan},
-            "does not keep good",
+            lambda outputs: {**outputs, "probabilities": outputs["probabilities"] + 0.01},
+            "probabilities",
+        ),
+        (
+            lambda outputs: {**outputs, "probabilities": outputs["probabilities"] * np.nan},
+            "probabilities",
         ),
     ],
 )
-def test_rows_that_are_not_kept_apart_are_noticed(change, says, export_dir):
-    check = Verification(export_dir)
-    check.check_assets()
-    assert "marked" in check.check_marks()
-    call = check.session.call
-    check.session.call = lambda *arguments: change(call(*arguments))
-    with pytest.raises(ValueError, match=f"predict_bytes {says}"):
-        check.check_marks()
+def test_rows_that_are_not_kept_apart_are_noticed(change, differs, export_dir, loaded):
+    check = Verification(export_dir, loaded)
+    call = loaded.call
+
+    def call_changed(signature, inputs):
+        outputs = call(signature, inputs)
+        return change(outputs) if signature == "predict_bytes" else outputs
+
+    loaded.call = call_changed
+    with pytest.raises(ValueError, match=f"with invalid rows, predict_bytes: {differs} differs"):
+        check.check_invalid_rows()
 
 
-def test_warmup_is_needed_for_each_signature_and_must_be_whole(copy, unasked):
+def test_warmup_is_needed_for_each_signature_and_must_be_whole(copy, loaded):
     file = copy / "assets.extra" / "tf_serving_warmup_requests"
-    records = list(read_records(file))
+    records = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
     content = file.read_bytes()
+    check = Verification(copy, loaded)
+    assert check.check_warmup().startswith("7 warm-up records replayed")
     with tf.io.TFRecordWriter(str(file)) as writer:
         for record in records[:-1]:
             writer.write(record)
     with pytest.raises(ValueError, match=r"no record of \['classify'\]"):
-        unasked(copy)
+        check.check_warmup()
     file.write_bytes(content[:-30])
-    with pytest.raises(ValueError, match="is cut off"):
-        unasked(copy)
+    with pytest.raises(ValueError, match="tf_serving_warmup_requests is damaged"):
+        check.check_warmup()
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        log = PredictionLog()
+        log.regress_log.request.model_spec.signature_name = "classify"
+        writer.write(log.SerializeToString())
+    with pytest.raises(ValueError, match="type regress_log, not Predict or Classify"):
+        check.check_warmup()
     file.unlink()
-    with pytest.raises(ValueError, match="is missing; export the run again"):
-        unasked(copy)
+    with pytest.raises(ValueError, match="is missing. Export the run again"):
+        check.check_warmup()
 
 
 def saved(tmp_path, function):
-    """A SavedModel of one signature from an image, opened as far as its operations."""
+    """A SavedModel with one signature of an image, read but not opened by the C loader."""
     archive = keras.export.ExportArchive()
     spec = tf.TensorSpec((None, 48, 48, 1), tf.float32, name="image")
     archive.add_endpoint(
         "serving_default", tf.function(function, input_signature=[spec], autograph=False)
     )
     archive.write_out(str(tmp_path / "graph"), verbose=False)
-    return operations(tmp_path / "graph")
-
-
-def operations(export):
-    """Kinds of operations that the signatures of a SavedModel depend on."""
-    parts = fields((export / "saved_model.pb").read_bytes())
-    (model,) = (value for number, value in parts if number == 2)
-    graph = dict(fields(model))[2]
-    outputs = [
-        place.tensor
-        for signature in read_signatures(model).values()
-        for place in signature["outputs"].values()
-    ]
-    return reachable_operations(graph, outputs)
+    saved_model = SavedModel.FromString((tmp_path / "graph" / "saved_model.pb").read_bytes())
+    (meta_graph,) = saved_model.meta_graphs
+    return LoadedExport(SimpleNamespace(meta_graph=meta_graph.SerializeToString(), operations=b""))
 
 
 def test_operations_are_found_in_functions_within_functions(tmp_path):
@@ -198,7 +221,8 @@ def test_operations_are_found_in_functions_within_functions(tmp_path):
             )
         }
 
-    found = saved(tmp_path, nested)
+    graph = saved(tmp_path, nested)
+    found = reachable_operations(graph.graph, graph.signatures.values())
     assert {"AddV2", "Greater", "TensorListSetItem"} <= found
     assert {"If", "StatelessIf"} & found and {"While", "StatelessWhile"} & found
     assert "SaveV2" not in found  # the SavedModel's own saver is no part of a signature
@@ -210,19 +234,12 @@ def test_operations_are_found_in_functions_within_functions(tmp_path):
         ("EagerPyFunc", lambda image: tf.py_function(lambda one: one, [image], tf.float32)),
         ("ReadFile", lambda image: tf.strings.length(tf.io.read_file("/etc/hostname"))),
         ("TextLineDataset", lambda image: next_line()),
-        ("XlaMustCompile", lambda image: tf.function(lambda x: x * 2, jit_compile=True)(image)),
+        ("_XlaMustCompile", lambda image: tf.function(lambda x: x * 2, jit_compile=True)(image)),
     ],
 )
-def test_python_files_and_xla_are_denied(kind, function, tmp_path, copy, unasked):
-    assert kind in saved(tmp_path, lambda image: {"y": function(image)})
-    assert kind in set().union(*DENIED, {"XlaMustCompile"})
-    # The same graph where the export's own was: refused for its operations, whatever else it lacks.
-    check = Verification(copy)
-    shutil.copy(tmp_path / "graph" / "saved_model.pb", copy / "saved_model.pb")
-    parts = fields((copy / "saved_model.pb").read_bytes())
-    check.session.signatures = read_signatures(
-        next(value for number, value in parts if number == 2)
-    )
+def test_python_files_and_xla_are_denied(kind, function, tmp_path, export_dir):
+    assert kind in DENIED
+    check = Verification(export_dir, saved(tmp_path, lambda image: {"y": function(image)}))
     with pytest.raises(ValueError, match=f"use .*{kind}.*not for a server"):
         check.check_operations()
 
@@ -232,29 +249,35 @@ def next_line():
     return tf.strings.length(lines.get_single_element())
 
 
-def test_an_operation_that_a_stock_server_lacks_is_named(export_dir):
-    check = Verification(export_dir)
-    check.session.stock = check.session.stock - {"MaxPool", "IgnoreErrorsDataset"}
+def test_an_operation_that_a_stock_server_lacks_is_named(export_dir, loaded):
+    loaded.stock_operations -= {"MaxPool", "IgnoreErrorsDataset"}
     with pytest.raises(ValueError, match="A stock server has no IgnoreErrorsDataset, MaxPool"):
-        check.check_operations()
+        Verification(export_dir, loaded).check_operations()
 
 
 def test_a_loader_that_dies_is_reported(export_dir, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "")
-    monkeypatch.setattr(verification.sys, "executable", "/bin/false")
+    monkeypatch.setattr(c_loader.sys, "executable", "/bin/false")
     with pytest.raises(ValueError, match="The C loader ended with status 1"):
         list(verify(export_dir))
 
 
-def test_an_example_is_that_of_tensorflow():
-    for file in (b"", b"short", bytes(range(256)) * 100):
-        example = tf.train.Example.FromString(example_of(file))
-        assert example.features.feature["image_bytes"].bytes_list.value[:] == [file]
+def test_a_child_returns_what_the_session_returns_until_it_dies(export_dir, loaded):
+    files = np.array([b"", b"a text"], object)
+    with ChildSession(export_dir) as child:
+        in_child = LoadedExport(child)
+        assert (child.version, child.meta_graph) == (tf.__version__, loaded.session.meta_graph)
+        outputs = in_child.call("predict_bytes", {"image_bytes": files})
+        for key, expected in loaded.call("predict_bytes", {"image_bytes": files}).items():
+            assert outputs[key].dtype == expected.dtype
+            np.testing.assert_array_equal(outputs[key], expected)
+        child.process.kill()
+        with pytest.raises(ValueError, match="predict_bytes failed: The C loader ended .* -9"):
+            in_child.call("predict_bytes", {"image_bytes": files})
 
 
-def test_a_nan_does_not_pass_for_equal(export_dir):
-    check = Verification(export_dir)
-    check.check_assets()
+def test_a_nan_does_not_pass_for_equal(export_dir, loaded):
+    check = Verification(export_dir, loaded)
     check.expected["probabilities"] = check.expected["probabilities"] * np.nan
     with pytest.raises(ValueError, match="differs from the Keras model by nan"):
-        check.check_answers("serving_default")
+        check.check_outputs("serving_default")
