@@ -54,27 +54,16 @@ def prepare_face(image: tf.Tensor, size: int, face: tf.Tensor | None = None) -> 
 
 
 def decode_image(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
-    """Decode a JPEG or PNG file. Graph code.
+    """Decode the content of a JPEG or PNG file to (height, width, 3) uint8. Graph code.
 
-    Args:
-        image_bytes: Scalar string.
-
-    Returns:
-        (height, width, 3) uint8; the first frame of an animation. CMYK is converted to RGB, 16 bits
-        to 8, and alpha is dropped.
+    CMYK is converted to RGB, 16 bits to 8; alpha and all frames but the first are dropped.
     """
     # channels=1 would reject CMYK files.
     return tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
 
 
 def image_size(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
-    """Read height and width from the header of a JPEG or PNG file. Graph code.
-
-    Args:
-        image_bytes: Scalar string.
-
-    Returns:
-        (2,) int64, pixels.
+    """Read (2,) int64 height and width, pixels, from the header of a JPEG or PNG file. Graph code.
 
     Raises:
         tf.errors.InvalidArgumentError: If the file is neither, or its header is cut off.
@@ -91,13 +80,7 @@ def image_size(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
 
 
 def decode_untrusted(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
-    """Decode a file from a stranger: `decode_image`, but files that cost too much are rejected.
-
-    Args:
-        image_bytes: Scalar string.
-
-    Returns:
-        As `decode_image`.
+    """As `decode_image`, for files from strangers: files that cost too much are rejected.
 
     Raises:
         tf.errors.InvalidArgumentError: If the file is not JPEG or PNG, is damaged or cut off, has

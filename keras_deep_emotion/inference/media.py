@@ -64,17 +64,17 @@ def predict_media(
         path, error = item
         return detector is None and error is None and not is_video(path)
 
-    for crops, group in itertools.groupby(files, is_crop):
-        if crops:
+    for are_crops, group in itertools.groupby(files, is_crop):
+        if are_crops:
             yield from predict_crops(model, [path for path, _ in group])
             continue
         for path, error in group:
             if error is not None:
                 yield ImageResult(path, error=error)
             elif is_video(path):
-                yield from predict_video(model, path, detector, smallest, every)
+                yield from _predict_video(model, path, detector, smallest, every)
             else:
-                yield predict_photo(model, path, detector, smallest)
+                yield _predict_photo(model, path, detector, smallest)
 
 
 def predict_crops(
@@ -103,28 +103,18 @@ def predict_crops(
             yield ImageResult(file, probabilities=None if error else row[None], error=error)
 
 
-def predict_photo(
-    model: Any, path: Path, detector: Detector, smallest: float | None = None
-) -> ImageResult:
-    """Predict the faces in a photo; arguments as `predict_media`."""
+def _predict_photo(model, path, detector, smallest):
     try:
         image = open_photo(path)
     except UnreadableImage as error:
         return ImageResult(path, error=str(error))
     faces, probabilities = predict_faces(model, image, detector, smallest)
     if not faces:
-        return ImageResult(path, image=image, error=no_face_message(image.size, smallest))
+        return ImageResult(path, image=image, error=_no_face_message(image.size, smallest))
     return ImageResult(path, faces, probabilities, image)
 
 
-def predict_video(
-    model: Any,
-    path: Path,
-    detector: Detector | None = None,
-    smallest: float | None = None,
-    every: int = 10,
-) -> Iterator[ImageResult]:
-    """Predict the faces in a video, a result for each frame; arguments as `predict_media`."""
+def _predict_video(model, path, detector, smallest, every):
     frames, faces_seen = 0, False
     try:
         for number, seconds, image in read_frames(path, every):
@@ -161,8 +151,7 @@ def predict_faces(
     return faces, np.concatenate(rows or [np.zeros((0, len(model.labels)), np.float32)])
 
 
-def no_face_message(size: tuple[int, int], smallest: float | None = None) -> str:
-    """Error of a photo of (width, height) without a face, with the remedy."""
+def _no_face_message(size, smallest):
     if max(size) <= CROP_LIKE:
         width, height = size
         return (
