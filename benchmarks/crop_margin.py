@@ -2,10 +2,10 @@
 
     python benchmarks/crop_margin.py [--data-dir DIR] [--faces 500]
 
-First: where box, eyes and mouth lie in FER-2013's own pictures (training split), enlarged; of each
-rule for the square's side the factor and its spread. Then FER's faces are put back into a larger
-picture, as they are or turned by up to 20 degrees, found and cropped with several sides: accuracy
-of the shipped weights. A side is chosen on validation; test is for the report.
+First, where box, eyes and mouth are in FER-2013's own images (training split), enlarged; and for
+each rule for the square's side its factor and spread. Then FER-2013's faces are put back into a
+larger image, upright or turned by up to 20 degrees, detected, and cropped with several sides:
+accuracy of the shipped weights. The side is chosen on validation; test is reported.
 """
 
 from pathlib import Path
@@ -14,11 +14,10 @@ import click
 import numpy as np
 from PIL import Image
 
+from keras_deep_emotion import load
 from keras_deep_emotion.data.reading import open_dataset
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.images.faces import BELOW_EYES, SIDE, Detector, crop
-from keras_deep_emotion.inference.loading import load_folder
-from keras_deep_emotion.runs import Run
 
 NATIVE = 48
 ENLARGED = 3  # times, on the canvas
@@ -26,108 +25,101 @@ SIDES = (0.8, 0.9, 1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5)
 DEGREES = 20
 
 
-def pictures(builder, split):
-    """(pictures (NATIVE, NATIVE) uint8, labels) of a split."""
+def read_split(builder, split):
+    """(images (NATIVE, NATIVE) uint8, labels) of a split."""
     examples = list(builder.as_dataset(split=split).as_numpy_iterator())
     return [one["image"][..., 0] for one in examples], np.array([one["label"] for one in examples])
 
 
 def on_canvas(pixels, degrees):
-    """A face in a picture three times as wide; what lies around it repeats its edge."""
+    """A face in an image three times as wide, with its edge repeated around it."""
     side = NATIVE * ENLARGED
     image = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
     canvas = Image.fromarray(np.pad(np.asarray(image), side, mode="edge")).convert("RGB")
     return canvas.rotate(degrees, Image.Resampling.BICUBIC)
 
 
-def grey(image):
-    """(NATIVE, NATIVE, 1) float32 of a crop, by the package's own road."""
-    from keras_deep_emotion.images.preprocessing import prepare_face
-
-    return prepare_face(np.asarray(image), NATIVE).numpy()
-
-
-def accuracy(model, faces, labels):
-    """Share of right answers, and its standard error, in percent."""
-    answers = np.argmax(model.classify(np.stack(faces)).numpy(), axis=1)
-    share = np.mean(answers == labels)
+def accuracy(model, images, labels):
+    """Accuracy of crops, and its standard error, in percent."""
+    share = np.mean(model.predict(images).argmax(axis=1) == labels)
     return f"{share:.1%} (±{np.sqrt(share * (1 - share) / len(labels)):.1%})"
 
 
-def measure(detector, builder, count):
-    """Print where faces lie in FER-2013's pictures."""
-    found = []
-    for pixels in pictures(builder, f"train[:{count}]")[0]:
-        image = Image.fromarray(pixels).resize((4 * NATIVE, 4 * NATIVE), Image.Resampling.BICUBIC)
-        faces = detector.find(image.convert("RGB"))
-        if faces:
-            found.append(faces[0])
-    width, height = np.array([face.box[2:] for face in found]).T / 4
-    corner = np.array([face.box[:2] for face in found]) / 4
-    eyes = np.array([face.eyes for face in found]) / 4
-    mouth = np.array([face.mouth for face in found]) / 4
-    across = eyes[:, 1] - eyes[:, 0]
-    middle = eyes.mean(axis=1)
-    down = np.linalg.norm(mouth.mean(axis=1) - middle, axis=1)
-    distance = np.linalg.norm(across, axis=1)
-    degrees = np.degrees(np.arctan2(across[:, 1], across[:, 0]))
-    click.echo(f"faces found in FER-2013's own pictures: {len(found)} of {count}\n")
-    click.echo("| what | median | quartiles | their distance, of the median |\n|---|---|---|---|")
-    for title, values in {
-        "side / height of the box": NATIVE / height,
-        "side / width of the box": NATIVE / width,
-        "side / geometric mean of both": NATIVE / np.sqrt(width * height),
-        "side / distance of the eyes": NATIVE / distance,
-        "side / distance from eyes to mouth": NATIVE / down,
-    }.items():
+def echo_quartiles(head, values_by_title, number, spread):
+    """Print a table of medians and quartiles."""
+    columns = [head, "median", "quartiles", *(["their distance, of the median"] if spread else [])]
+    click.echo(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for title, values in values_by_title.items():
         low, mid, high = np.percentile(values, [25, 50, 75])
-        click.echo(f"| {title} | {mid:.3f} | {low:.3f} to {high:.3f} | {(high - low) / mid:.1%} |")
-    click.echo("\n| centre, in sides off the picture's | median | quartiles |\n|---|---|---|")
-    for title, values in {
+        last = f" {(high - low) / mid:.1%} |" if spread else ""
+        click.echo(f"| {title} | {mid:{number}} | {low:{number}} to {high:{number}} |{last}")
+    click.echo()
+
+
+def measure_faces(detector, builder, count):
+    """Print where faces are in FER-2013's images."""
+    faces = []
+    for pixels in read_split(builder, f"train[:{count}]")[0]:
+        image = Image.fromarray(pixels).resize((4 * NATIVE, 4 * NATIVE), Image.Resampling.BICUBIC)
+        faces += detector.find(image.convert("RGB"))[:1]
+    boxes, eyes, mouth = (
+        np.array([getattr(face, name) for face in faces]) / 4 for name in ("box", "eyes", "mouth")
+    )
+    corner, (width, height) = boxes[:, :2], boxes[:, 2:].T
+    between, middle = eyes[:, 1] - eyes[:, 0], eyes.mean(axis=1)
+    click.echo(f"faces found in FER-2013's own pictures: {len(faces)} of {count}\n")
+    sides = {
+        "side / height of the box": height,
+        "side / width of the box": width,
+        "side / geometric mean of both": np.sqrt(width * height),
+        "side / distance of the eyes": np.linalg.norm(between, axis=1),
+        "side / distance from eyes to mouth": np.linalg.norm(mouth.mean(axis=1) - middle, axis=1),
+    }
+    echo_quartiles("what", {title: NATIVE / one for title, one in sides.items()}, ".3f", True)
+    centers = {
         "box, across": corner[:, 0] + width / 2,
         "box, down": corner[:, 1] + height / 2,
         "middle of the eyes, across": middle[:, 0],
         "middle of the eyes, down": middle[:, 1],
-    }.items():
-        low, mid, high = np.percentile(values / NATIVE - 0.5, [25, 50, 75])
-        click.echo(f"| {title} | {mid:+.3f} | {low:+.3f} to {high:+.3f} |")
-    click.echo(f"\ntilt of the eyes, standard deviation: {degrees.std():.1f} degrees\n")
+    }
+    centers = {title: one / NATIVE - 0.5 for title, one in centers.items()}
+    echo_quartiles("centre, in sides off the picture's", centers, "+.3f", False)
+    tilt = np.degrees(np.arctan2(between[:, 1], between[:, 0])).std()
+    click.echo(f"tilt of the eyes, standard deviation: {tilt:.1f} degrees\n")
 
 
-def compare(detector, builder, model, split, turned):
-    """Print the accuracy of crops of a split's faces, put back into larger pictures."""
-    native, labels = pictures(builder, split)
+def compare_crops(detector, builder, model, split, turned):
+    """Print the accuracy of crops of a split's faces, put back into larger images."""
+    native, labels = read_split(builder, split)
     random = np.random.default_rng(0)
     degrees = random.uniform(-DEGREES, DEGREES, len(native)) if turned else np.zeros(len(native))
     canvases = [on_canvas(*one) for one in zip(native, degrees, strict=True)]
-    found = [detector.find(canvas) for canvas in canvases]
-    kept = [i for i, faces in enumerate(found) if faces]
+    faces = [detector.find(canvas) for canvas in canvases]
+    kept = [i for i, found in enumerate(faces) if found]
     labels = labels[kept]
     click.echo(
         f"{split}, {'turned by up to 20 degrees' if turned else 'as they are'}: "
         f"found {len(kept)} of {len(native)}\n\n| crop | accuracy |\n|---|---|"
     )
-    own = [native[i][..., None].astype(np.float32) for i in kept]
-    click.echo(f"| FER-2013's own | {accuracy(model, own, labels)} |")
-    for upright in (True, False):
-        for side in SIDES if upright else (SIDE,):
-            faces = [grey(crop(canvases[i], found[i][0], side, upright)) for i in kept]
-            title = f"side {side:.2f}{', upright' if upright else ', not turned'}"
-            click.echo(f"| {title} | {accuracy(model, faces, labels)} |")
+    click.echo(f"| FER-2013's own | {accuracy(model, [native[i] for i in kept], labels)} |")
+    for side, upright in [*((side, True) for side in SIDES), (SIDE, False)]:
+        crops = [crop(canvases[i], faces[i][0], side, upright) for i in kept]
+        title = f"side {side:.2f}, {'upright' if upright else 'not turned'}"
+        click.echo(f"| {title} | {accuracy(model, crops, labels)} |")
     click.echo()
 
 
 @click.command()
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where FER-2013 is built.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of built data sets.")
 @click.option("--faces", default=500, show_default=True)
 def main(data_dir, faces):
-    detector, model = Detector(), load_folder(Run.shipped("ferplus").path)
+    detector, model = Detector(), load("ferplus")
     builder = open_dataset(Task.parse("fer2013"), data_dir)
     click.echo(f"in use: side {SIDE}, centre {BELOW_EYES} sides below the eyes\n")
-    measure(detector, builder, 2 * faces)
+    measure_faces(detector, builder, 2 * faces)
     for split in (f"validation[:{faces}]", f"test[:{faces}]"):
         for turned in (False, True):
-            compare(detector, builder, model, split, turned)
+            compare_crops(detector, builder, model, split, turned)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Commands: parse, call, print. TensorFlow loads inside commands only: --help is instant."""
+"""The command line: commands parse, call the package, and print.
+
+TensorFlow is imported inside commands only, so that --help is instant.
+"""
 
 import os
 import traceback
@@ -20,40 +23,53 @@ from keras_deep_emotion.cli.serve import serve
 from keras_deep_emotion.cli.tune import tune
 from keras_deep_emotion.cli.verify import verify
 
-OURS = ("keras_deep_emotion", "tfds_builders")
+OWN_PACKAGES = ("keras_deep_emotion", "tfds_builders")
+FILE_SYSTEM_ERRORS = ("No space left on device", "Permission denied", "File too large")
 
 
-def user_message(error):
-    """One sentence for an error that the user can mend; None for a bug, which keeps its traceback.
+def user_message(error: BaseException) -> str | None:
+    """Describe an error that the user can fix; None for a bug, which keeps its traceback.
 
-    Errors of the file system are the user's, also where a library wraps them; so is a ValueError
-    that our own code raised: that is how it refuses input. One from inside a library is a bug.
+    The user can fix a ValueError that this project raised, a missing optional package, and errors
+    of the file system, also where a library wraps them.
     """
-    if isinstance(error, ValueError):
-        innermost = list(traceback.walk_tb(error.__traceback__))[-1][0]
-        if innermost.f_globals.get("__name__", "").split(".")[0] in OURS:
-            return str(error)
-    if isinstance(error, ModuleNotFoundError) and error.name is None:  # ours: it names the extra
+    if isinstance(error, ValueError) and raising_package(error) in OWN_PACKAGES:
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name is None:  # raised by this project
         return str(error)
     while error is not None:
-        if isinstance(error, OSError):
-            if error.strerror is None:
-                return str(error)
-            return f"{error.strerror}: {error.filename}." if error.filename else error.strerror
-        # TensorFlow's own errors of the file system are no OSError; its module may not be loaded.
-        if type(error).__module__ == "tensorflow.python.framework.errors_impl":
-            for sign in ("No space left on device", "Permission denied", "File too large"):
-                if sign in error.message:
-                    return f"{sign}: {error.message.partition(';')[0]}."
+        message = file_system_message(error)
+        if message:
+            return message
         error = error.__cause__
     return None
 
 
+def raising_package(error: BaseException) -> str:
+    """Top-level package of the code that raised an error."""
+    frame, _ = list(traceback.walk_tb(error.__traceback__))[-1]
+    return frame.f_globals.get("__name__", "").partition(".")[0]
+
+
+def file_system_message(error: BaseException) -> str | None:
+    """Describe an error of the file system; None for any other."""
+    if isinstance(error, OSError):
+        if error.strerror is None:
+            return str(error)
+        return f"{error.strerror}: {error.filename}." if error.filename else error.strerror
+    # TensorFlow's are not OSErrors. Its module may not be loaded.
+    if type(error).__module__ == "tensorflow.python.framework.errors_impl":
+        for text in FILE_SYSTEM_ERRORS:
+            if text in error.message:
+                return f"{text}: {error.message.partition(';')[0]}."
+    return None
+
+
 class Group(click.Group):
-    """The one place where errors become a line on the terminal."""
+    """The one place where errors are translated to a line on the terminal."""
 
     def invoke(self, ctx):
-        """Run the command; exit with 1 and a sentence where the user can mend it."""
+        """Run the command; exit with status 1 and a sentence if the user can fix the error."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -75,17 +91,14 @@ def main(debug):
     First steps, without any data of your own:
       python cli.py build-data toon_faces
       python cli.py fit --dataset toon_faces --epochs 10
-    """  # noqa: D301 (click's mark of lines to be left as they are must be a control character)
-    # Before TensorFlow loads: it logs about its build at every start.
+    """  # noqa: D301 (\b is click's mark for lines to leave unwrapped)
+    # Before TensorFlow is imported: it logs about its build at every start.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
-COMMANDS = (
+for command in (
     *(build_data, data, fit, reproduce, tune, evaluate, explain),
     *(predict, demo, export, verify, serve, score),
-)
-
-
-for command in COMMANDS:
+):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""`build-data`: turn a data set into TFRecords."""
+"""`build-data`: build a data set as TFRecords."""
 
 from pathlib import Path
 
@@ -13,28 +13,28 @@ from keras_deep_emotion.data.task import parse_build_target
 @click.option(
     "--source",
     type=click.Path(path_type=Path),
-    help="The folder, archive or file that you obtained.",
+    help="Folder, archive or file that you obtained.",
 )
 @click.option(
     "--skip-damaged",
     is_flag=True,
-    help="Leave out image files that cannot be decoded, and list them in a file.",
+    help="Skip image files that cannot be decoded, and list them in a file.",
 )
-@click.option("--beam", is_flag=True, help="Build by Apache Beam (ferg).")
+@click.option("--beam", is_flag=True, help="Build with Apache Beam (ferg).")
 @click.option(
     "--beam-option",
     "beam_options",
     multiple=True,
     metavar="OPTION",
-    help="For Beam's pipeline, such as --runner=FlinkRunner; may be repeated.",
+    help="Option of Beam's pipeline, such as --runner=FlinkRunner; may be repeated.",
 )
 @data_dir_option
 def build_data(dataset, source, data_dir, skip_damaged, beam, beam_options):
-    """Turn a data set into TFRecords, once, for all later commands.
+    """Build a data set as TFRecords, once, for all other commands.
 
-    DATASET is toon_faces, fer2013, ck_plus, jaffe or ferg; or folder, pictures of your own in a
-    folder for each emotion. A part alone is built by its name, such as fer2013/original or
-    toon_faces/subjects.
+    DATASET is toon_faces, fer2013, ck_plus, jaffe or ferg; or folder, for your own images in a
+    folder for each emotion. Name a variant or protocol to build only that, such as
+    fer2013/original or toon_faces/subjects.
     """
     load_tensorflow()
     from keras_deep_emotion.data.building import build_dataset, damaged_files_path
@@ -47,4 +47,4 @@ def build_data(dataset, source, data_dir, skip_damaged, beam, beam_options):
         damaged = damaged_files_path(builder)
         if damaged.exists():
             count = len(damaged.read_text().splitlines())
-            click.echo(f"  left out as damaged:     {count:>6,} files, listed in {damaged}")
+            click.echo(f"  skipped as damaged:      {count:>6,} files, listed in {damaged}")

@@ -1,4 +1,4 @@
-"""`demo`: a page to try a model on."""
+"""`demo`: a web page to try a model on."""
 
 import ipaddress
 import threading
@@ -16,19 +16,20 @@ from keras_deep_emotion.cli.options import (
 from keras_deep_emotion.runs import Run
 
 
-def about(choice):
-    """Describe the model in a sentence, with its accuracy if a report tells it."""
-    report = choice.folder() and Run(choice.folder()).report
+def model_sentence(choice):
+    """A sentence on the model, with its accuracy if it is a run that was evaluated."""
+    folder = choice.folder()
+    report = folder and Run(folder).report
     if not report:
-        return f"Answers by {choice}."
+        return f"Predictions by {choice}."
     return (
-        f"Answers by {choice}, right on {100 * report['accuracy']:.1f} % of the "
+        f"Predictions by {choice}, right on {100 * report['accuracy']:.1f} % of the "
         f"{report['faces']:,} test faces of {report['dataset'].rpartition('/')[0]}."
     )
 
 
 def is_loopback(host):
-    """Whether an address is this machine's own, or a name for that."""
+    """Whether an address or name is reachable from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -41,25 +42,26 @@ def is_loopback(host):
 @port_option("--port", 7860, "Port")
 @click.option("--browser", is_flag=True, help="Open the page in a browser.")
 def demo(choice, host, port, browser):
-    """Show a page that answers for photos, until Ctrl-C.
+    """Serve a page that predicts photos, until Ctrl-C.
 
-    Drop a photo, paste one or use the webcam: the faces with their boxes, the probability of each
-    emotion, where the model looked. No picture is kept, and nothing is asked of any other machine
-    but the --server that you name.
+    Drop a photo, paste one or use the webcam. The page shows the faces with their boxes, the
+    probability of each emotion, and where the model looked. No photo is kept or sent to another
+    machine, except to the --server that you name.
     """
     load_tensorflow()
     from keras_deep_emotion.demo import Demo
-    from keras_deep_emotion.images.faces import Detector
+    from keras_deep_emotion.images import Detector
 
-    with Demo(choice.open(), Detector(), about(choice), host, port) as page:
-        ended = threading.Event()
-        on_signals(ended.set)
+    with Demo(choice.open(), Detector(), model_sentence(choice), host, port) as page:
+        stopped = threading.Event()
+        on_signals(stopped.set)
         click.echo(f"The page: {page.url} (Ctrl-C ends it)")
         if not is_loopback(host):
             click.echo(
-                "warning: whoever reaches this machine can open it, and photos travel in the open.",
+                "warning: everyone who can reach this machine can open the page, and photos are "
+                "sent unencrypted.",
                 err=True,
             )
         if browser:
             webbrowser.open(page.url)
-        ended.wait()
+        stopped.wait()

@@ -1,4 +1,4 @@
-"""What several commands share: options, their types, and TensorFlow loaded without its log."""
+"""Options that several commands share, and the import of TensorFlow without its log."""
 
 import functools
 import logging
@@ -6,48 +6,46 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
-from keras_deep_emotion.config import RECIPES, TrainConfig
-from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.config import NETWORKS, OPTIMIZERS, PRECISIONS, RECIPES, TrainConfig
 from keras_deep_emotion.runs import Run
 
-
-def built_from(config, source, data_dir):
-    """Build a run's data set from a source; the data set's name, with the folder for `folder`."""
-    from keras_deep_emotion.data.building import build_dataset
-
-    task = Task.from_config(config)
-    target = f"{task.name}/{task.tfds_config}" if task.variant else task.name
-    (builder, *_) = build_dataset(target, source, data_dir, announce=click.echo)
-    return f"folder/{builder.builder_config.name}" if task.name == "folder" else config.dataset
+CHOICES = {
+    "recipe": tuple(RECIPES),
+    "network": NETWORKS,
+    "optimizer": OPTIMIZERS,
+    "precision": PRECISIONS,
+}
 
 
-def load_tensorflow():
-    """Import TensorFlow without its start-up log, which no setting of its own silences.
+def load_tensorflow() -> None:
+    """Import TensorFlow without its start-up log, which none of its settings silences.
 
-    Called by commands before anything else of ours: --help does without.
+    Commands call this before they import the rest of the package.
     """
-    # Our own warnings as sentences; those of the libraries are of their inner life. Before they
-    # load, or they set up logging in their own ways.
+    # Show the package's warnings as sentences, and hide those of libraries. Set before they are
+    # imported, since they configure logging themselves.
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     for library in ("absl", "tensorflow", "urllib3"):
         logging.getLogger(library).setLevel(logging.ERROR)
     with tempfile.TemporaryFile() as log:
-        kept = os.dup(2)
+        stderr = os.dup(2)
         os.dup2(log.fileno(), 2)
         try:
             import tensorflow  # noqa: F401
         except BaseException:
             log.seek(0)
-            os.write(kept, log.read())
+            os.write(stderr, log.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
     import tensorflow_datasets as tfds
 
@@ -55,8 +53,8 @@ def load_tensorflow():
         tfds.disable_progress_bar()
 
 
-def checked_by(parse):
-    """A callback that checks an argument while parsing: by the function that will read it."""
+def checked_by(parse: Callable[[str], Any]) -> Callable:
+    """A callback that checks a value with the function that will parse it later."""
 
     def check(ctx, param, value):
         try:
@@ -73,37 +71,78 @@ data_dir_option = click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
     envvar="TFDS_DATA_DIR",
-    help="Where built data sets are kept.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
+    help="Folder of built data sets.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
+)
+output_option = click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the files.  [default: RUN; with --weights, ./NAME]",
+)
+host_option = click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on."
 )
 
 
-def run_or_weights(command):
-    """RUN, or --weights NAME in its place: the command gets the folder of either as `run`."""
+def port_option(declaration: str, default: int, title: str) -> Callable:
+    """An option for a port to listen on."""
+    return click.option(
+        declaration,
+        default=default,
+        show_default=True,
+        type=click.IntRange(0, 65535),
+        help=f"{title}; 0 takes a free one.",
+    )
+
+
+def config_option(name: str, **kwargs: Any) -> Callable:
+    """An option for a field of `TrainConfig`; its help shows the default in each recipe."""
+    defaults = [getattr(TrainConfig.from_recipe(recipe), name) for recipe in RECIPES]
+    texts = ["none" if value is None else str(value) for value in defaults]
+    declaration = f"--{name.replace('_', '-')}"
+    if isinstance(defaults[0], bool):
+        flag = declaration.removeprefix("--")
+        declaration += f"/--no-{flag}"
+        texts = [flag if value else f"no-{flag}" for value in defaults]
+    elif name in CHOICES:
+        kwargs["type"] = click.Choice(CHOICES[name])
+    else:
+        kwargs.setdefault("type", type(defaults[0]))
+    others = [
+        f"{recipe}: {text}"
+        for recipe, text in zip(RECIPES, texts, strict=True)
+        if text != texts[0] and name != "recipe"
+    ]
+    # click gets no default, not even a flag's False: what is not given is the recipe's.
+    kwargs["default"] = None
+    kwargs["help"] += f"  [default: {'; '.join([texts[0], *others])}]"
+    return click.option(declaration, **kwargs)
+
+
+def run_or_weights(command: Callable) -> Callable:
+    """Add RUN and --weights NAME, one of which is required; the command gets either as `run`."""
 
     @click.argument("run", required=False, type=click.Path(path_type=Path))
     @click.option(
-        "--weights", metavar="NAME", help="Instead of RUN: weights that come with the package."
+        "--weights", metavar="NAME", help="Weights that come with the package, instead of RUN."
     )
     @functools.wraps(command)
-    def with_folder(run, weights, **others):
+    def with_run(run, weights, **others):
         if (run is None) == (weights is None):
             raise click.UsageError("Name either RUN, a folder that fit made, or --weights NAME.")
+        folder = Run.open(run) if weights is None else Run.shipped(weights)
+        if weights is not None:  # the package's own folder is not written to
+            for option, default in (("output", Path(weights)), ("name", weights)):
+                if option in others and others[option] is None:
+                    others[option] = default
         load_tensorflow()
-        if weights is None:
-            return command(run=Run(run), **others)
-        # What comes with the package is read, never written to.
-        if "output" in others and others["output"] is None:
-            others["output"] = Path(weights)
-        if "name" in others and others["name"] is None:
-            others["name"] = weights
-        return command(run=Run.shipped(weights), **others)
+        return command(run=folder, **others)
 
-    return with_folder
+    return with_run
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """What the options of `model_options` name: a folder, else a server, else shipped weights."""
+    """The model that the options of `model_options` name."""
 
     model: Path | None
     weights: str
@@ -112,7 +151,7 @@ class ModelChoice:
     authority: Path | None
 
     def open(self):
-        """The `predict.Model`; TensorFlow must be loaded."""
+        """Open the model, a predictor. TensorFlow must be loaded."""
         if self.server is not None:
             from keras_deep_emotion.inference.client import connect
 
@@ -121,49 +160,49 @@ class ModelChoice:
 
         return load_folder(self.folder())
 
-    def folder(self):
-        """The folder that holds it, None of a server."""
+    def folder(self) -> Path | None:
+        """The folder of the model; None for a server."""
         if self.server is not None or self.model is not None:
             return self.model
         return Run.shipped(self.weights).path
 
-    def __str__(self):
-        """What it is, in words."""
+    def __str__(self) -> str:
+        """The model in words."""
         if self.server is not None:
             return f"the model behind {self.server}"
         return f"the weights {self.weights}" if self.model is None else f"the model of {self.model}"
 
 
-def model_options(command):
-    """--model, --weights or --server: the command gets a `ModelChoice` as `choice`."""
+def model_options(command: Callable) -> Callable:
+    """Add --model, --weights and --server; the command gets a `ModelChoice` as `choice`."""
 
-    @click.option("--model", type=click.Path(path_type=Path), help="A run's folder or an export's.")
+    @click.option("--model", type=click.Path(path_type=Path), help="Folder of a run or an export.")
     @click.option(
         "--weights",
         metavar="NAME",
-        help="Or: weights that come with the package.  [default: ferplus]",
+        help="Or weights that come with the package.  [default: ferplus]",
     )
     @click.option(
         "--server",
         metavar="URL",
-        help="Or: an export behind a server, grpc://HOST:8500/NAME or http://HOST:8501/NAME; "
-        "grpcs and https over TLS; /versions/N or /labels/LABEL may follow.",
+        help="Or an export behind a server: grpc://HOST:8500/NAME or http://HOST:8501/NAME; grpcs "
+        "or https over TLS; optionally /versions/N or /labels/LABEL.",
     )
     @click.option(
         "--timeout",
         default=30.0,
         show_default=True,
         type=click.FloatRange(min=0, min_open=True),
-        help="Seconds that a server may take for a request.",
+        help="Seconds allowed for a request to the server.",
     )
     @click.option(
         "--authority",
         type=click.Path(path_type=Path),
-        help="Certificates to trust over TLS, PEM.  [default: the system's]",
+        help="PEM file of the certificates to trust over TLS.  [default: the system's]",
     )
     @functools.wraps(command)
     def with_model(model, weights, server, timeout, authority, **others):
-        if sum(one is not None for one in (model, weights, server)) > 1:
+        if sum(option is not None for option in (model, weights, server)) > 1:
             raise click.UsageError(
                 "Name one of --model, a run or an export, --weights NAME and --server URL."
             )
@@ -173,67 +212,8 @@ def model_options(command):
     return with_model
 
 
-output_option = click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the files.  [default: RUN; with --weights, a folder of their name here]",
-)
-
-
-host_option = click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen at."
-)
-
-
-def port_option(declaration, default, label):
-    """An option of a port to listen at; `label` is what its help calls it."""
-    return click.option(
-        declaration,
-        default=default,
-        show_default=True,
-        type=click.IntRange(0, 65535),
-        help=f"{label}; 0 takes a free one.",
-    )
-
-
-class FoldType(click.ParamType):
-    """A fold's number, or `all`."""
-
-    name = "INTEGER|all"
-
-    def convert(self, value, param, ctx):
-        """The number as an integer."""
-        if value == "all" or isinstance(value, int):
-            return value
-        if not value.isdecimal():
-            self.fail(f"{value!r} is neither a number nor all.", param, ctx)
-        return int(value)
-
-
-def config_option(name, **kwargs):
-    """An option of TrainConfig's field: its type, and its default in each recipe."""
-    defaults = [getattr(TrainConfig.from_recipe(recipe), name) for recipe in RECIPES]
-    texts = ["none" if value is None else str(value) for value in defaults]
-    if isinstance(defaults[0], bool):
-        flag = name.replace("_", "-")
-        declaration = f"--{flag}/--no-{flag}"
-        texts = [flag if value else f"no-{flag}" for value in defaults]
-    else:
-        declaration = f"--{name.replace('_', '-')}"
-        kwargs.setdefault("type", type(defaults[0]))
-    others = [
-        f"{recipe}: {text}"
-        for recipe, text in zip(RECIPES, texts, strict=True)
-        if text != texts[0] and name != "recipe"
-    ]
-    # No default of click's own, not even a flag's False: what is not given is the recipe's.
-    kwargs["default"] = None
-    kwargs["help"] += f"  [default: {'; '.join([texts[0], *others])}]"
-    return click.option(declaration, **kwargs)
-
-
-def on_signals(stop):
-    """Have SIGTERM and Ctrl-C call a function, once."""
+def on_signals(stop: Callable[[], Any]) -> None:
+    """Call a function once on SIGTERM or Ctrl-C."""
 
     def handle(number, frame):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

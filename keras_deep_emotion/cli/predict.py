@@ -1,7 +1,8 @@
-"""`predict`: name the emotion of each face in photos, crops and videos."""
+"""`predict`: predict the emotion of each face in photos, crops and videos."""
 
 import csv
 import io
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -18,13 +19,13 @@ from keras_deep_emotion.cli.options import load_tensorflow, model_options
     type=click.Choice(["find", "none"]),
     default="find",
     show_default=True,
-    help="Find the faces in each picture; or none: each picture is the crop of one already.",
+    help="Find the faces in each image; none if each image is the crop of one face.",
 )
 @click.option(
     "--smallest",
     type=click.IntRange(min=20),
     metavar="PIXELS",
-    help="Side of the smallest face to look for.  [default: 1/64 of the longer side, at least 20]",
+    help="Side of the smallest face to find.  [default: 1/64 of the longer side, at least 20]",
 )
 @click.option(
     "--every",
@@ -32,180 +33,151 @@ from keras_deep_emotion.cli.options import load_tensorflow, model_options
     default=10,
     show_default=True,
     metavar="N",
-    help="Of a video: look at each N-th frame.",
+    help="Predict every N-th frame of a video.",
 )
 @click.option("--all", "all_classes", is_flag=True, help="Show the probability of every emotion.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line.")
-@click.option("--csv", "as_csv", is_flag=True, help="For tables: CSV with every probability.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each face.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with all probabilities.")
 @click.option(
     "--annotate",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Write each picture with boxes and answers, as JPEG, to DIR.",
+    help="Folder for the images with boxes and predictions, as JPEG.",
 )
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
     default=".",
-    help="Where a video's CSV and plot over time go.  [default: here]",
+    help="Folder for the CSV file and the plot over time of each video.  [default: .]",
 )
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-def predict(
-    *, choice, faces, smallest, every, annotate, output, all_classes, as_json, as_csv, images,
-):  # fmt: skip
-    """Name the emotion of each face in IMAGES: photos, folders, patterns or videos.
+def predict(choice, faces, smallest, every, annotate, output, images, **table):
+    """Predict the emotion of each face in IMAGES: photos, folders, patterns or videos.
 
-    One row a face, the largest first. The box is x, y, width and height in pixels of the upright
-    picture. What cannot be answered is named on stderr; the exit status is then 1.
+    Prints a row for each face, the largest first. The box is x, y, width and height in pixels of
+    the upright image. Errors are printed to stderr; the exit status is then 1.
     """
-    if as_json and as_csv:
+    if table["as_json"] and table["as_csv"]:
         raise click.UsageError("Name one of --json and --csv.")
     load_tensorflow()
-    from keras_deep_emotion.images.faces import Detector
-    from keras_deep_emotion.images.reading import find_files
-    from keras_deep_emotion.inference.media import predict_media
+    from keras_deep_emotion.images import Detector, find_files
+    from keras_deep_emotion.inference import predict_media
 
     detector = Detector() if faces == "find" else None
-    loaded = choice.open()
-    writer = Writer(loaded.labels, detector is not None, all_classes, as_json, as_csv)
-    found = list(find_files(images))  # before anything is written to their folders
-    pictures = Pictures(annotate, output, loaded.labels, [path for path, _ in found])
-    failed = False
-    try:
-        for answer in predict_media(loaded, found, detector, smallest, every):
-            problem = answer.error
-            if problem is None:
-                writer.write(answer)
-                problem = pictures.add(answer)
-            if problem is not None:
-                failed = True
-                click.echo(f"{answer.file}: {problem}.", err=True)
-    finally:  # of a video that is broken off, too, what was answered is kept
-        pictures.close()
-    if failed:
+    model = choice.open()
+    printer = Printer(model.labels, detector is not None, **table)
+    files = list(find_files(images))  # before any file is written to their folders
+    for folder in filter(None, (annotate, output)):
+        folder.mkdir(parents=True, exist_ok=True)
+    used = {path.absolute() for path, _ in files}
+    is_successful = True
+    results = predict_media(model, files, detector, smallest, every)
+    for _, group in itertools.groupby(results, lambda one: (one.file, one.frame is None)):
+        frames = []
+        try:
+            for result in group:
+                error = result.error
+                if error is None:
+                    printer.print(result)
+                    error = annotate and save_annotated(result, model.labels, annotate, used)
+                    frames.append(result._replace(image=None))  # a video has too many to keep
+                if error is not None:
+                    is_successful = False
+                    click.echo(f"{result.file}: {error}.", err=True)
+        finally:  # also if the video is interrupted
+            save_video(frames, model.labels, output, used)
+    if not is_successful:
         sys.exit(1)
 
 
-class Writer:
-    """Prints answers: as a table, JSON lines or CSV, one row a face."""
+class Printer:
+    """Prints results as a table, as JSON lines or as CSV, a row for each face."""
 
     def __init__(self, labels, boxes, all_classes, as_json, as_csv):
         self.labels = labels
-        self.boxes = boxes
-        self.all_classes = all_classes
         self.as_json = as_json
         self.as_csv = as_csv
-        self.headed = as_json
+        self.is_first = True
+        self.columns = {"emotion": "<12", "probability": ">11"}  # of the table, with formats
+        if all_classes:
+            self.columns |= dict.fromkeys(labels, ">11")
+        if boxes:
+            self.columns |= dict.fromkeys(("x", "y", "width", "height"), ">6")
 
-    def write(self, answer):
-        """Print the rows of an answer."""
-        from keras_deep_emotion.inference.tables import prediction_row
+    def print(self, result):
+        """Print a result; before the first face the header."""
+        from keras_deep_emotion.inference import prediction_json, prediction_row
 
-        for place in range(len(answer.probabilities)):
-            row = prediction_row(answer, self.labels, place)
+        for index in range(len(result.probabilities)):
             if self.as_json:
-                click.echo(json.dumps(self.json_object(answer, place, row)))
+                click.echo(json.dumps(prediction_json(result, self.labels, index)))
                 continue
-            if not self.headed:
-                self.headed = True
-                self.echo(row, head=True)
-            self.echo(row)
+            row = prediction_row(result, self.labels, index)
+            if self.is_first:
+                click.echo(csv_line(row) if self.as_csv else self.header())
+            click.echo(csv_line(row.values()) if self.as_csv else self.line(row))
+            self.is_first = False
 
-    def json_object(self, answer, place, row):
-        """One face as an object; of a photo without frame, of a crop without box."""
-        scores = map(float, answer.probabilities[place])
-        box = [row[key] for key in ("x", "y", "width", "height")]
-        return {
-            "file": str(answer.file),  # to open it by, whatever its name
-            **({} if answer.frame is None else {key: row[key] for key in ("frame", "seconds")}),
-            **({} if answer.faces is None else {"box": box}),
-            "emotion": row["emotion"],
-            "probability": float(answer.probabilities[place].max()),
-            "probabilities": dict(zip(self.labels, scores, strict=True)),
-        }
+    def header(self):
+        """The header of the table."""
+        titles = {"width": "w", "height": "h"}
+        cells = (f"{titles.get(name, name):{width}}" for name, width in self.columns.items())
+        return f"{''.join(cells)}  file"
 
-    def echo(self, row, head=False):
-        """Print a line of CSV or of the table, or the line at its head."""
-        if self.as_csv:
-            line = io.StringIO()
-            csv.writer(line, lineterminator="").writerow(row if head else row.values())
-            click.echo(line.getvalue())
-            return
-        titles = {"seconds": "time", "width": "w", "height": "h"}
-
-        def cell(key):
-            if head:
-                return titles.get(key, key)
-            if key == "probability" or key in self.labels:
-                return f"{row[key]:.1%}"
-            return f"{row[key]}"
-
-        line = f"{cell('emotion'):<12}{cell('probability'):>11}"
-        if self.all_classes:
-            line += "".join(f"{cell(label):>11}" for label in self.labels)
-        if self.boxes:
-            line += "".join(f"{cell(key):>6}" for key in ("x", "y", "width", "height"))
-        when = ""
-        if row["frame"] != "" and not head:
-            when = f" at {row['seconds']:.2f} s"
-        click.echo(f"{line}  {cell('file')}{when}")
+    def line(self, row):
+        """A line of the table."""
+        values = ((row[name], width) for name, width in self.columns.items())
+        cells = (
+            f"{f'{value:.1%}' if isinstance(value, float) else value:{width}}"
+            for value, width in values
+        )
+        time = f" at {row['seconds']:.2f} s" if row["frame"] != "" else ""
+        return f"{''.join(cells)}  {row['file']}{time}"
 
 
-class Pictures:
-    """Writes annotated pictures, and of each video the table and the curves."""
+def csv_line(values):
+    """A line of CSV."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(values)
+    return line.getvalue()
 
-    def __init__(self, annotate, output, labels, inputs=()):
-        self.folder = annotate
-        self.output = output
-        self.labels = labels
-        self.taken = {path.absolute() for path in inputs}
-        self.video = []
-        for folder in (annotate, output):
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
 
-    def add(self, answer):
-        """Take an answer without an error; why it cannot be drawn, one clause, or None."""
-        if self.video and (answer.frame is None or answer.file != self.video[0].file):
-            self.close()
-        if answer.frame is not None:
-            # The pixels are not kept: a video has many.
-            self.video.append(answer._replace(image=None))
-        if self.folder is None:
-            return None
-        from keras_deep_emotion.images.reading import UnreadableImage, open_photo
-        from keras_deep_emotion.reports.annotation import annotate
+def save_annotated(result, labels, folder, used):
+    """Write an image with boxes and predictions; return why it cannot be drawn, or None."""
+    from keras_deep_emotion.images import UnreadableImage, open_photo
+    from keras_deep_emotion.reports.annotation import annotate
 
-        try:  # of a crop it is read by another decoder than before
-            image = open_photo(answer.file) if answer.image is None else answer.image
-            drawn = annotate(image, answer.faces, answer.probabilities, self.labels)
-            number = "" if answer.frame is None else f"-{answer.frame:06}"
-            path = self.fresh(self.folder, f"{answer.file.stem}{number}-faces", ".jpg")
-            drawn.save(path, quality=92)
-        except (UnreadableImage, OSError) as error:
-            return f"not annotated: {str(error).rstrip('.')}"
-        return None
+    try:
+        # Crops are decoded again, by another library than before.
+        image = open_photo(result.file) if result.image is None else result.image
+        drawing = annotate(image, result.faces, result.probabilities, labels)
+        number = "" if result.frame is None else f"-{result.frame:06}"
+        path = unused_path(folder, f"{result.file.stem}{number}-faces", ".jpg", used)
+        drawing.save(path, quality=92)
+    except (UnreadableImage, OSError) as error:
+        return f"not annotated: {str(error).rstrip('.')}"
+    return None
 
-    def close(self):
-        """Write what is held of a video, if any face was seen."""
-        video, self.video = self.video, []
-        if not any(len(answer.probabilities) for answer in video):
-            return
-        from keras_deep_emotion.inference.tables import save_video_table
-        from keras_deep_emotion.reports.annotation import save_timeline
 
-        stem = f"{video[0].file.stem}-emotions"
-        for save, suffix in ((save_video_table, ".csv"), (save_timeline, ".png")):
-            path = self.fresh(self.output, stem, suffix)
-            save(video, self.labels, path)
-            click.echo(f"wrote {path}", err=True)
+def save_video(frames, labels, folder, used):
+    """Write table and plot of a video's frames; nothing for a photo or a video without faces."""
+    if not any(one.frame is not None and len(one.probabilities) for one in frames):
+        return
+    from keras_deep_emotion.inference import save_video_table
+    from keras_deep_emotion.reports.annotation import save_timeline
 
-    def fresh(self, folder, stem, suffix):
-        """A path that this command neither reads nor has written: folders may share names."""
-        path, count = folder / f"{stem}{suffix}", 1
-        while path.absolute() in self.taken:
-            count += 1
-            path = folder / f"{stem}-{count}{suffix}"
-        self.taken.add(path.absolute())
-        return path
+    stem = f"{frames[0].file.stem}-emotions"
+    for save, suffix in ((save_video_table, ".csv"), (save_timeline, ".png")):
+        path = unused_path(folder, stem, suffix, used)
+        save(frames, labels, path)
+        click.echo(f"wrote {path}", err=True)
+
+
+def unused_path(folder, stem, suffix, used):
+    """A path that this command has neither read nor written, since folders may share names."""
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    paths = (folder / f"{name}{suffix}" for name in names)
+    path = next(path for path in paths if path.absolute() not in used)
+    used.add(path.absolute())
+    return path

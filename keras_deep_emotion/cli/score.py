@@ -1,4 +1,4 @@
-"""`score`: predict many crops, on Apache Beam."""
+"""`score`: predict many crops on Apache Beam."""
 
 import importlib.util
 import logging
@@ -24,13 +24,13 @@ from keras_deep_emotion.cli.options import load_tensorflow
     "--column",
     default="file",
     show_default=True,
-    help="Of a list: the column of paths, relative to the list's folder.",
+    help="Column of a list with paths, relative to the list's folder.",
 )
 @click.option(
     "--feature",
     default="image_bytes",
     show_default=True,
-    help="Of records: the feature that holds the image file's bytes.",
+    help="Feature of records with the content of an image file.",
 )
 @click.option(
     "--format",
@@ -38,22 +38,25 @@ from keras_deep_emotion.cli.options import load_tensorflow
     type=click.Choice(["jsonl", "parquet"]),
     default="jsonl",
     show_default=True,
-    help="Of the shards.",
+    help="Format of the shards.",
 )
-@click.option("--part-size", default=10_000, show_default=True, help="Inputs in a shard.")
-@click.option("--batch-size", default=64, show_default=True, help="Faces at once.")
+@click.option("--part-size", default=10_000, show_default=True, help="Number of inputs in a shard.")
+@click.option("--batch-size", default=64, show_default=True, help="Number of faces in a batch.")
 @click.option(
-    "--runner", default="DirectRunner", show_default=True, help="Beam's runner; this one is local."
+    "--runner",
+    default="DirectRunner",
+    show_default=True,
+    help="Beam runner; the default runs on this machine.",
 )
 def score(export, beam_options, inputs, **settings):
-    """Score many crops of faces by EXPORT, on Apache Beam: a row for each, in a folder of shards.
+    """Predict many crops of faces with EXPORT on Apache Beam: a row for each, in shards.
 
-    Each picture is taken for the crop of a face: none is looked for, in a photo either.
-    EXPORT is a version's folder or the folder of versions; the highest is taken. Files that are
-    damaged are counted and listed, with the reason, in OUT/damaged-*.jsonl. The same command after
-    a stop of any kind does what is left to do. What follows `--` goes to Beam as it is, such as
-    -- --direct_num_workers=4 --direct_running_mode=multi_threading. EXPORT, inputs and OUT may be
-    URLs that the runner's workers can reach.
+    Each image must be the crop of a face: no faces are searched for. EXPORT is the folder of a
+    version, or of versions, of which the newest is taken. Damaged files are counted and listed with
+    reasons in OUT/damaged-*.jsonl. After an interruption, the same command continues. Options after
+    `--` are passed to Beam, such as -- --direct_num_workers=4
+    --direct_running_mode=multi_threading. EXPORT, inputs and OUT may be URLs that the workers can
+    reach.
     """
     if importlib.util.find_spec("apache_beam") is None:
         raise ModuleNotFoundError(
@@ -65,12 +68,11 @@ def score(export, beam_options, inputs, **settings):
             "the names of the files: --input 'DIR/*.jpg'."
         )
     load_tensorflow()
-    # Beam speaks of libraries that it does without, at its import and by the root logger.
-    logging.disable(logging.WARNING)
+    logging.disable(logging.WARNING)  # when imported, Beam warns of optional libraries
     from keras_deep_emotion.scoring import score
 
     logging.disable(logging.NOTSET)
-    # Of a worker in this process: its errors come to the command too, without the inner life.
+    # Workers in this process log errors that the command reports too.
     for name in ("common", "worker", "portability.fn_api_runner"):
         logging.getLogger(f"apache_beam.runners.{name}").setLevel(logging.CRITICAL)
     summary = score(
@@ -80,11 +82,15 @@ def score(export, beam_options, inputs, **settings):
         announce=lambda text: click.echo(text, err=True),
         **settings,
     )
+    echo_summary(summary, settings["output"])
+
+
+def echo_summary(summary, output):
+    """Print the counts of a job."""
     width = max(map(len, summary["emotions"]))
     for emotion, count in summary["emotions"].items():
         share = count / max(summary["scored"], 1)
         click.echo(f"{emotion:<{width}}{count:>12,}{share:>8.1%}")
-    output = settings["output"]
     listed = f", listed in {output}/damaged-*.jsonl" if summary["damaged"] else ""
     click.echo(f"by {summary['export']}; wrote {output}/summary.json")
     click.echo(

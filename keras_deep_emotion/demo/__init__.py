@@ -1,14 +1,18 @@
-"""A page to try a model on: a photo in, the answer and where the model looked out.
+"""A web page to try a model on photos, with saliency maps. Made with Gradio.
 
-Made with Gradio. It listens on this machine, asks nobody else for anything (the browser is told so
-by a policy), and keeps no picture.
+It listens on this machine, contacts no other machine (a content security policy holds the browser
+to that), and keeps no picture. The page is in `page`, the HTML of a prediction in `sheet`.
 """
 
 import importlib.util
 import os
 import tempfile
+from typing import Any
 
+from keras_deep_emotion.images import Detector
 from keras_deep_emotion.serving.ports import check_port
+
+__all__ = ["Demo"]
 
 if importlib.util.find_spec("gradio") is None:
     raise ModuleNotFoundError(
@@ -18,41 +22,48 @@ if importlib.util.find_spec("gradio") is None:
 
 
 class Demo:
-    """The page, running from the moment it is made: `with Demo(model, detector) as demo`.
+    """A running page: `with Demo(model, detector) as demo`.
 
     Args:
-        model: `predict.Model`.
-        detector: `faces.Detector`.
-        about: a sentence on the model, for the head of the page.
-        host: address to listen at.
-        port: port, 0 for a free one.
+        model: A predictor.
+        detector: Detector of faces.
+        about: A sentence on the model, for the top of the page.
+        host: Address to listen on.
+        port: Port, 0 for a free one.
 
     Attributes:
-        url: where the page is.
+        url: URL of the page.
 
     Raises:
-        OSError: the port is taken, or the host is no address of this machine.
+        OSError: If the port is in use, or the host is not an address of this machine.
     """
 
-    def __init__(self, model, detector, about="", host="127.0.0.1", port=7860):
+    def __init__(
+        self,
+        model: Any,
+        detector: Detector,
+        about: str = "",
+        host: str = "127.0.0.1",
+        port: int = 7860,
+    ):
         port = check_port(host, port)
-        self.folder = tempfile.TemporaryDirectory(prefix="deep-emotion-")
-        # Read when Gradio loads: where it puts uploads; and it would report starts to its makers.
-        os.environ["GRADIO_TEMP_DIR"] = self.folder.name
+        self._folder = tempfile.TemporaryDirectory(prefix="deep-emotion-")
+        # Gradio reads these when imported: its folder of uploads, and no reports to its makers.
+        os.environ["GRADIO_TEMP_DIR"] = self._folder.name
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-        from keras_deep_emotion.demo.page import build_page, start
+        from keras_deep_emotion.demo.page import build_page, launch
 
-        self.page = build_page(model, detector, about, self.folder.name)
-        self.url = start(self.page, host, port)
+        self._page = build_page(model, detector, about, self._folder.name)
+        self.url = launch(self._page, host, port)
 
-    def __enter__(self):
+    def __enter__(self) -> "Demo":
         return self
 
     def __exit__(self, *error):
         self.close()
 
-    def close(self):
-        """Stop listening; remove what Gradio wrote."""
-        self.page.close(verbose=False)
-        self.folder.cleanup()
+    def close(self) -> None:
+        """Stop listening, and remove what Gradio wrote."""
+        self._page.close(verbose=False)
+        self._folder.cleanup()

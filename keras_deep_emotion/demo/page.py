@@ -1,92 +1,58 @@
-"""The page, in Gradio's blocks."""
+"""The page, as Gradio's blocks: its layout, its events, and the server that shows it."""
 
 import contextlib
 import functools
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from keras_deep_emotion.demo.examples import examples
-from keras_deep_emotion.demo.sheet import Sheet, message, sheets
+from keras_deep_emotion.demo.examples import write_examples
+from keras_deep_emotion.demo.sheet import Sheet, message, predict_sheets
+from keras_deep_emotion.images.faces import Detector
 
-FIND, CROPPED = "Find the faces", "One face, cropped"
+DETECT, CROPPED = "Find the faces", "One face, cropped"
+MAX_FILE_SIZE = 64 * 2**20  # ours, bytes
+# Ours, seconds: how often Gradio removes abandoned uploads, and their age.
+SWEEP_INTERVAL, MAX_UPLOAD_AGE = 60, 600
+STRENGTH = 80  # ours, percent
+UPLOAD_FOLDER = re.compile("[0-9a-f]{64}")  # Gradio names the folder of a file by its SHA-256
 
-
-LARGEST = 64 * 2**20  # ours, bytes: of a file
-
-
-# Ours, seconds: how often Gradio looks for uploads that nobody has answered, and how old they get.
-SWEEP, LONGEST_WAIT = 60, 600
-
-
-STRENGTH = 80  # percent, ours
-
-
-UPLOAD = re.compile("[0-9a-f]{64}")  # name of Gradio's folder of a file, its SHA-256
-
-
-# No address but this server's own, whatever the page or a library of it asks for.
+# The browser may contact this server only, whatever the page or its libraries request.
 POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; media-src 'self' blob: mediastream:; "
     "frame-ancestors 'none'; form-action 'self'"
 )
-
-
 HINT = (
-    '<p class="hint">The answer comes here: the faces with their boxes, how probable each emotion '
-    "is, and where the model looked. The picture is not kept.</p>"
+    '<p class="hint">The prediction appears here: the faces with their boxes, the probability of '
+    "each emotion, and where the model looked. The picture is not kept.</p>"
 )
-
-
-CANNOT = (
+LIMITS = (
     "<b>What it cannot know:</b> what a person feels. It names the expression that people would "
     "see in this one picture; pose, light, age, skin and culture mislead it, it is often sure "
     "when it is wrong, and it has no answer for “none of these”. Do not decide about people by it."
 )
+# On a phone the result lies below the controls.
+SCROLL_TO_RESULT = (
+    "() => { if (innerWidth < 700) document.getElementById('whole').scrollIntoView() }"
+)
+SET_STRENGTH = "(share) => document.documentElement.style.setProperty('--strength', share / 100)"
 
 
-def as_file(folder, payload):
-    """A picture of Gradio's as the file that came: we read it, or say what is wrong with it.
-
-    Its path is what a browser says, and whoever can ask the page can say any. Only uploads are
-    read, and so removed: `folder / SHA-256 / name`.
-
-    Args:
-        folder: where Gradio puts uploads.
-        payload: `gradio.ImageData` or None.
-
-    Returns:
-        (path, name), or None.
-
-    Raises:
-        gradio.Error: the path is no upload's.
-    """
-    if payload is None or payload.path is None:
-        return None
-    path = Path(payload.path).resolve()
-    if path.parent.parent != Path(folder).resolve() or not UPLOAD.fullmatch(path.parent.name):
-        raise gr.Error("This is not a picture that was dropped here.", print_exception=False)
-    return path, payload.orig_name or "The picture"
-
-
-async def as_it_is(path):
-    """In the place of Gradio's step before, which fetches the picture where its path is a URL."""
-    return path
-
-
-class OnlyHere:
-    """ASGI middleware that sends `POLICY` with each answer."""
+class SecurityHeaders:
+    """ASGI middleware that adds `POLICY` to each response."""
 
     def __init__(self, app):
         self.app = app
 
     async def __call__(self, scope, receive, send):
-        """Answer as the app does, with one header more."""
+        """Handle a request as the app does, with more headers."""
 
-        async def with_policy(message):
+        async def send_with_headers(message):
             if message["type"] == "http.response.start":
                 message["headers"] = [
                     *message.get("headers", ()),
@@ -95,124 +61,151 @@ class OnlyHere:
                 ]
             await send(message)
 
-        await self.app(scope, receive, with_policy)
+        await self.app(scope, receive, send_with_headers)
 
 
-def build_page(model, detector, about, folder):
-    """The page, as Gradio's blocks.
+class Handlers:
+    """What the page does with a picture; generators of the page's two pieces of HTML.
 
     Args:
-        model: `predict.Model`.
-        detector: `faces.Detector`.
-        about: a sentence on the model.
-        folder: where the examples are written.
-
-    Returns:
-        `gradio.Blocks`.
+        model: A predictor.
+        detector: Detector of faces.
+        examples: (path, whether it is the crop of a face) of each example.
     """
-    paths = examples(Path(folder) / "examples")
 
-    def answer(content, name, way):
-        for number, sheet in enumerate(
-            sheets(model, content, detector if way == FIND else None, name)
-        ):
-            # The picture is sent once.
-            yield sheet.photo if number == 0 else gr.skip(), sheet.faces
+    def __init__(self, model: Any, detector: Detector, examples: list[tuple[Path, bool]]):
+        self.model = model
+        self.detector = detector
+        self.examples = examples
 
-    def answer_upload(file, way):
-        if file is None:  # the picture was just taken off the page, below
+    def predict(self, content: bytes, name: str, mode: str) -> Iterator[tuple]:
+        """Predict a file."""
+        detector = self.detector if mode == DETECT else None
+        for index, sheet in enumerate(predict_sheets(self.model, content, detector, name)):
+            yield sheet.photo if index == 0 else gr.skip(), sheet.faces  # the photo is sent once
+
+    def predict_upload(self, file: tuple[Path, str] | None, mode: str) -> Iterator[tuple]:
+        """Predict an uploaded file and remove it."""
+        if file is None:  # the page has just removed the picture, see `connect_events`
             yield gr.skip(), gr.skip()
             return
         path, name = file
         try:
             content = path.read_bytes()
-        except OSError:  # equal files share a folder; whose turn came first has removed it
-            gone = Sheet(message(f"{name} is no longer here. Drop it again."), "")
-            yield gone.photo, gone.faces
+        except OSError:  # equal files share a path; an earlier request has removed it
+            yield tuple(Sheet(message(f"{name} is no longer here. Drop it again.")))
             return
         try:
-            yield from answer(content, name, way)
+            yield from self.predict(content, name, mode)
         finally:
-            # Nothing is kept.
             path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
 
-    def answer_example(number):
-        path, cropped = paths[number]
-        yield from answer(path.read_bytes(), path.name, CROPPED if cropped else FIND)
+    def predict_example(self, index: int) -> Iterator[tuple]:
+        """Predict an example."""
+        path, cropped = self.examples[index]
+        yield from self.predict(path.read_bytes(), path.name, CROPPED if cropped else DETECT)
 
+
+def build_page(model: Any, detector: Detector, about: str, folder: str) -> gr.Blocks:
+    """Build the page.
+
+    Args:
+        model: A predictor.
+        detector: Detector of faces.
+        about: A sentence on the model.
+        folder: Folder of Gradio's uploads; the examples are written there too.
+    """
+    examples = write_examples(Path(folder) / "examples")
+    handlers = Handlers(model, detector, examples)
     with gr.Blocks(
-        title="Deep-Emotion", analytics_enabled=False, delete_cache=(SWEEP, LONGEST_WAIT)
+        title="Deep-Emotion", analytics_enabled=False, delete_cache=(SWEEP_INTERVAL, MAX_UPLOAD_AGE)
     ) as page:
         gr.HTML(f'<h1>Deep-Emotion</h1><p class="lead">{about}</p>')
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                photo = gr.Image(
-                    label="A photo: drop, paste, or take one",
-                    sources=["upload", "webcam", "clipboard"],
-                    elem_id="photo",
-                    height=240,
-                    buttons=[],
-                )
-                # Not by a subclass: Gradio would write a .pyi file beside this one.
-                photo.preprocess = functools.partial(as_file, folder)
-                photo.async_move_resource_to_block_cache = as_it_is
-                way = gr.Radio([FIND, CROPPED], value=FIND, label="The picture", elem_id="way")
-                strength = gr.Slider(
-                    0,
-                    100,
-                    STRENGTH,
-                    step=1,
-                    label="Strength of the map, percent",
-                    elem_id="strength",
-                    buttons=[],
-                )
-                shown = gr.Dataset(
-                    components=[gr.Image(render=False)],
-                    samples=[[str(path)] for path, _ in paths],
-                    type="index",
-                    label="Examples",
-                    layout="gallery",
-                    elem_id="examples",
-                )
+                inputs = add_inputs(folder, [path for path, _ in examples])
             with gr.Column(scale=3, min_width=300):
-                whole = gr.HTML(HINT, elem_id="whole")
-                faces = gr.HTML(elem_id="faces")
-                gr.HTML(f'<p class="cannot">{CANNOT}</p>')
-        outputs = [whole, faces]
-        private = {"api_visibility": "private", "show_progress": "minimal"}
-        # Then the place is free for the next. By the browser: of a picture that the server sets,
-        # Gradio makes a new object, without `as_file`.
-        photo.change(answer_upload, [photo, way], outputs, **private).then(
-            None, None, photo, js="() => null", api_visibility="private"
-        )
-        shown.click(answer_example, shown, outputs, **private)
-        whole.change(  # on a telephone it lies below the controls
-            None,
-            js="() => { if (innerWidth < 700) document.getElementById('whole').scrollIntoView() }",
-            api_visibility="private",
-        )
-        strength.input(  # in the browser alone
-            None,
-            strength,
-            js="(share) => document.documentElement.style.setProperty('--strength', share / 100)",
-            api_visibility="private",
-        )
+                outputs = [gr.HTML(HINT, elem_id="whole"), gr.HTML(elem_id="faces")]
+                gr.HTML(f'<p class="cannot">{LIMITS}</p>')
+        connect_events(handlers, *inputs, outputs)
     return page
 
 
-def start(page, host, port):
-    """Show a page, in the background.
+def add_inputs(folder: str, examples: list[Path]) -> tuple:
+    """Add the controls: (photo, mode, strength of the map, examples)."""
+    photo = gr.Image(
+        label="A photo: drop, paste, or take one",
+        sources=["upload", "webcam", "clipboard"],
+        elem_id="photo",
+        height=240,
+        buttons=[],
+    )
+    # Not in a subclass: Gradio would write a .pyi file beside this one.
+    photo.preprocess = functools.partial(uploaded_file, folder)
+    photo.async_move_resource_to_block_cache = keep_path
+    mode = gr.Radio([DETECT, CROPPED], value=DETECT, label="The picture", elem_id="way")
+    strength = gr.Slider(
+        0, 100, STRENGTH, step=1, label="Strength of the map, percent", elem_id="strength",
+        buttons=[],
+    )  # fmt: skip
+    gallery = gr.Dataset(
+        components=[gr.Image(render=False)],
+        samples=[[str(path)] for path in examples],
+        type="index",
+        label="Examples",
+        layout="gallery",
+        elem_id="examples",
+    )
+    return photo, mode, strength, gallery
+
+
+def connect_events(
+    handlers: Handlers, photo: gr.Image, mode: gr.Radio, strength: gr.Slider, gallery: gr.Dataset,
+    outputs: list[gr.HTML],
+) -> None:  # fmt: skip
+    """Connect the controls to the handlers."""
+    private = {"api_visibility": "private"}
+    predicting = {**private, "show_progress": "minimal"}
+    # Afterwards the browser clears the photo, for the next one. If the server cleared it, Gradio
+    # would make a new component, without `uploaded_file`.
+    photo.change(handlers.predict_upload, [photo, mode], outputs, **predicting).then(
+        None, None, photo, js="() => null", **private
+    )
+    gallery.click(handlers.predict_example, gallery, outputs, **predicting)
+    outputs[0].change(None, js=SCROLL_TO_RESULT, **private)
+    strength.input(None, strength, js=SET_STRENGTH, **private)  # without the server
+
+
+def uploaded_file(folder: str, payload: Any) -> tuple[Path, str] | None:
+    """The file that was uploaded, as it is: (path, name), or None.
+
+    Clients may send any path. Only uploads are read and then removed: `folder / SHA-256 / name`.
 
     Args:
-        page: `gradio.Blocks`.
-        host: address to listen at.
-        port: port that is free.
+        folder: Folder of Gradio's uploads.
+        payload: `gradio.ImageData` or None.
 
-    Returns:
-        Its URL.
+    Raises:
+        gradio.Error: If the path is not that of an upload.
     """
+    if payload is None or payload.path is None:
+        return None
+    path = Path(payload.path).resolve()
+    in_folder = path.parent.parent == Path(folder).resolve()
+    if not in_folder or not UPLOAD_FOLDER.fullmatch(path.parent.name):
+        raise gr.Error("This is not a picture that was dropped here.", print_exception=False)
+    return path, payload.orig_name or "The picture"
+
+
+async def keep_path(path):
+    """Replaces Gradio's preceding step, which would download a picture whose path is a URL."""
+    return path
+
+
+def launch(page: gr.Blocks, host: str, port: int) -> str:
+    """Serve a page in the background, at a port that is free; return its URL."""
     theme = gr.themes.Base(
         primary_hue=gr.themes.colors.blue,
         neutral_hue=gr.themes.colors.stone,
@@ -229,11 +222,11 @@ def start(page, host, port):
         pwa=False,
         mcp_server=False,
         enable_monitoring=False,
-        run_history=False,  # it would keep pictures in the browser
+        run_history=False,  # would keep pictures in the browser
         footer_links=[],
-        max_file_size=LARGEST,
+        max_file_size=MAX_FILE_SIZE,
         theme=theme,
         css_paths=Path(__file__).parent / "demo.css",
-        app_kwargs={"middleware": [Middleware(OnlyHere)]},
+        app_kwargs={"middleware": [Middleware(SecurityHeaders)]},
     )
     return url

@@ -1,42 +1,33 @@
-"""The answer to a picture as HTML: boxes, probabilities, and where the model looked."""
+"""HTML of the prediction for a picture: boxes, probabilities, and saliency maps."""
 
 import base64
 import io
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
 import matplotlib
 import numpy as np
 from PIL import Image
 
-from keras_deep_emotion.images.faces import crop
-from keras_deep_emotion.images.inputs import to_batch
+from keras_deep_emotion.images.faces import Detector, Face, crop
+from keras_deep_emotion.images.inputs import prepare_batch
 from keras_deep_emotion.images.reading import UnreadableImage, decode_photo
 from keras_deep_emotion.inference.media import predict_faces
 from keras_deep_emotion.reports.annotation import COLORS, annotate
 from keras_deep_emotion.reports.figures.saliency import HEAT, attended_corners
 from keras_deep_emotion.saliency.explain import attended_regions
 
-MOST_FACES = 24  # ours: of more, the largest are shown one by one
-
-
-MOST_MAPS = 6  # ours: a map takes some half a second on two cores
-
-
-LONGEST = 1280  # ours, pixels: of the photo on the page
-
-
-SIDE = 240  # pixels of a crop on the page
-
-
-# What `serving` raises; of a model in this process they would be bugs, and it raises none.
+MAX_FACES = 24  # ours: the largest faces, which get a card each
+MAX_MAPS = 6  # ours: a map takes about half a second on two cores
+PHOTO_SIDE = 1280  # ours, pixels: longer side of the photo on the page
+CROP_SIDE = 240  # pixels, of a crop on the page
+# Errors of a server. A local model raises none, so these hide no bugs.
 SERVER_ERRORS = (OSError, ValueError)
-
-
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,  # a file's name may hold anything
+    autoescape=True,  # a file's name may contain HTML
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -44,82 +35,90 @@ TEMPLATES = jinja2.Environment(
 
 
 class Sheet(NamedTuple):
-    """Two pieces of HTML.
+    """The prediction for a picture, as two pieces of HTML.
 
     Attributes:
-        photo: the picture with its boxes, or why there is no answer; empty of a crop, which its
-            card shows.
-        faces: one card a face.
+        photo: The picture with boxes, or the reason why there is no prediction; empty for a crop,
+            which its card shows.
+        faces: A card for each face.
     """
 
     photo: str
-    faces: str
+    faces: str = ""
 
 
-def sheets(model, content, detector=None, name="The picture"):
-    """Answer for a picture, at once without maps, then with each map as it comes.
+def predict_sheets(
+    model: Any, content: bytes, detector: Detector | None = None, name: str = "The picture"
+) -> Iterator[Sheet]:
+    """Predict a picture: first without maps, then again after each map.
 
     Args:
-        model: `predict.Model`.
-        content: bytes of a file, a picture in any format that `photos.decode_photo` reads.
-        detector: `faces.Detector`, or None where the picture is the crop of one face.
-        name: the file's, for messages.
+        model: A predictor.
+        content: Content of an image file in any format that `images.open_photo` reads.
+        detector: Detector of faces; None if the picture is the crop of one face.
+        name: Name of the file, for messages.
 
     Yields:
-        `Sheet`; the last is whole.
+        The prediction so far; the last is complete. Or one message, if there is no prediction.
     """
+    image = None
     try:
         if not content:
             raise UnreadableImage("the file is empty")
         image = decode_photo(content)
+        faces, probabilities = predict_faces(model, image, detector)
     except UnreadableImage as error:
-        yield Sheet(message(f"{name}: {error}."), "")
+        yield Sheet(message(f"{name}: {error}."))
         return
-    try:
-        found, probabilities = predict_faces(model, image, detector)
     except SERVER_ERRORS as error:
-        yield Sheet(message(str(error), image), "")
+        yield Sheet(message(str(error), image))
         return
     if not len(probabilities):
-        yield Sheet(
-            message(
-                f"{name}: no face is found. If it is the crop of a face already, choose “One face, "
-                "cropped” and drop it again.",
-                image,
-            ),
-            "",
+        reason = (
+            "no face is found. If it is the crop of a face already, choose “One face, cropped” "
+            "and drop it again."
         )
-        return
-    if not probabilities.any(axis=1).all():  # only a server answers so, of a file it cannot read
-        yield Sheet(message(f"{name}: the model cannot read the image.", image), "")
-        return
-    photo = "" if found is None else render_photo(image, found, probabilities, model.labels)
-    crops = [image] if found is None else [crop(image, face) for face in found[:MOST_FACES]]
-    cards = [card(model.labels, row) for row in probabilities[: len(crops)]]
-    for one, picture in zip(cards, crops, strict=True):
-        one["picture"] = data_uri(shrunk(picture, SIDE))
-    waiting = min(len(cards), MOST_MAPS)
-    for place in range(waiting):
-        cards[place]["waits"] = True
-    yield Sheet(photo, render_faces(cards, len(probabilities), found is not None))
-    for place in range(waiting):
+        yield Sheet(message(f"{name}: {reason}", image))
+    elif not probabilities.any(axis=1).all():  # only of a server
+        yield Sheet(message(f"{name}: the model cannot read the image.", image))
+    else:
+        photo = "" if faces is None else render_photo(image, faces, probabilities, model.labels)
+        crops = [image] if faces is None else [crop(image, face) for face in faces[:MAX_FACES]]
+        for cards in explained_cards(model, crops, probabilities):
+            yield Sheet(photo, render_cards(cards, len(probabilities), faces is not None))
+
+
+def explained_cards(
+    model: Any, crops: list[Image.Image], probabilities: np.ndarray
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the cards of faces: first without maps, then again after each map."""
+    cards = [
+        prediction_card(model.labels, row, picture)
+        for row, picture in zip(probabilities, crops, strict=False)
+    ]
+    for card in cards[:MAX_MAPS]:
+        card["waits"] = True
+    yield cards
+    for card, picture in zip(cards[:MAX_MAPS], crops, strict=False):
         try:
-            cards[place] |= look(model, crops[place])
+            card |= saliency_card(model, picture)
         except SERVER_ERRORS as error:
-            cards[place] |= {"waits": False, "trouble": str(error)}
-        yield Sheet(photo, render_faces(cards, len(probabilities), found is not None))
+            card["trouble"] = str(error)
+        card["waits"] = False
+        yield cards
 
 
-def card(labels, row):
-    """What a face's card says, before its map is there."""
-    order = np.argsort(-row, kind="stable")
+def prediction_card(labels: list[str], row: np.ndarray, picture: Image.Image) -> dict[str, Any]:
+    """Values of a face's card, before its map is computed."""
+    best = int(row.argmax())
     return {
-        "emotion": labels[order[0]],
-        "probability": float(row[order[0]]),
+        "emotion": labels[best],
+        "probability": float(row[best]),
         "bars": [
             (label, float(share), COLORS[i % len(COLORS)])
             for i, (label, share) in enumerate(zip(labels, row, strict=True))
         ],
+        "picture": data_uri(shrink(picture, CROP_SIDE)),
         "waits": False,
         "heat": None,
         "trouble": "no map: only the largest faces get one",
@@ -128,86 +127,73 @@ def card(labels, row):
     }
 
 
-def look(model, picture):
-    """What a card says of where the model looks.
-
-    Args:
-        model: `predict.Model`.
-        picture: crop of a face, `PIL.Image`.
+def saliency_card(model: Any, picture: Image.Image) -> dict[str, Any]:
+    """Values of a card that explain the prediction for a crop.
 
     Returns:
-        dict of `heat`, a transparent picture to lay over the crop, `most`, the probability that its
-        strongest place holds, and `decisive`, the share of places whose hiding changes the answer;
-        of a run also `region`, the corners of what the transformer attends to in shares of the
-        crop, and `attended`, a picture of it.
+        `heat`, a transparent image of the map; `most`, the largest probability that a place holds;
+        `decisive`, the fraction of places whose hiding changes the predicted class. For a run also
+        `region`, the corners of the attended region in percent of the crop, and `attended`, an
+        image of it.
     """
-    found = model.explain([picture])
-    lost = found.saliency[0]
-    most = max(float(lost.max()), 1e-6)
-    share = np.clip(lost / most, 0, 1)
-    # As report.saliency_figure: the more a region matters, the less it is seen through.
-    heat = matplotlib.colormaps[HEAT](share)
-    heat[..., 3] = share
-    heat = Image.fromarray((255 * heat).astype(np.uint8)).resize((SIDE, SIDE), Image.BICUBIC)
-    seen = {
-        "waits": False,
-        "heat": data_uri(heat),
+    maps = model.explain([picture])
+    most = max(float(maps.saliency[0].max()), 1e-6)
+    strength = np.clip(maps.saliency[0] / most, 0, 1)
+    # As in the figures of `reports`: the more a region matters, the more opaque the map.
+    heat = matplotlib.colormaps[HEAT](strength)
+    heat[..., 3] = strength
+    heat = Image.fromarray((255 * heat).astype(np.uint8))
+    card = {
+        "heat": data_uri(heat.resize((CROP_SIDE, CROP_SIDE), Image.Resampling.BICUBIC)),
         "most": most,
-        "decisive": float(found.decisive[0].mean()),
+        "decisive": float(maps.decisive[0].mean()),
     }
     if model.network is None:
-        return seen
-    face = to_batch([picture], model.size)
-    theta, attended = attended_regions(model.network, face)
+        return card
+    theta, attended = attended_regions(model.network, prepare_batch([picture], model.size))
     if theta is None:
-        return seen
-    # Pixels of the face, 0 at the centre of the first, to shares of its sides.
+        return card
+    # From pixels, with 0 at the center of the first, to fractions of the sides.
     corners = (attended_corners(theta, (model.size, model.size))[0] + 0.5) / model.size
     warped = Image.fromarray(np.clip(np.round(attended[0]), 0, 255).astype(np.uint8))
-    return seen | {
+    return card | {
         "region": " ".join(f"{100 * x:.2f},{100 * y:.2f}" for x, y in corners),
-        "attended": data_uri(warped.resize((SIDE, SIDE), Image.NEAREST)),
+        "attended": data_uri(warped.resize((CROP_SIDE, CROP_SIDE), Image.Resampling.NEAREST)),
     }
 
 
-def render_photo(image, found, probabilities, labels):
-    """HTML of the picture with its boxes."""
-    small = shrunk(image, LONGEST)
+def render_photo(
+    image: Image.Image, faces: list[Face], probabilities: np.ndarray, labels: list[str]
+) -> str:
+    """HTML of a photo with the boxes of its faces."""
+    small = shrink(image, PHOTO_SIDE)
     scale = small.width / image.width
-    found = [face._replace(box=face.box * scale) for face in found]
-    drawn = annotate(small, found, probabilities, labels)
-    said = [f"{labels[row.argmax()]} {row.max():.0%}" for row in probabilities[:MOST_FACES]]
+    faces = [face._replace(box=face.box * scale) for face in faces]
+    emotions = [f"{labels[row.argmax()]} {row.max():.0%}" for row in probabilities[:MAX_FACES]]
+    alt = f"The picture, with its faces: {', '.join(emotions)}"
+    return _render_picture(annotate(small, faces, probabilities, labels), alt)
+
+
+def message(text: str, image: Image.Image | None = None) -> str:
+    """HTML of a sentence, above the picture if there is one."""
+    return _render_picture(image and shrink(image, PHOTO_SIDE), "The picture", text)
+
+
+def _render_picture(image, alt, text=""):
     return TEMPLATES.get_template("photo.html.j2").render(
-        picture=data_uri(drawn),
-        alt=f"The picture, with its faces: {', '.join(said)}",
-        text="",
-        size=drawn.size,
+        picture=image and data_uri(image), size=image and image.size, alt=alt, text=text
     )
 
 
-def render_faces(cards, count, in_photo):
-    """HTML of the cards.
-
-    Args:
-        cards: list of dicts, as from `card` and `look`.
-        count: of all faces.
-        in_photo: they were found in a photo, not given as a crop.
-    """
+def render_cards(cards: list[dict[str, Any]], count: int, in_photo: bool) -> str:
+    """HTML of the cards; `count` of all faces, `in_photo` if they were detected in a photo."""
     return TEMPLATES.get_template("faces.html.j2").render(
-        cards=cards, count=count, in_photo=in_photo, most_maps=MOST_MAPS
+        cards=cards, count=count, in_photo=in_photo, most_maps=MAX_MAPS
     )
 
 
-def message(text, image=None):
-    """HTML of a sentence in place of an answer, below the picture if there is one."""
-    small = None if image is None else shrunk(image, LONGEST)
-    return TEMPLATES.get_template("photo.html.j2").render(
-        picture=small and data_uri(small), alt="The picture", text=text, size=small and small.size
-    )
-
-
-def shrunk(image, longest):
-    """A picture whose longer side is at most so many pixels."""
+def shrink(image: Image.Image, longest: int) -> Image.Image:
+    """Shrink an image until its longer side has at most `longest` pixels."""
     scale = longest / max(image.size)
     if scale >= 1:
         return image
@@ -215,9 +201,9 @@ def shrunk(image, longest):
     return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3)
 
 
-def data_uri(image):
-    """A picture inside the page: nothing is written on the server."""
+def data_uri(image: Image.Image) -> str:
+    """An image as a data URI: RGB as JPEG, others as PNG. No file is written."""
     file = io.BytesIO()
-    kind = "png" if image.mode != "RGB" else "jpeg"
+    kind = "jpeg" if image.mode == "RGB" else "png"
     image.save(file, format=kind, **({"quality": 90} if kind == "jpeg" else {}))
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"

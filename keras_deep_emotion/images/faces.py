@@ -1,7 +1,7 @@
-"""Faces of a photo: found by MTCNN, and cut out as the faces were that the models are trained on.
+"""Detect the faces in a photo, and crop them like the training images.
 
 Detector: Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
-Networks" (2016), in the package `mtcnn`, which brings its weights.
+Networks" (2016), from the package `mtcnn`, which includes its weights.
 """
 
 import importlib.util
@@ -11,37 +11,27 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-SMALLEST = 20  # pixels; what the detector's own pyramid of sizes begins with
-
-
-LONGEST = 1280  # ours: a longer side is shrunk to it, for the time (benchmarks/photos.py)
-
-
-# Ours. Folds of cloth reach 0.91 in scikit-image's astronaut, enlarged; of FER-2013's pictures,
-# which show little but the face, 84 % have one by mtcnn's own 0.8, 80 % by this.
-LEAST_SCORE = 0.93
-
-
-# How FER-2013's pictures lie about their faces, measured by benchmarks/crop_margin.py: the side of
-# the square, in geometric means of the box's width and height, and how far below the middle of the
-# eyes its centre lies, in sides.
+MIN_FACE = 20  # pixels; where the detector's image pyramid starts
+MAX_SIDE = 1280  # ours: larger photos are shrunk to it, for speed (benchmarks/photos.py)
+# Ours. Folds of cloth score up to 0.91 in scikit-image's astronaut, enlarged. Of FER-2013's images,
+# which show little but the face, 84 % have a face at mtcnn's own 0.8, and 80 % at this.
+MIN_SCORE = 0.93
+# How FER-2013 crops its faces, measured by benchmarks/crop_margin.py: the side of the square in
+# geometric means of the box's width and height, and the distance of its center below the middle of
+# the eyes, in sides.
 SIDE = 1.10
-
-
 BELOW_EYES = 0.114
-
-
-MOST_SIDE = 240  # ours, pixels: five times what the network sees
+MAX_CROP = 240  # ours, pixels: five times the network's input
 
 
 class Face(NamedTuple):
-    """A face in a photo; all in its pixels, from the upper left corner.
+    """A face in a photo. Coordinates are pixels from the photo's upper left corner.
 
     Attributes:
-        box: (4,) x, y, width and height; it may reach beyond the photo.
-        score: how sure the detector is, 0 to 1.
-        eyes: (2, 2) x and y of the eyes, the one further left in an upright photo first.
-        mouth: (2, 2) of the corners of the mouth, the same.
+        box: (4,) x, y, width and height; it may extend beyond the photo.
+        score: Confidence of the detector, 0 to 1.
+        eyes: (2, 2) x and y of the eyes; first the one further left in an upright photo.
+        mouth: (2, 2) x and y of the corners of the mouth, in the same order.
     """
 
     box: np.ndarray
@@ -51,91 +41,92 @@ class Face(NamedTuple):
 
 
 class Detector:
-    """Finds faces.
+    """Face detector.
 
     Raises:
-        ModuleNotFoundError: the package `mtcnn` is not installed.
+        ModuleNotFoundError: If the package `mtcnn` is not installed.
     """
 
     def __init__(self):
         if importlib.util.find_spec("mtcnn") is None:
             raise ModuleNotFoundError(
-                "Faces are found by the package mtcnn, which is not installed: "
-                "pip install 'keras-deep-emotion[faces]'; or, if the pictures are crops of faces "
+                "Faces are detected by the package mtcnn, which is not installed: "
+                "pip install 'keras-deep-emotion[faces]'; or, if the images are crops of faces "
                 "already: --faces none."
             )
         from mtcnn import MTCNN
 
-        self.mtcnn = MTCNN()
-        # What a network does once for all, it does here and not with the first photo.
-        for stage, side in zip(self.mtcnn.stages, (12, 24, 48), strict=True):
+        self._mtcnn = MTCNN()
+        # Build the networks now, not at the first photo.
+        for stage, side in zip(self._mtcnn.stages, (12, 24, 48), strict=True):
             stage.model(np.zeros((1, side, side, 3), np.float32))
 
-    def find(self, photo, smallest=None):
-        """Find the faces of a photo.
+    def find(self, photo: Image.Image, smallest: float | None = None) -> list[Face]:
+        """Detect the faces in a photo.
 
         Args:
-            photo: RGB `PIL.Image`, upright.
-            smallest: side of the smallest face that is looked for, pixels; the photo is shrunk
-                until that is `SMALLEST`. None for `smallest_face`.
+            photo: RGB, upright.
+            smallest: Side of the smallest face to detect, pixels. The photo is shrunk until such a
+                face is `MIN_FACE` pixels wide. None for `smallest_face`.
 
         Returns:
-            List of `Face`, the largest first.
+            The faces, the largest first.
         """
-        shrink = max(1, (smallest or smallest_face(photo.size)) / SMALLEST)
-        if shrink > 1:
-            size = [max(1, round(side / shrink)) for side in photo.size]
+        scale = max(1, (smallest or smallest_face(photo.size)) / MIN_FACE)
+        if scale > 1:
+            size = [max(1, round(side / scale)) for side in photo.size]
             photo = photo.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
-        # float32, or mtcnn computes in float64, at twice the time.
-        pixels = np.asarray(photo, np.float32)
-        rows = self.mtcnn.detect_faces(
-            pixels, fit_to_image=False, box_format="xyxy", output_type="numpy"
+        rows = self._mtcnn.detect_faces(
+            np.asarray(photo, np.float32),  # else mtcnn computes in float64, twice as long
+            fit_to_image=False,
+            box_format="xyxy",
+            output_type="numpy",
         )
-        found = []
+        faces = []
         for row in rows:
             x1, y1, x2, y2, score = row[1:6]
-            points = np.stack([row[6:11], row[11:16]], axis=1) * shrink  # eyes, nose, mouth
-            box = np.array([x1, y1, x2 - x1, y2 - y1]) * shrink
-            if score >= LEAST_SCORE:
-                found.append(Face(box, float(score), points[:2], points[3:]))
-        return sorted(found, key=lambda face: -face.box[2] * face.box[3])
+            points = np.stack([row[6:11], row[11:16]], axis=1) * scale  # eyes, nose, mouth
+            box = np.array([x1, y1, x2 - x1, y2 - y1]) * scale
+            if score >= MIN_SCORE:
+                faces.append(Face(box, float(score), points[:2], points[3:]))
+        return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
 
 
-def smallest_face(size):
-    """Side of the smallest face that is looked for in a photo of this (width, height), pixels."""
-    return SMALLEST * max(1, max(size) / LONGEST)
+def smallest_face(size: tuple[int, int]) -> float:
+    """Side of the smallest face that is detected by default in a photo of (width, height)."""
+    return MIN_FACE * max(1, max(size) / MAX_SIDE)
 
 
-def crop(photo, face, side=SIDE, upright=True):
-    """Cut a face out as FER-2013's are cut: a square about it, turned until the eyes are level.
+def crop(photo: Image.Image, face: Face, side: float = SIDE, upright: bool = True) -> Image.Image:
+    """Crop a face as FER-2013's faces are cropped: a square, turned until the eyes are level.
 
     Args:
-        photo: `PIL.Image` in which the face was found.
-        face: `Face`.
-        side: of the square, in geometric means of the box's width and height.
-        upright: turn it.
+        photo: The photo, in any mode.
+        face: A face in it.
+        side: Side of the square, in geometric means of the box's width and height.
+        upright: Turn the face until its eyes are level.
 
     Returns:
-        Square `PIL.Image` in the photo's mode, at most `MOST_SIDE` pixels wide. What lies beyond
-        the photo repeats its edge.
+        Square image in the photo's mode, at most `MAX_CROP` pixels wide. Beyond the photo its edge
+        is repeated.
     """
     side = max(1.0, side * math.sqrt(face.box[2] * face.box[3]))
-    across = face.eyes[1] - face.eyes[0]
-    angle = math.atan2(across[1], across[0]) if upright else 0.0
+    between_eyes = face.eyes[1] - face.eyes[0]
+    angle = math.atan2(between_eyes[1], between_eyes[0]) if upright else 0.0
     cosine, sine = math.cos(angle), math.sin(angle)
-    down = np.array([-sine, cosine])  # the face's own
-    centre = face.eyes.mean(axis=0) + BELOW_EYES * side * down
+    down = np.array([-sine, cosine])  # from the eyes to the chin
+    center = face.eyes.mean(axis=0) + BELOW_EYES * side * down
 
-    # The part of the photo that the turned square touches, a little more for the interpolation.
+    # The part of the photo that the turned square covers, with a margin for the interpolation.
     reach = (abs(cosine) + abs(sine)) * side / 2 + 2
-    start = np.floor(centre - reach).astype(int)
-    part = crop_region(photo, start, np.ceil(centre + reach).astype(int))
-    width = max(1, min(round(side), MOST_SIDE))
-    shrink = max(1, int(side / width))  # the transform below skips pixels where it shrinks
-    part = part.reduce(shrink) if shrink > 1 else part
-    step = side / width / shrink
+    start = np.floor(center - reach).astype(int)
+    part = _crop_region(photo, start, np.ceil(center + reach).astype(int))
+    width = max(1, min(round(side), MAX_CROP))
+    scale = max(1, int(side / width))  # `transform` below skips pixels when it shrinks
+    part = part.reduce(scale) if scale > 1 else part
+    step = side / width / scale
     right, below = step * cosine, step * sine
-    x, y = (centre - start) / shrink - np.array([right - below, below + right]) * width / 2
+    x, y = (center - start) / scale - np.array([right - below, below + right]) * width / 2
     return part.transform(
         (width, width),
         Image.Transform.AFFINE,
@@ -144,14 +135,14 @@ def crop(photo, face, side=SIDE, upright=True):
     )
 
 
-def crop_region(photo, start, end):
-    """The part of a photo from (x, y) to (x, y); what lies beyond the photo repeats its edge."""
+def _crop_region(photo, start, end):
+    """The part of a photo between two corners (x, y); beyond the photo its edge is repeated."""
     inside = np.clip([start, end], 0, photo.size)
-    if (inside[0] >= inside[1]).any():  # no pixel of the photo: the nearest ones
+    if (inside[0] >= inside[1]).any():  # entirely outside: take the nearest pixels
         inside[0] = np.minimum(inside[0], np.array(photo.size) - 1)
         inside[1] = inside[0] + 1
     pixels = np.asarray(photo.crop((*inside[0].tolist(), *inside[1].tolist())))
     before, after = inside[0] - start, end - inside[1]
-    around = [(max(0, before[axis]), max(0, after[axis])) for axis in (1, 0)]
-    pixels = np.pad(pixels, around + [(0, 0)] * (pixels.ndim - 2), mode="edge")
+    padding = [(max(0, before[axis]), max(0, after[axis])) for axis in (1, 0)]
+    pixels = np.pad(pixels, padding + [(0, 0)] * (pixels.ndim - 2), mode="edge")
     return Image.fromarray(pixels)

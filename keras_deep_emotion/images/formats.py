@@ -1,34 +1,27 @@
-"""What the bytes of an image file say before they are decoded: JPEG or PNG, upright or not."""
+"""Format and orientation of image files, from their first bytes and EXIF; nothing is decoded."""
 
 import io
 
 from PIL import Image
 
-# A JPEG or PNG file starts with one of these (ITU T.81, B.1.1.3; PNG specification, 5.2).
-JPEG_START = b"\xff\xd8\xff"
-
-
-PNG_START = b"\x89PNG\r\n\x1a\n"
-
-
+JPEG_START = b"\xff\xd8\xff"  # ITU T.81, B.1.1.3
+PNG_START = b"\x89PNG\r\n\x1a\n"  # PNG specification, 5.2
 ORIENTATION = 0x0112  # EXIF 2.3, 4.6.4
+# Files without any of these have no orientation: EXIF in JPEG, its two forms in PNG, XMP.
+EXIF_MARKERS = (b"Exif\0\0", b"eXIf", b"Raw profile type exif", b"tiff:Orientation")
 
 
-# Without one of these there is no orientation: in JPEG's EXIF, in PNG's two forms of it, in XMP.
-MARKS = (b"Exif\0\0", b"eXIf", b"Raw profile type exif", b"tiff:Orientation")
-
-
-def is_jpeg_or_png(content):
-    """Whether bytes begin as those of a JPEG or PNG file."""
+def is_jpeg_or_png(content: bytes) -> bool:
+    """Whether a file starts as JPEG or PNG files do."""
     return content.startswith((JPEG_START, PNG_START))
 
 
-def has_exif_rotation(content):
-    """Whether a file says that its picture is to be turned to be upright; TensorFlow ignores it."""
-    if not any(mark in content for mark in MARKS):  # nearly all, and at once
+def has_exif_rotation(content: bytes) -> bool:
+    """Whether EXIF data say that an image must be turned or mirrored. TensorFlow ignores them."""
+    if not any(marker in content for marker in EXIF_MARKERS):  # fast for nearly all files
         return False
     try:
         with Image.open(io.BytesIO(content)) as image:
             return image.getexif().get(ORIENTATION, 1) != 1
-    except Exception:  # Pillow's readers raise what they like; whoever decodes it says what
+    except Exception:  # Pillow raises many types for damaged files; decoding reports them
         return False

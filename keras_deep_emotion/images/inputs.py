@@ -1,7 +1,9 @@
-"""Crops of faces, in whatever form they come, as a model takes them: levels or image files."""
+"""Crops of faces in any form (files, PIL images, arrays) as the input of a model."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,11 +20,11 @@ from keras_deep_emotion.images.preprocessing import (
 from keras_deep_emotion.images.reading import UnreadableImage, decode_photo, read_bytes, to_rgb
 
 
-def check_batch(images):
-    """Images one by one, of a list or of one array (batch, height, width, channels).
+def check_images(images: Any) -> Sequence:
+    """Return `images` if it is a list of images or an array (batch, height, width, channels).
 
     Raises:
-        ValueError: it is neither.
+        ValueError: If it is neither.
     """
     if hasattr(images, "shape"):
         if len(images.shape) != 4:
@@ -37,37 +39,49 @@ def check_batch(images):
     return images
 
 
-def to_batch(images, size):
-    """What the network sees of images, by the one preprocessing path.
+def prepare_batch(images: Any, size: int) -> np.ndarray:
+    """Preprocess images to the input of a network.
 
     Args:
-        images: as `predict.Model.predict` takes them.
-        size: side of the faces, pixels.
+        images: As in `predictors.RunPredictor.predict`.
+        size: Side of the faces, pixels.
 
     Returns:
         (batch, size, size, 1) float32 grey levels 0..255.
+
+    Raises:
+        ValueError: If an element of `images` is not a valid image.
     """
     faces = []
-    for place, image in enumerate(check_batch(images)):
-        content = to_pixels(image, place)
-        if isinstance(content, bytes):
-            content = decode_image(content)
-        faces.append(prepare_face(content, size).numpy())
+    for index, image in enumerate(check_images(images)):
+        pixels = load_image(image, index)
+        if isinstance(pixels, bytes):
+            pixels = decode_image(pixels)
+        faces.append(prepare_face(pixels, size).numpy())
     return np.stack(faces) if faces else np.zeros((0, size, size, 1), np.float32)
 
 
-def to_pixels(image, place):
-    """An image as levels, or as a file.
+def encode_image(image: Any, index: int) -> bytes:
+    """An image as a JPEG or PNG file. Arguments and errors are those of `load_image`."""
+    content = load_image(image, index)
+    if isinstance(content, bytes):
+        return content
+    levels = np.round(content[..., :3]).astype(np.uint8)
+    return encode_png(Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels))
+
+
+def load_image(image: Any, index: int) -> bytes | np.ndarray:
+    """Read an image, still encoded if it is a file.
 
     Args:
-        image: path, `PIL.Image`, array or tensor.
-        place: in the caller's list, for the message.
+        image: Path, `PIL.Image`, array or tensor.
+        index: Its place in the caller's list, for error messages.
 
     Returns:
-        Bytes of a JPEG or PNG file; or an array (height, width, 1, 3 or 4) of levels 0..255.
+        Content of a JPEG or PNG file, or an array (height, width, 1, 3 or 4) of levels 0..255.
 
     Raises:
-        ValueError: it is none, or damaged, or its levels are out of range.
+        ValueError: If it is not an image or damaged, or its levels are out of range.
     """
     if isinstance(image, str | Path):
         content, error = read_crop(image)
@@ -75,99 +89,89 @@ def to_pixels(image, place):
             raise ValueError(f"{image}: {error}.")
         return content
     if isinstance(image, Image.Image):
-        image = ImageOps.exif_transpose(image)  # upright, as its file would be
-    if isinstance(image, Image.Image) and image.mode != "I":  # 32 bits are levels, as an array's
-        try:
-            return np.asarray(image if image.mode in ("L", "RGB") else to_rgb(image)).reshape(
-                (image.height, image.width, -1)
-            )
-        except UnreadableImage as error:
-            raise ValueError(f"images[{place}]: {error}.") from None
-    levels = np.asarray(image)
+        image = ImageOps.exif_transpose(image)  # upright, as if read from its file
+        if image.mode != "I":  # 32-bit integers are levels, as in an array
+            return _pil_to_array(image, index)
+    return _check_array(np.asarray(image), index, type(image).__name__)
+
+
+def _pil_to_array(image, index):
+    try:
+        image = image if image.mode in ("L", "RGB") else to_rgb(image)
+    except UnreadableImage as error:
+        raise ValueError(f"images[{index}]: {error}.") from None
+    return np.asarray(image).reshape((image.height, image.width, -1))
+
+
+def _check_array(levels, index, kind):
+    """Return the array with a channel axis; raises ValueError if it does not hold levels 0..255."""
     shape = levels.shape
     levels = levels[..., None] if levels.ndim == 2 else levels
     if levels.ndim != 3 or levels.shape[2] not in (1, 3, 4) or 0 in shape:
         raise ValueError(
-            f"images[{place}] must be a path, a PIL image or an array of shape (height, width) or "
-            f"(height, width, 1, 3 or 4). Received: {type(image).__name__} of shape {shape}"
+            f"images[{index}] must be a path, a PIL image or an array of shape (height, width) or "
+            f"(height, width, 1, 3 or 4). Received: {kind} of shape {shape}"
         )
     if levels.dtype.kind not in "uif":
-        raise ValueError(f"images[{place}] must hold numbers. Received: {levels.dtype}")
+        raise ValueError(f"images[{index}] must hold numbers. Received: {levels.dtype}")
     low, high = levels.min(), levels.max()
+    expected = f"images[{index}] must hold levels from 0 to 255. Received: {low:g} to {high:g}"
     if not (low >= 0 and high <= 255):  # NaN fails too
-        raise ValueError(
-            f"images[{place}] must hold levels from 0 to 255. Received: {low:g} to {high:g}"
-        )
+        raise ValueError(expected)
     if levels.dtype.kind == "f" and 0 < high <= 1:
-        raise ValueError(
-            f"images[{place}] must hold levels from 0 to 255. Received: {low:g} to {high:g}; "
-            "multiply by 255"
-        )
+        raise ValueError(f"{expected}; multiply by 255")
     return levels
 
 
-def to_encoded(image, place):
-    """An image as the bytes of a JPEG or PNG file; arguments and errors as `as_levels`."""
-    content = to_pixels(image, place)
-    if isinstance(content, bytes):
-        return content
-    levels = np.round(content[..., :3]).astype(np.uint8)
-    return encode_png(Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels))
-
-
-def encode_png(image):
-    """A `PIL.Image` as a PNG file."""
+def encode_png(image: Image.Image) -> bytes:
+    """Encode an image as PNG."""
     file = io.BytesIO()
-    image.save(file, format="PNG", compress_level=1)  # read once, near by: time counts
+    image.save(file, format="PNG", compress_level=1)  # decoded soon: speed matters, not size
     return file.getvalue()
 
 
-def read_crop(file):
-    """Read a picture of a cropped face as a model takes it.
-
-    Args:
-        file: path, of a picture that `photos.open_photo` reads.
+def read_crop(file: str | Path) -> tuple[bytes | None, str | None]:
+    """Read an image file of a cropped face, in any format that `reading.open_photo` reads.
 
     Returns:
-        (bytes of a JPEG or PNG file, None), or (None, why not). A JPEG or PNG file is handed on as
-        it is, if no EXIF orientation says that it is to be turned.
+        (content of a JPEG or PNG file, None), or (None, reason) if it cannot be read. JPEG and PNG
+        files are returned unchanged unless their EXIF orientation turns the image.
     """
     try:
         content = read_bytes(file)
         if is_jpeg_or_png(content) and not has_exif_rotation(content):
-            return check_decodable(content), None
+            check_decodable(content)
+            return content, None
         return to_upright_png(content), None
     except UnreadableImage as error:
         return None, str(error)
 
 
-def to_upright_png(content):
-    """The upright picture of a file, whatever its format, as a PNG file.
+def to_upright_png(content: bytes) -> bytes:
+    """Convert an image file in any format to an upright PNG file.
 
     Raises:
-        Unreadable: there is none, or it has too many pixels.
+        UnreadableImage: If it is not an image, is damaged, or has more than `MAX_PIXELS` pixels.
     """
     image = decode_photo(content)
-    check_pixel_count(image.height, image.width)
+    _check_pixel_count(image.height, image.width)
     return encode_png(image)
 
 
-def check_decodable(content):
-    """A JPEG or PNG file that can be decoded, as it came.
+def check_decodable(content: bytes) -> None:
+    """Decode a JPEG or PNG file.
 
     Raises:
-        Unreadable: it cannot, or has too many pixels.
+        UnreadableImage: If it is damaged, or has more than `MAX_PIXELS` pixels.
     """
     try:
-        check_pixel_count(*image_size(content).numpy())
+        _check_pixel_count(*image_size(content).numpy())
         decode_untrusted(content)
     except tf.errors.InvalidArgumentError:
         raise UnreadableImage("the image is damaged") from None
-    return content
 
 
-def check_pixel_count(height, width):
-    """Raise Unreadable if a picture has more pixels than an export takes."""
+def _check_pixel_count(height, width):
     if height * width > MAX_PIXELS:
         raise UnreadableImage(
             f"{width} x {height} pixels are too many: crop the face, or shrink it"

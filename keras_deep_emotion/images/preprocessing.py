@@ -1,31 +1,28 @@
-"""From a built data set to batches of faces: the only preprocessing there is.
+"""The only preprocessing: from image files and arrays to grey levels of the network's size.
 
-Training, evaluation, prediction and the export all make their pixels with `prepare`, so that they
-cannot drift apart.
+Training, evaluation, prediction and the exports' graphs all call `prepare_face`.
 """
 
 import tensorflow as tf
 
 from keras_deep_emotion.images.formats import PNG_START
 
-# Ours: what a file of a few kilobytes may cost. A photograph of a telephone has 12 million pixels;
-# a progressive JPEG about ten scans, each as dear as the whole picture.
+# Ours: bound the cost of decoding a file from a stranger. A photo of a phone has 12 million pixels;
+# a progressive JPEG has about ten scans, each as costly as the whole image.
 MAX_PIXELS = 4096 * 4096
-
-
 MAX_SCANS = 64
 
 
-def to_grayscale(image):
-    """Luma of an image (ITU-R BT.601).
+def to_grayscale(image: tf.Tensor) -> tf.Tensor:
+    """Convert an image to its luma (ITU-R BT.601).
 
     Args:
-        image: (..., height, width, channels), uint8 or float, of 1 (grey), 3 (RGB) or 4 (RGBA,
-            alpha left out) channels.
+        image: (..., height, width, channels), uint8 or float, with 1 (grey), 3 (RGB) or 4 (RGBA,
+            alpha is ignored) channels.
 
     Returns:
-        (..., height, width, 1) float32 in the image's range; a grey image comes out as it went in,
-        to the bit, also when it is stored as RGB.
+        (..., height, width, 1) float32 in the image's range. Grey images keep their exact values,
+        also when they are stored as RGB.
     """
     image = tf.cast(image, tf.float32)
     if image.shape[-1] == 1:
@@ -35,17 +32,17 @@ def to_grayscale(image):
     return green + 0.299 * (red - green) + 0.114 * (blue - green)
 
 
-def prepare_face(image, size, face=None):
-    """Crop an image to its face, make it grey and bring it to the network's size.
+def prepare_face(image: tf.Tensor, size: int, face: tf.Tensor | None = None) -> tf.Tensor:
+    """Crop an image to its face, convert it to grey levels and resize it. Graph code.
 
     Args:
         image: (height, width, channels) uint8 or float, levels 0..255, 1, 3 or 4 channels.
-        size: side of the result, pixels.
-        face: (4,) float32, ymin, xmin, ymax, xmax in shares of the sides, or None for the whole
+        size: Side of the result, pixels.
+        face: (4,) float32 ymin, xmin, ymax, xmax in fractions of the sides; None for the whole
             image.
 
     Returns:
-        (size, size, 1) float32 grey levels 0..255. A grey image of that size is not changed.
+        (size, size, 1) float32 grey levels 0..255. Grey images of that size are not changed.
     """
     if face is not None:
         sides = tf.cast(tf.shape(image)[:2], tf.float32)
@@ -56,61 +53,42 @@ def prepare_face(image, size, face=None):
     return tf.ensure_shape(tf.image.resize(grey, (size, size), antialias=True), (size, size, 1))
 
 
-def decode_image(image_bytes):
-    """Decode one JPEG or PNG file.
+def decode_image(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
+    """Decode the content of a JPEG or PNG file to (height, width, 3) uint8. Graph code.
 
-    Args:
-        image_bytes: scalar string tensor.
-
-    Returns:
-        (height, width, 3) uint8; of an animation the first frame. CMYK becomes RGB, 16 bits
-        become 8, alpha is left out.
+    CMYK is converted to RGB, 16 bits to 8; alpha and all frames but the first are dropped.
     """
-    # channels=1 would refuse CMYK files.
+    # channels=1 would reject CMYK files.
     return tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
 
 
-def image_size(image_bytes):
-    """Height and width of one JPEG or PNG file, from its header: nothing is decoded.
-
-    Args:
-        image_bytes: scalar string tensor.
-
-    Returns:
-        (2,) int64, pixels.
+def image_size(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
+    """Read (2,) int64 height and width, pixels, from the header of a JPEG or PNG file. Graph code.
 
     Raises:
-        tf.errors.InvalidArgumentError: the bytes are neither, or are cut off before the header's
-            end.
+        tf.errors.InvalidArgumentError: If the file is neither, or its header is cut off.
     """
 
-    def of_png():  # PNG specification, 11.2.2: width, then height
+    def png_size():  # PNG specification, 11.2.2: width, then height
         header = tf.strings.substr(image_bytes, 16, 8)
         return tf.io.decode_raw(header, tf.int32, little_endian=False)[::-1]
 
-    def of_jpeg():
+    def jpeg_size():
         return tf.image.extract_jpeg_shape(image_bytes)[:2]
 
-    is_png = tf.strings.substr(image_bytes, 0, len(PNG_START)) == PNG_START
-    return tf.cast(tf.reshape(tf.cond(is_png, of_png, of_jpeg), (2,)), tf.int64)
+    return tf.cast(tf.reshape(tf.cond(_is_png(image_bytes), png_size, jpeg_size), (2,)), tf.int64)
 
 
-def decode_untrusted(image_bytes):
-    """`decode`, of a file from a stranger: one that would cost too much is refused beforehand.
-
-    Args:
-        image_bytes: scalar string tensor.
-
-    Returns:
-        As `decode`.
+def decode_untrusted(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
+    """As `decode_image`, for files from strangers: files that cost too much are rejected.
 
     Raises:
-        tf.errors.InvalidArgumentError: the file is neither JPEG nor PNG, damaged or cut off, has
-            more than `MOST_PIXELS` pixels, or is a JPEG of more than `MOST_SCANS` scans.
+        tf.errors.InvalidArgumentError: If the file is not JPEG or PNG, is damaged or cut off, has
+            more than `MAX_PIXELS` pixels, or is a JPEG with more than `MAX_SCANS` scans.
     """
     scans = tf.size(tf.strings.split(image_bytes, b"\xff\xda")) - 1  # ITU T.81, B.2.3
-    # In a PNG file these bytes are chance.
-    is_png = tf.strings.substr(image_bytes, 0, len(PNG_START)) == PNG_START
+    # In a PNG file these bytes occur by chance.
+    is_png = _is_png(image_bytes)
     bounds = [
         tf.debugging.Assert(
             tf.reduce_prod(image_size(image_bytes)) <= MAX_PIXELS, ["the image is too large"]
@@ -119,3 +97,7 @@ def decode_untrusted(image_bytes):
     ]
     with tf.control_dependencies([bound for bound in bounds if bound is not None]):
         return decode_image(tf.identity(image_bytes))
+
+
+def _is_png(image_bytes):
+    return tf.strings.substr(image_bytes, 0, len(PNG_START)) == PNG_START

@@ -1,42 +1,39 @@
-"""From paths to pictures: files, folders, patterns and the frames of videos; upright RGB of 8 bits.
+"""Find and read image files and the frames of videos, as upright RGB images of 8 bits.
 
-Pillow reads the pictures, PyAV the videos.
+Pillow reads the images, PyAV the videos.
 """
 
 import glob
 import importlib.util
 import io
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# What is taken from a folder. A file that is named is opened whatever its name.
-PICTURES = (
+# The files taken from a folder. A file that is named is opened whatever its suffix.
+IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
     *(".heic", ".heif", ".avif"),
 )
-
-
-VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
-
-
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")  # ISO 23008-12
 
 
 class UnreadableImage(ValueError):
-    """A file that gives no picture; the text is one clause that says why."""
+    """An image or video that cannot be read; the message is one clause with the reason."""
 
 
 class VideoFrame(NamedTuple):
     """A frame of a video.
 
     Attributes:
-        number: from 0.
-        seconds: when it is shown, from the video's own start.
-        image: RGB `PIL.Image`, upright.
+        number: From 0.
+        seconds: Time since the start of the video.
+        image: RGB, upright.
     """
 
     number: int
@@ -44,60 +41,60 @@ class VideoFrame(NamedTuple):
     image: Image.Image
 
 
-def is_video(path):
-    """Whether a path is taken for a video: by its name."""
-    return Path(path).suffix.lower() in VIDEOS
+def is_video(path: str | Path) -> bool:
+    """Whether a path has the suffix of a video."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
-def find_files(names):
-    """Files behind names of files, folders and patterns.
+def find_files(names: Iterable[str | Path]) -> Iterator[tuple[Path, str | None]]:
+    """Find the files meant by names of files, folders and patterns.
 
     Args:
-        names: a folder stands for all pictures and videos in it and below; a pattern, such as
-            `DIR/**/*.jpg`, for the files that match.
+        names: A folder means all images and videos in it, at any depth; a pattern such as
+            `DIR/**/*.jpg` all files that match.
 
     Yields:
-        (path, None), or (name, why there is none), in the order of the names, sorted in each.
+        (path, None), or (name, reason) if there are no such files; in the order of `names`, sorted
+        within each.
     """
     for name in map(Path, names):
         try:
-            found = expand_path(name)
+            paths = _expand_name(name)
         except UnreadableImage as error:
             yield name, str(error)
-        except OSError as error:  # a folder that is another's, a name that is too long
+        except OSError as error:  # such as a folder without permission, or a name too long
             yield name, error.strerror.lower()
         else:
-            yield from ((path, None) for path in found)
+            yield from ((path, None) for path in paths)
 
 
-def expand_path(name):
-    """The files that one name stands for, as `find_files`.
-
-    Raises:
-        Unreadable: there are none.
-        OSError: they cannot be looked for.
-    """
+def _expand_name(name):
+    """Files of one name; raises UnreadableImage if there are none, OSError if it cannot be read."""
     if name.is_dir():
-        inside = sorted(name.rglob("*"))
-        known = [path for path in inside if path.suffix.lower() in (*PICTURES, *VIDEOS)]
-        found = [path for path in known if path.is_file() and not path.name.startswith(".")]
-        if not found:
-            raise UnreadableImage("no pictures and no videos in this folder")
-    elif not name.exists() and glob.has_magic(str(name)):
-        found = [Path(path) for path in sorted(glob.glob(str(name), recursive=True))]
-        found = [path for path in found if path.is_file()]
-        if not found:
-            raise UnreadableImage("no file matches this pattern")
-    else:
-        found = [name]
-    return found
+        paths = [
+            path
+            for path in sorted(name.rglob("*"))
+            if path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+            and path.is_file()
+            and not path.name.startswith(".")
+        ]
+        if not paths:
+            raise UnreadableImage("no images or videos in this folder")
+        return paths
+    if name.exists() or not glob.has_magic(str(name)):
+        return [name]
+    matches = map(Path, sorted(glob.glob(str(name), recursive=True)))
+    paths = [path for path in matches if path.is_file()]
+    if not paths:
+        raise UnreadableImage("no file matches this pattern")
+    return paths
 
 
-def read_bytes(path):
-    """The content of a file that is not empty.
+def read_bytes(path: str | Path) -> bytes:
+    """Read a file.
 
     Raises:
-        Unreadable: there is none.
+        UnreadableImage: If it cannot be read or is empty.
     """
     try:
         content = Path(path).read_bytes()
@@ -108,32 +105,29 @@ def read_bytes(path):
     return content
 
 
-def open_photo(path):
-    """Read a picture in any format that Pillow knows, and HEIC with the package pillow-heif.
-
-    Args:
-        path: file.
+def open_photo(path: str | Path) -> Image.Image:
+    """Read an image in any format that Pillow reads; HEIC with the package pillow-heif.
 
     Returns:
-        RGB `PIL.Image`, turned as its EXIF orientation says; of an animation the first frame. CMYK
-        becomes RGB, 16 bits become 8, transparency is left out: as `data.decode` does.
+        RGB, turned according to its EXIF orientation; the first frame of an animation. CMYK is
+        converted to RGB, 16 bits to 8, and alpha is dropped, as `preprocessing.decode_image` does.
 
     Raises:
-        Unreadable: it is none, or damaged.
+        UnreadableImage: If it is not an image, or damaged.
     """
     return decode_photo(read_bytes(path))
 
 
-def decode_photo(content):
-    """As `open_photo`, from the file's bytes."""
+def decode_photo(content: bytes) -> Image.Image:
+    """As `open_photo`, from the content of the file."""
     if content[4:8] == b"ftyp" and content[8:12] in HEIC_BRANDS:
         if importlib.util.find_spec("pillow_heif") is None:
-            raise UnreadableImage("HEIC is read by a package of its own: pip install pillow-heif")
+            raise UnreadableImage("HEIC requires the package pillow-heif: pip install pillow-heif")
         import pillow_heif
 
         pillow_heif.register_heif_opener()
     with warnings.catch_warnings():
-        # Of large pictures and odd palettes; what is too large for safety is an error.
+        # About large images and odd palettes; images too large to be safe are errors.
         warnings.simplefilter("ignore")
         try:
             image = Image.open(io.BytesIO(content))
@@ -144,20 +138,20 @@ def decode_photo(content):
         except UnidentifiedImageError:
             raise UnreadableImage("not a picture of a known format") from None
         except Image.DecompressionBombError:
-            most = 2 * Image.MAX_IMAGE_PIXELS
-            raise UnreadableImage(f"too many pixels: more than {most:,}; shrink it") from None
-        except Exception:  # Pillow's readers raise what they like on damaged files
+            limit = 2 * Image.MAX_IMAGE_PIXELS
+            raise UnreadableImage(f"too many pixels: more than {limit:,}; shrink it") from None
+        except Exception:  # Pillow raises many types for damaged files
             raise UnreadableImage("the image is damaged") from None
 
 
-def to_rgb(image):
-    """RGB of 8 bits, of a `PIL.Image` in whatever mode.
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image in any mode to RGB of 8 bits.
 
     Raises:
-        Unreadable: its levels are floats, whose range nobody knows.
+        UnreadableImage: If its pixels are floats, whose range is unknown.
     """
     if image.mode == "F":
-        raise UnreadableImage("its levels are floats: save it with 8 or 16 bits a channel")
+        raise UnreadableImage("its pixels are floats: save it with 8 or 16 bits a channel")
     if image.mode.startswith("I"):  # 16 bits, in a mode of 16 or 32
         levels = np.asarray(image).astype(np.int64) >> 8
         image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
@@ -166,55 +160,62 @@ def to_rgb(image):
     return image.convert("RGB")
 
 
-def read_frames(path, every=10):
-    """Read the frames of a video.
-
-    Args:
-        path: file.
-        every: take each so many-th, from the first.
+def read_frames(path: str | Path, every: int = 10) -> Iterator[VideoFrame]:
+    """Read every N-th frame of a video, from the first.
 
     Yields:
-        `Frame`, turned as the video says (telephones film sideways).
+        The frames, rotated as the video says (phones film sideways).
 
     Raises:
-        ModuleNotFoundError: PyAV is not installed.
-        Unreadable: it is no video, or has no frames, or is damaged, after the frames that are not.
+        ModuleNotFoundError: If PyAV is not installed.
+        UnreadableImage: If it is not a video or has no frames; after the intact frames, if it is
+            damaged.
     """
     if importlib.util.find_spec("av") is None:
         raise ModuleNotFoundError(
             "Videos are read by PyAV, which is not installed: pip install "
             "'keras-deep-emotion[faces]'"
         )
-
     import av
 
-    try:
-        # Opened here: of a name FFmpeg might make an address or a pattern.
-        file = Path(path).open("rb")
-    except OSError as error:
-        raise UnreadableImage(error.strerror.lower()) from None
-    with file:
-        if not file.read(1):
-            raise UnreadableImage("the file is empty")
-        file.seek(0)
+    with _open_video(path) as file:
         try:
             video = av.open(file)
         except (av.error.FFmpegError, ValueError):
             raise UnreadableImage("not a video that can be read") from None
         with video:
             if not video.streams.video:
-                raise UnreadableImage("a video without pictures: sound alone")
+                raise UnreadableImage("the video has no images, only sound")
             video.streams.video[0].thread_type = "AUTO"
-            number, start = -1, None
-            try:
-                for number, frame in enumerate(video.decode(video=0)):
-                    start = frame.time if start is None else start
-                    if number % every == 0:
-                        image = frame.to_image().convert("RGB")
-                        if frame.rotation:
-                            image = image.rotate(frame.rotation, expand=True)
-                        yield VideoFrame(number, float((frame.time or 0) - (start or 0)), image)
-            except av.error.FFmpegError:
-                raise UnreadableImage(f"damaged after {number + 1} frames") from None
-            if number < 0:
-                raise UnreadableImage("a video without frames")
+            yield from _decode_frames(video, every)
+
+
+def _open_video(path):
+    """Open the file here: FFmpeg would take some names for a URL or a pattern."""
+    try:
+        file = Path(path).open("rb")
+    except OSError as error:
+        raise UnreadableImage(error.strerror.lower()) from None
+    if not file.read(1):
+        file.close()
+        raise UnreadableImage("the file is empty")
+    file.seek(0)
+    return file
+
+
+def _decode_frames(video, every):
+    import av
+
+    number, start = -1, None
+    try:
+        for number, frame in enumerate(video.decode(video=0)):
+            start = frame.time if start is None else start
+            if number % every == 0:
+                image = frame.to_image().convert("RGB")
+                if frame.rotation:
+                    image = image.rotate(frame.rotation, expand=True)
+                yield VideoFrame(number, float((frame.time or 0) - (start or 0)), image)
+    except av.error.FFmpegError:
+        raise UnreadableImage(f"damaged after {number + 1} frames") from None
+    if number < 0:
+        raise UnreadableImage("the video has no frames")

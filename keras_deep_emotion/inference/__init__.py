@@ -13,6 +13,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "loading": ["load", "load_folder"],
         "media": ["ImageResult", "predict_crops", "predict_faces", "predict_media"],
         "predictors": ["ExportPredictor", "RunPredictor"],
-        "tables": ["prediction_row", "save_video_table"],
+        "tables": ["prediction_json", "prediction_row", "save_video_table"],
     },
 )

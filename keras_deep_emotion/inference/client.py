@@ -1,20 +1,20 @@
-"""The client of an export behind TensorFlow Serving, over gRPC or REST.
+"""Client of an export behind TensorFlow Serving, over gRPC or REST.
 
 An address is `SCHEME://HOST[:PORT][/NAME[/versions/N | /labels/LABEL]]`:
 
-- `grpc`, port 8500, and `grpcs`, which is the same over TLS;
-- `http`, port 8501, and `https`.
+- `grpc` (port 8500 by default), or `grpcs` over TLS;
+- `http` (port 8501 by default), or `https`.
 
-NAME is the model's, `ferplus` where there is none; `/v1/models/NAME/...`, as in the server's own
-URLs, will do too. What connects to a server looks like any other model (`predict.Model`).
+NAME is the model's, `ferplus` by default; the form of the server's own URLs, `/v1/models/NAME/...`,
+is accepted too.
 """
 
 import base64
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import grpc
 import numpy as np
@@ -27,41 +27,33 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServic
 from urllib3.exceptions import ProtocolError
 from urllib3.util import Retry
 
-from keras_deep_emotion.images.inputs import check_batch, to_encoded
+from keras_deep_emotion.images.inputs import check_images, encode_image
 from keras_deep_emotion.inference.predictors import predict_batches
 from keras_deep_emotion.saliency.occlusion import SaliencyMaps
 
+ADDRESS = re.compile(
+    r"(?P<scheme>grpcs?|https?)://(?P<host>\[[^]]+\]|[^][/:?#@]+)(:(?P<port>\d+))?"
+    r"(/+v1/models)?(/+(?P<name>[^/?#]+)(/versions/(?P<version>\d+)|/labels/(?P<label>[^/?#]+))?)?/*"
+)
 PORTS = {"grpc": 8500, "grpcs": 8500, "http": 8501, "https": 8501}
-
-
 DEFAULT_NAME = "ferplus"
-
-
-MOST_BYTES = 16 * 2**20  # ours: of files in one request
-
-
+MOST_BYTES = 16 * 2**20  # ours: of the files in one request
 MOST_FILES = 64  # in one request: max_batch_size of exports/batching.config
-
-
 MOST_MAPS = 8  # ours: files in one request for maps, some seconds of a server on two cores
-
-
-TRIES = 5  # ours: a server that is just starting has some 6 s
-
-
-FIRST_PAUSE = 0.4  # seconds, doubled at each further try
+TRIES = 5  # ours: gives a starting server about 6 s
+FIRST_PAUSE = 0.4  # seconds, doubled after each try
 
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """Where a model is served.
+    """Address of a served model.
 
     Attributes:
-        scheme: grpc, grpcs, http or https.
+        scheme: "grpc", "grpcs", "http" or "https".
         target: HOST:PORT.
-        name: the model's.
-        version: a number, or None.
-        label: a version's label, or None.
+        name: The model's name.
+        version: A version's number, or None.
+        label: A version's label, or None.
     """
 
     scheme: str
@@ -71,45 +63,34 @@ class ServerAddress:
     label: str | None
 
     @classmethod
-    def parse(cls, text):
-        """Read an address.
+    def parse(cls, text: str) -> "ServerAddress":
+        """Parse an address.
 
         Raises:
-            ValueError: it is none.
+            ValueError: If it is not valid.
         """
-        parts = urlsplit(text)
-        steps = [step for step in parts.path.split("/") if step]
-        if steps[:2] == ["v1", "models"]:
-            steps = steps[2:]
-        try:
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host = None
-        kind, value = steps[1:3] if len(steps) == 3 else (None, None)
-        good = kind == "labels" or (kind == "versions" and value.isdecimal()) or len(steps) < 2
-        if parts.scheme not in PORTS or not host or parts.query or not good:
+        match = ADDRESS.fullmatch(text)
+        if match is None or int(match["port"] or 0) > 65535:
             raise ValueError(
                 "A server is SCHEME://HOST[:PORT][/NAME[/versions/N or /labels/LABEL]], scheme "
                 f"grpc, grpcs, http or https. Received: {text}"
             )
-        host = f"[{host}]" if ":" in host else host
         return cls(
-            scheme=parts.scheme,
-            target=f"{host}:{port or PORTS[parts.scheme]}",
-            name=steps[0] if steps else DEFAULT_NAME,
-            version=int(value) if kind == "versions" else None,
-            label=value if kind == "labels" else None,
+            scheme=match["scheme"],
+            target=f"{match['host']}:{match['port'] or PORTS[match['scheme']]}",
+            name=match["name"] or DEFAULT_NAME,
+            version=match["version"] and int(match["version"]),
+            label=match["label"],
         )
 
     @property
-    def path(self):
-        """NAME, and /versions/N or /labels/LABEL where one is named."""
+    def path(self) -> str:
+        """NAME, NAME/versions/N or NAME/labels/LABEL."""
         if self.label:
             return f"{self.name}/labels/{self.label}"
         return self.name if self.version is None else f"{self.name}/versions/{self.version}"
 
-    def __str__(self):
-        """The address as it is written."""
+    def __str__(self) -> str:
         return f"{self.scheme}://{self.target}/{self.path}"
 
 
@@ -154,7 +135,7 @@ class ServerPredictor:
     size = None
     network = None
 
-    def __init__(self, client):
+    def __init__(self, client: "GrpcClient | RestClient"):
         self._client = client
         self.labels = client.labels()
 
@@ -165,35 +146,27 @@ class ServerPredictor:
 
     def predict(self, images: Any, batch_size: int = 256) -> np.ndarray:
         """As `RunPredictor.predict`; levels are rounded to integers."""
-        files = [to_encoded(image, place) for place, image in enumerate(check_batch(images))]
+        files = [encode_image(image, index) for index, image in enumerate(check_images(images))]
         return predict_batches(self.predict_bytes, files, batch_size, len(self.labels))
 
     def explain(
         self, images: Any, window: int = 8, stride: int = 2, filling: str = "zero"
     ) -> SaliencyMaps:
         """As `RunPredictor.explain`, with the default settings, which the export was made with."""
-        if not len(check_batch(images)):
+        if not len(check_images(images)):
             raise ValueError("images must hold one image or more. Received: none")
         if (window, stride, filling) != (8, 2, "zero"):
             raise ValueError(
                 "A server's maps are made with window=8, stride=2, filling='zero'. Received: "
                 f"{window}, {stride}, {filling!r}; load the run or the export itself."
             )
-        files = [to_encoded(image, place) for place, image in enumerate(images)]
+        files = [encode_image(image, index) for index, image in enumerate(images)]
         maps = [self._client.explain_bytes(part) for part in split_requests(files, MOST_MAPS)]
         return SaliencyMaps(*map(np.concatenate, zip(*maps, strict=True)))
 
 
-def split_requests(files, most):
-    """Files for requests of a bounded size.
-
-    Args:
-        files: list of bytes, one or more.
-        most: files in one request.
-
-    Returns:
-        List of lists of files, in order.
-    """
+def split_requests(files: list[bytes], most: int) -> list[list[bytes]]:
+    """Split files into requests of at most `most` files and, if possible, `MOST_BYTES` bytes."""
     parts, size = [[]], 0
     for file in files:
         if parts[-1] and (size + len(file) > MOST_BYTES or len(parts[-1]) == most):
@@ -205,23 +178,16 @@ def split_requests(files, most):
 
 
 class GrpcClient:
-    """A served model over gRPC.
+    """Calls a served model over gRPC; arguments as in `connect`."""
 
-    Args:
-        address: `Address`.
-        timeout: seconds that a try may take.
-        authority: file of the certificates to trust, or None.
-    """
-
-    def __init__(self, address, timeout, authority):
+    def __init__(self, address: ServerAddress, timeout: float, authority: str | Path | None):
         self.address = address
         self.timeout = timeout
-        options = [
-            ("grpc.max_receive_message_length", -1),
-            # Each try looks for the server anew, also within gRPC's own pause of a second and more.
-            ("grpc.min_reconnect_backoff_ms", int(1000 * FIRST_PAUSE)),
-            ("grpc.initial_reconnect_backoff_ms", int(1000 * FIRST_PAUSE)),
-            ("grpc.max_reconnect_backoff_ms", int(1000 * FIRST_PAUSE)),
+        # Connect at each try, not only after gRPC's own pause of a second and more.
+        pause = int(1000 * FIRST_PAUSE)
+        options = [("grpc.max_receive_message_length", -1)]
+        options += [
+            (f"grpc.{kind}_reconnect_backoff_ms", pause) for kind in ("min", "initial", "max")
         ]
         if address.scheme == "grpcs":
             roots = Path(authority).read_bytes() if authority else None
@@ -229,33 +195,32 @@ class GrpcClient:
             channel = grpc.secure_channel(address.target, credentials, options)
         else:
             channel = grpc.insecure_channel(address.target, options)
-        self.service = PredictionServiceStub(channel)
+        self._service = PredictionServiceStub(channel)
 
-    def labels(self):
-        """Names of the classes: what `classify` calls those of a file that is none."""
+    def labels(self) -> list[str]:
+        """Class names: `classify` returns them even for a file that cannot be read."""
         request = ClassificationRequest()
         example = request.input.example_list.examples.add()
         example.features.feature["image_bytes"].bytes_list.value.append(b"")
-        result = self.call(self.service.Classify, request, "classify").result
+        result = self._call(self._service.Classify, request, "classify").result
         return [one.label for one in result.classifications[0].classes]
 
-    def predict_bytes(self, files):
+    def predict_bytes(self, files: list[bytes]) -> np.ndarray:
         """Probabilities of files: (files, classes) float32."""
-        return tf.make_ndarray(self.outputs("predict_bytes", files)["probabilities"])
+        return tf.make_ndarray(self._outputs("predict_bytes", files)["probabilities"])
 
-    def explain_bytes(self, files):
-        """Maps of files, as `predict.Model.explain` gives them."""
-        outputs = self.outputs("saliency_bytes", files)
+    def explain_bytes(self, files: list[bytes]) -> SaliencyMaps:
+        """Saliency maps of files."""
+        outputs = self._outputs("saliency_bytes", files)
         return SaliencyMaps(*(tf.make_ndarray(outputs[name]) for name in SaliencyMaps._fields))
 
-    def outputs(self, signature, files):
-        """All outputs, few as they are wanted: the server batches requests of whole signatures."""
+    def _outputs(self, signature, files):
+        # All outputs, although few are needed: the server batches requests of whole signatures.
         request = PredictRequest()
         request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(files, tf.string))
-        return self.call(self.service.Predict, request, signature).outputs
+        return self._call(self._service.Predict, request, signature).outputs
 
-    def call(self, method, request, signature):
-        """Send a request; its failure as an error of Python's."""
+    def _call(self, method, request, signature):
         spec = request.model_spec
         spec.name, spec.signature_name = self.address.name, signature
         if self.address.version is not None:
@@ -279,109 +244,101 @@ class GrpcClient:
 
 
 class RestClient:
-    """A served model over REST.
+    """Calls a served model over REST; arguments as in `connect`."""
 
-    Args:
-        address: `Address`.
-        timeout: seconds that a try may take.
-        authority: file of the certificates to trust, or None.
-    """
-
-    def __init__(self, address, timeout, authority):
+    def __init__(self, address: ServerAddress, timeout: float, authority: str | Path | None):
         self.address = address
         self.timeout = timeout
-        self.session = requests.Session()
-        # Given with each request: of the session's own, requests lets REQUESTS_CA_BUNDLE win.
-        self.verify = str(authority) if authority else None
+        self._session = requests.Session()
+        # Passed with each request: REQUESTS_CA_BUNDLE overrides the session's own setting.
+        self._verify = str(authority) if authority else None
         retry = Retry(
             total=TRIES - 1,
             backoff_factor=FIRST_PAUSE,
             status_forcelist=[503],  # unavailable
-            allowed_methods=None,  # asking twice changes nothing
-            read=0,  # what was slow once is not asked again
+            allowed_methods=None,  # all: requests change nothing
+            read=0,  # do not repeat what was slow
             raise_on_status=False,
         )
-        self.url = f"{address.scheme}://{address.target}/v1/models/{address.path}"
-        self.session.mount(f"{address.scheme}://", HTTPAdapter(max_retries=retry))
+        self._url = f"{address.scheme}://{address.target}/v1/models/{address.path}"
+        self._session.mount(f"{address.scheme}://", HTTPAdapter(max_retries=retry))
 
-    def labels(self):
-        """Names of the classes: what `classify` calls those of a file that is none."""
+    def labels(self) -> list[str]:
+        """As `GrpcClient.labels`."""
         body = {"signature_name": "classify", "examples": [{"image_bytes": {"b64": ""}}]}
-        return [label for label, _ in self.post("classify", body)["results"][0]]
+        return [label for label, _ in self._post("classify", body)["results"][0]]
 
-    def predict_bytes(self, files):
-        """Probabilities of files: (files, classes) float32."""
-        return np.array(self.outputs("predict_bytes", files)["probabilities"], np.float32)
+    def predict_bytes(self, files: list[bytes]) -> np.ndarray:
+        """As `GrpcClient.predict_bytes`."""
+        return np.array(self._outputs("predict_bytes", files)["probabilities"], np.float32)
 
-    def explain_bytes(self, files):
-        """Maps of files, as `predict.Model.explain` gives them."""
-        outputs = self.outputs("saliency_bytes", files)
-        kinds = SaliencyMaps(np.float32, np.int64, np.float32, bool)
+    def explain_bytes(self, files: list[bytes]) -> SaliencyMaps:
+        """As `GrpcClient.explain_bytes`."""
+        outputs = self._outputs("saliency_bytes", files)
+        types = SaliencyMaps(np.float32, np.int64, np.float32, bool)
         return SaliencyMaps(
-            *(np.array(outputs[name], kind) for name, kind in kinds._asdict().items())
+            *(np.array(outputs[name], dtype) for name, dtype in types._asdict().items())
         )
 
-    def outputs(self, signature, files):
-        """All outputs of a signature for files, as lists of numbers."""
+    def _outputs(self, signature, files):
         encoded = [{"b64": base64.b64encode(file).decode()} for file in files]
         body = {"signature_name": signature, "inputs": {"image_bytes": encoded}}
-        return self.post("predict", body)["outputs"]
+        return self._post("predict", body)["outputs"]
 
-    def post(self, verb, body):
-        """Send a request; its failure as an error of Python's."""
+    def _post(self, verb, body):
         try:
-            answer = self.session.post(
-                f"{self.url}:{verb}", json=body, timeout=self.timeout, verify=self.verify
+            response = self._session.post(
+                f"{self._url}:{verb}", json=body, timeout=self.timeout, verify=self._verify
             )
-        except requests.exceptions.SSLError as error:
-            reason = getattr(error.args[0], "reason", error)
-            raise ConnectionError(
+        except requests.exceptions.RequestException as error:
+            raise self._connection_error(error) from None
+        if response.status_code == 503:
+            raise unreachable_error(self.address, response.text.strip())
+        try:
+            content = response.json()
+        except ValueError:
+            content = None
+        if response.status_code == 200 and isinstance(content, dict):
+            return content
+        details = content.get("error") if isinstance(content, dict) else None
+        raise rejected_error(self.address, response.status_code == 404, details or response.reason)
+
+    def _connection_error(self, error):
+        """The error to raise for one of `requests`."""
+        if isinstance(error, requests.exceptions.ReadTimeout) or "Read timed out" in str(error):
+            return timeout_error(self.address, self.timeout)
+        if not isinstance(error, requests.exceptions.ConnectionError):
+            return error
+        reason = getattr(error.args[0], "reason", error.args[0])
+        if isinstance(error, requests.exceptions.SSLError):
+            return ConnectionError(
                 f"{self.address} is not trusted: {reason}. --authority names the file of the "
                 "certificate that vouches for it."
-            ) from None
-        except requests.exceptions.ConnectionError as error:
-            # urllib3 counts a time-out of reading among its tries.
-            if "Read timed out" in str(error):
-                raise timeout_error(self.address, self.timeout) from None
-            reason = getattr(error.args[0], "reason", error.args[0])
-            broken_off = isinstance(reason, ProtocolError)  # what `read` above is of
-            raise unreachable_error(
-                self.address, type(error).__name__, 1 if broken_off else TRIES
-            ) from None
-        except requests.exceptions.Timeout:
-            raise timeout_error(self.address, self.timeout) from None
-        if answer.status_code == 503:
-            raise unreachable_error(self.address, answer.text.strip())
-        try:
-            content = answer.json()
-        except ValueError:
-            content = {}
-        if answer.status_code != 200 or not isinstance(content, dict):
-            details = content.get("error") if isinstance(content, dict) else None
-            raise rejected_error(self.address, answer.status_code == 404, details or answer.reason)
-        return content
+            )
+        tries = 1 if isinstance(reason, ProtocolError) else TRIES  # see `read` above
+        return unreachable_error(self.address, type(error).__name__, tries)
 
 
-def unreachable_error(address, details, tries=TRIES):
-    """The error of a server that is not there."""
-    often = f"tried {tries} times" if tries > 1 else "or broke off"
+def unreachable_error(address: ServerAddress, details: str, tries: int = TRIES) -> ConnectionError:
+    """Error for a server that does not answer."""
+    attempts = f"tried {tries} times" if tries > 1 else "or closed the connection"
     return ConnectionError(
-        f"{address} does not answer, {often}: {details}. `python cli.py serve EXPORT` starts a "
+        f"{address} does not answer, {attempts}: {details}. `python cli.py serve EXPORT` starts a "
         "server."
     )
 
 
-def timeout_error(address, timeout):
-    """The error of a server that takes too long."""
+def timeout_error(address: ServerAddress, timeout: float) -> TimeoutError:
+    """Error for a server that takes too long."""
     return TimeoutError(f"{address} did not answer within {timeout:g} s; --timeout allows more.")
 
 
-def rejected_error(address, missing, details):
-    """The error of a request that the server turned down."""
-    # A label that is not there is no NOT_FOUND to the server.
+def rejected_error(address: ServerAddress, missing: bool, details: str) -> ValueError:
+    """Error for a request that the server refused; `missing`: it has no such model."""
+    # For a label that does not exist, the server does not answer NOT_FOUND.
     remedy = (
         "Name a model that is served there."
         if missing or "version label" in str(details)
-        else "Is it an export of ours, as `python cli.py verify` passes?"
+        else "Is it an export of this package, as `python cli.py verify` checks?"
     )
     return ValueError(f"{address} refuses: {str(details).rstrip('.')}. {remedy}")

@@ -26,7 +26,6 @@ def load(model: str | Path) -> RunPredictor | ExportPredictor | ServerPredictor:
         ValueError: If the model is damaged.
 
     Example:
-
     >>> import numpy as np
     >>> from keras_deep_emotion import load
     >>> model = load("ferplus")

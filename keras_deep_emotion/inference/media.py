@@ -1,34 +1,33 @@
-"""From paths to answers: pictures are read, faces are found, and a model is asked about each."""
+"""Predict the faces in photos, folders of images and videos."""
 
 import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from keras_deep_emotion.images.faces import Face, crop, smallest_face
+from keras_deep_emotion.images.faces import Detector, Face, crop, smallest_face
 from keras_deep_emotion.images.inputs import encode_png, read_crop
 from keras_deep_emotion.images.reading import UnreadableImage, is_video, open_photo, read_frames
 
-BATCH = 64
-
-
-CROP_LIKE = 128  # ours, pixels: so small a picture without a face is taken for a crop of one
+BATCH = 64  # crops
+CROP_LIKE = 128  # ours, pixels: an image this small without a face is probably the crop of one
 
 
 class ImageResult(NamedTuple):
-    """What is said of one picture: a photo, a crop or a frame of a video.
+    """Prediction for an image: a photo, a crop or a frame of a video.
 
     Attributes:
-        file: its path.
-        faces: list of `faces.Face`, the largest first; None where the whole picture is the face.
-        probabilities: (faces, classes) float32; one row where the whole picture is the face.
-        image: the picture, RGB and upright, or None of a crop.
-        frame: number in the video, from 0, or None.
-        seconds: time in the video, or None.
-        error: why there is no answer, one clause, or None. After an error in a video its other
-            answers stand.
+        file: Path of the image or video.
+        faces: Faces, the largest first; None if the whole image is one face.
+        probabilities: (faces, classes) float32; one row if the whole image is one face.
+        image: The image, RGB and upright; None for a crop.
+        frame: Number of the frame, from 0; None if not of a video.
+        seconds: Time of the frame; None if not of a video.
+        error: Reason why there is no prediction, one clause, or None. After the error of a video,
+            the results of its earlier frames remain valid.
     """
 
     file: Path
@@ -40,39 +39,47 @@ class ImageResult(NamedTuple):
     error: str | None = None
 
 
-def predict_media(model, found, detector=None, smallest=None, every=10):
-    """Answer for files, folders, patterns and videos; a bad one does not stop the rest.
+def predict_media(
+    model: Any,
+    files: Iterable[tuple[Path, str | None]],
+    detector: Detector | None = None,
+    smallest: float | None = None,
+    every: int = 10,
+) -> Iterator[ImageResult]:
+    """Predict the faces in images and videos; a bad file does not stop the others.
 
     Args:
-        model: `predict.Model`.
-        found: what `photos.find_files` yields.
-        detector: `faces.Detector`, or None where each picture is the crop of one face.
-        smallest: side of the smallest face to look for, pixels, or None for the detector's own.
-        every: of a video, take each so many-th frame.
+        model: A predictor.
+        files: What `images.find_files` yields.
+        detector: Detector of faces; None if each image is the crop of one face.
+        smallest: Side of the smallest face to detect, pixels; None for the detector's default.
+        every: Predict every N-th frame of a video.
 
     Yields:
-        `Answer`, one a picture, in order. A frame without a face has no faces; only a video or
-        photo without any is an error.
+        A result for each image or frame, in order. A photo or video without any face has an error;
+        a frame without a face has no faces.
     """
 
-    def is_crop(one):
-        path, error = one
+    def is_crop(item):
+        path, error = item
         return detector is None and error is None and not is_video(path)
 
-    for crops, group in itertools.groupby(found, is_crop):
-        if crops:  # many in one batch
+    for are_crops, group in itertools.groupby(files, is_crop):
+        if are_crops:
             yield from predict_crops(model, [path for path, _ in group])
             continue
         for path, error in group:
             if error is not None:
                 yield ImageResult(path, error=error)
             elif is_video(path):
-                yield from predict_video(model, path, detector, smallest, every)
+                yield from _predict_video(model, path, detector, smallest, every)
             else:
-                yield predict_photo(model, path, detector, smallest)
+                yield _predict_photo(model, path, detector, smallest)
 
 
-def predict_crops(model, files, batch_size=BATCH):
+def predict_crops(
+    model: Any, files: Iterable[str | Path], batch_size: int = BATCH
+) -> Iterator[ImageResult]:
     """Predict image files of cropped faces, many in a batch.
 
     Args:
@@ -81,7 +88,7 @@ def predict_crops(model, files, batch_size=BATCH):
         batch_size: Files at once.
 
     Yields:
-        An `ImageResult` for each file, in order; a bad file does not stop the others.
+        A result for each file, in order; a bad file does not stop the others.
     """
     files = [Path(file) for file in files]
     for start in range(0, len(files), batch_size):
@@ -96,58 +103,55 @@ def predict_crops(model, files, batch_size=BATCH):
             yield ImageResult(file, probabilities=None if error else row[None], error=error)
 
 
-def predict_photo(model, path, detector, smallest=None):
-    """`Answer` for the faces of a photo."""
+def _predict_photo(model, path, detector, smallest):
     try:
         image = open_photo(path)
     except UnreadableImage as error:
         return ImageResult(path, error=str(error))
-    found, probabilities = predict_faces(model, image, detector, smallest)
-    if not found:
-        return ImageResult(path, image=image, error=no_face_message(image.size, smallest))
-    return ImageResult(path, found, probabilities, image)
+    faces, probabilities = predict_faces(model, image, detector, smallest)
+    if not faces:
+        return ImageResult(path, image=image, error=_no_face_message(image.size, smallest))
+    return ImageResult(path, faces, probabilities, image)
 
 
-def predict_video(model, path, detector=None, smallest=None, every=10):
-    """`Answer` for each of the frames of a video that are looked at."""
-    frames, seen = 0, False
+def _predict_video(model, path, detector, smallest, every):
+    frames, faces_seen = 0, False
     try:
         for number, seconds, image in read_frames(path, every):
             frames += 1
-            found, probabilities = predict_faces(model, image, detector, smallest)
-            seen = seen or len(probabilities) > 0
-            yield ImageResult(path, found, probabilities, image, number, seconds)
+            faces, probabilities = predict_faces(model, image, detector, smallest)
+            faces_seen = faces_seen or len(probabilities) > 0
+            yield ImageResult(path, faces, probabilities, image, number, seconds)
     except UnreadableImage as error:
         yield ImageResult(path, error=str(error))
         return
-    if not seen:
-        looked = f"the {frames} frames that were looked at" if frames > 1 else "its one frame"
-        yield ImageResult(path, error=f"no face is found in {looked}")
+    if not faces_seen:
+        where = f"the {frames} frames that were examined" if frames > 1 else "its one frame"
+        yield ImageResult(path, error=f"no face is found in {where}")
 
 
-def predict_faces(model, image, detector=None, smallest=None):
-    """What a model says of the faces in a picture.
-
-    Args:
-        model: `predict.Model`.
-        image: RGB `PIL.Image`, upright.
-        detector: `faces.Detector`, or None where the picture is the crop of one face.
-        smallest: as `answer_files` takes it.
+def predict_faces(
+    model: Any,
+    image: Image.Image,
+    detector: Detector | None = None,
+    smallest: float | None = None,
+) -> tuple[list[Face] | None, np.ndarray]:
+    """Predict the faces in an image, RGB and upright; other arguments as `predict_media`.
 
     Returns:
-        (list of `faces.Face`, or None without a detector; (faces, classes) float32).
+        (faces, the largest first, or None without a detector; (faces, classes) float32
+        probabilities).
     """
-    found = None if detector is None else detector.find(image, smallest)
-    crops = [image] if found is None else [crop(image, face) for face in found]
-    answers = [
+    faces = None if detector is None else detector.find(image, smallest)
+    crops = [image] if faces is None else [crop(image, face) for face in faces]
+    rows = [
         model.predict_bytes([encode_png(one) for one in crops[start : start + BATCH]])
         for start in range(0, len(crops), BATCH)
     ]
-    return found, np.concatenate(answers or [np.zeros((0, len(model.labels)), np.float32)])
+    return faces, np.concatenate(rows or [np.zeros((0, len(model.labels)), np.float32)])
 
 
-def no_face_message(size, smallest=None):
-    """Why a photo of a (width, height) gives no answer, and what to do."""
+def _no_face_message(size, smallest):
     if max(size) <= CROP_LIKE:
         width, height = size
         return (

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_deep_emotion.exports import LABELS
-from keras_deep_emotion.images.inputs import check_batch, to_batch
+from keras_deep_emotion.images.inputs import check_images, prepare_batch
 from keras_deep_emotion.images.preprocessing import decode_image, prepare_face
 from keras_deep_emotion.models.folding import fold_batch_normalization
 from keras_deep_emotion.runs import Run
@@ -64,13 +64,12 @@ class RunPredictor:
             ValueError: If an element of `images` is not a valid image.
 
         Example:
-
         >>> import numpy as np
         >>> from keras_deep_emotion import load
         >>> load("ferplus").predict(np.zeros((2, 48, 48, 1))).shape
         (2, 7)
         """
-        faces = to_batch(images, self.size)
+        faces = prepare_batch(images, self.size)
         return predict_batches(self.classify, faces, batch_size, len(self.labels))
 
     def explain(
@@ -93,7 +92,6 @@ class RunPredictor:
                 are invalid.
 
         Example:
-
         >>> import numpy as np
         >>> from keras_deep_emotion import load
         >>> maps = load("ferplus").explain(np.zeros((1, 48, 48, 1)), window=24, stride=24)
@@ -137,7 +135,7 @@ class ExportPredictor:
 
     def predict(self, images: Any, batch_size: int = 256) -> np.ndarray:
         """As `RunPredictor.predict`."""
-        faces = to_batch(images, self.size)
+        faces = prepare_batch(images, self.size)
         return predict_batches(self.classify, faces, batch_size, len(self.labels))
 
     def explain(
@@ -173,7 +171,7 @@ class Explainer:
 
     def __call__(self, images: Any, window: int, stride: int, filling: str) -> SaliencyMaps:
         """Maps of images; arguments and errors as `RunPredictor.explain`."""
-        if not len(check_batch(images)):
+        if not len(check_images(images)):
             raise ValueError("images must hold one image or more. Received: none")
         window_starts(self.size, window, stride)
         settings = (window, stride, filling)
@@ -185,5 +183,5 @@ class Explainer:
                 input_signature=[tf.TensorSpec((None, self.size, self.size, 1), tf.float32)],
                 autograph=False,
             )
-        faces = tf.constant(to_batch(images, self.size))
+        faces = tf.constant(prepare_batch(images, self.size))
         return SaliencyMaps(*(part.numpy() for part in self._compiled[settings](faces)))

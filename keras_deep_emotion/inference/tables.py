@@ -1,45 +1,69 @@
-"""TODO."""
+"""Predictions as rows of CSV and as JSON objects."""
 
 import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from keras_deep_emotion.files import atomic_write, printable_path
+from keras_deep_emotion.inference.media import ImageResult
+
+BOX = ("x", "y", "width", "height")
 
 
-def prediction_row(answer, labels, place):
-    """One face of an answer as a flat dict, for CSV.
+def prediction_row(result: ImageResult, labels: list[str], index: int) -> dict[str, Any]:
+    """One face of a result as a row of CSV.
 
     Args:
-        answer: `answers.Answer`.
-        labels: names of the classes.
-        place: of the face among the answer's.
+        result: A result without an error.
+        labels: Class names.
+        index: Index of the face.
 
     Returns:
-        dict of file, frame and seconds of a video ("" of a photo), x, y, width and height of the
-        box ("" of a crop), emotion, probability, and the probability of each class.
+        Values of the columns file, frame and seconds ("" if not of a video), x, y, width and height
+        of the box ("" for a crop), emotion, probability, and one for each class.
     """
-    row = answer.probabilities[place]
+    row = result.probabilities[index]
     box = [""] * 4
-    if answer.faces is not None:
-        box = [round(float(one)) for one in answer.faces[place].box]
+    if result.faces is not None:
+        box = [round(float(value)) for value in result.faces[index].box]
     return {
-        "file": printable_path(answer.file),
-        "frame": "" if answer.frame is None else answer.frame,
-        "seconds": "" if answer.seconds is None else round(answer.seconds, 3),
-        **dict(zip(("x", "y", "width", "height"), box, strict=True)),
+        "file": printable_path(result.file),
+        "frame": "" if result.frame is None else result.frame,
+        "seconds": "" if result.seconds is None else round(result.seconds, 3),
+        **dict(zip(BOX, box, strict=True)),
         "emotion": labels[row.argmax()],
         "probability": round(float(row.max()), 6),
-        **{label: round(float(one), 6) for label, one in zip(labels, row, strict=True)},
+        **{label: round(float(value), 6) for label, value in zip(labels, row, strict=True)},
     }
 
 
-def save_video_table(answers, labels, path):
-    """Write the answers to a video's frames as CSV: a row for each face, as `fields` has it."""
+def prediction_json(result: ImageResult, labels: list[str], index: int) -> dict[str, Any]:
+    """One face of a result as a JSON object; arguments as `prediction_row`.
+
+    `frame` and `seconds` are of videos only; `box` is left out for crops. `file` is the exact path.
+    """
+    row = prediction_row(result, labels, index)
+    probabilities = list(map(float, result.probabilities[index]))
+    return {
+        "file": str(result.file),
+        **({} if result.frame is None else {key: row[key] for key in ("frame", "seconds")}),
+        **({} if result.faces is None else {"box": [row[key] for key in BOX]}),
+        "emotion": row["emotion"],
+        "probability": max(probabilities),
+        "probabilities": dict(zip(labels, probabilities, strict=True)),
+    }
+
+
+def save_video_table(results: Iterable[ImageResult], labels: list[str], path: str | Path) -> None:
+    """Write the results of a video's frames to a CSV file, a row for each face."""
     rows = [
-        prediction_row(answer, labels, place)
-        for answer in answers
-        for place in range(len(answer.probabilities))
+        prediction_row(result, labels, index)
+        for result in results
+        for index in range(len(result.probabilities))
     ]
-    with atomic_write(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    with atomic_write(path) as temporary:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)

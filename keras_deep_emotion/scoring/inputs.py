@@ -1,7 +1,7 @@
-"""What a bulk job scores: image files by pattern or by list, and TFRecords; found and read.
+"""Inputs of a job: image files named by patterns or lists, and TFRecords; found and read.
 
-An entry of a job's list is a path, or a stretch of a TFRecord file: {"file", "first", "count",
-"offset"}, the place of its first record in records and in bytes.
+An entry of a job's list is the path of an image, or consecutive records of a TFRecord file:
+{"file", "first", "count", "offset"}, where `offset` is the byte at which record `first` starts.
 """
 
 import collections
@@ -11,9 +11,11 @@ import errno
 import gzip
 import io
 import itertools
+import operator
 import re
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -22,68 +24,56 @@ from google.protobuf.message import DecodeError
 
 from keras_deep_emotion.scoring import storage
 
-RECORDS = re.compile(r"\.tfrecords?\b", re.IGNORECASE)
-READERS = 16  # ours: files read at once; a bucket answers in some 30 ms
-# Of the machine, not of the file: the job is to stop, and no file to be called damaged.
-MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+TFRECORD_NAME = re.compile(r"\.tfrecords?\b", re.IGNORECASE)
+READERS = 16  # ours: files read at once; a bucket takes about 30 ms for each
+# Errors of the machine, not of the file: the job must stop, and no file is called damaged.
+MACHINE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 COMPRESSION_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 class Content(NamedTuple):
-    """One input, read.
+    """An input that was read.
 
     Attributes:
-        name: its path; of a record `file#index`.
-        image: bytes of the image file, or None where there are none.
-        error: why not, one clause, or None.
+        name: Path; `file#index` for a record.
+        image: Content of the image file; None if it could not be read.
+        error: Reason, one clause, or None.
     """
 
     name: str
     image: bytes | None
-    error: str | None
+    error: str | None = None
 
 
-def find_entries(patterns, column, feature, part_size):
-    """List what patterns match, cut into parts.
+def find_entries(
+    patterns: list[str], column: str, feature: str, part_size: int
+) -> Iterator[list[str | dict]]:
+    """List the inputs that patterns match, in parts.
 
     Args:
-        patterns: of image files, of TFRecords (named `*.tfrecord*`) or of lists (`*.csv`).
-        column: column of the lists that holds paths, relative to the list's folder.
-        feature: of the records, the image file's bytes.
-        part_size: inputs in a part; the last may have fewer.
+        patterns: Patterns of image files, TFRecords (`*.tfrecord*`) or lists (`*.csv`).
+        column: Column of the lists with paths, relative to the list's folder.
+        feature: Feature of the records with the content of an image file.
+        part_size: Inputs in a part; the last may have fewer.
 
     Yields:
-        A list of entries for each part. A file that is named twice comes once.
+        The entries of each part. A file that is named twice is listed once.
 
     Raises:
-        ValueError: a list lacks the column or the records the feature, or nothing is matched.
+        ValueError: If a list lacks the column, records lack the feature, or nothing is matched.
     """
-    matched = [(pattern, _expand(pattern)) for pattern in patterns]
-    inputs = itertools.chain.from_iterable(
-        _inputs(pattern, files, column, feature) for pattern, files in matched
+    matches = [(pattern, _expand(pattern)) for pattern in patterns]
+    inputs = _distinct(
+        itertools.chain.from_iterable(
+            _list_inputs(pattern, files, column, feature) for pattern, files in matches
+        )
     )
-    first = next(inputs, None)
-    if first is None:
+    is_empty = True
+    while part := list(itertools.islice(inputs, part_size)):
+        is_empty = False
+        yield _to_entries(part)
+    if is_empty:
         raise ValueError(f"{', '.join(patterns)}: these files name no image and hold no record.")
-    seen, part, count = set(), [], 0
-    for file, record in itertools.chain([first], inputs):
-        if record is None or record[0] == 0:
-            # Of a record file the first decides for the rest, which follow it.
-            repeated = file in seen
-            seen.add(file)
-        if repeated:
-            continue
-        if count == part_size:
-            yield part
-            part, count = [], 0
-        count += 1
-        if record is None:
-            part.append(file)
-        elif part and isinstance(part[-1], dict) and part[-1]["file"] == file:
-            part[-1]["count"] += 1
-        else:
-            part.append({"file": file, "first": record[0], "count": 1, "offset": record[1]})
-    yield part
 
 
 def _expand(pattern):
@@ -96,13 +86,12 @@ def _expand(pattern):
     return files
 
 
-def _inputs(pattern, files, column, feature):
-    """Yield (path, None) of each image file, (path, (index, offset)) of each record."""
+def _list_inputs(pattern, files, column, feature):
+    """Yield (path, None) for each image file, (path, (index, offset)) for each record."""
     for file in files:
         if pattern.lower().endswith(".csv"):
-            for path in _listed(file, column):
-                yield path, None
-        elif RECORDS.search(pattern.rsplit("/", 1)[-1]):  # not the name of a folder
+            yield from ((path, None) for path in _read_list(file, column))
+        elif TFRECORD_NAME.search(pattern.rsplit("/", 1)[-1]):  # not in the name of a folder
             for record in enumerate(record_offsets(file)):
                 if record[0] == 0:
                     _check_feature(file, feature)
@@ -111,10 +100,33 @@ def _inputs(pattern, files, column, feature):
             yield file, None
 
 
-def _listed(file, column):
-    """Yield the paths in a list."""
+def _distinct(inputs):
+    """Drop files that were listed before; the first record of a file decides for the others."""
+    seen, repeated = set(), False
+    for file, record in inputs:
+        if record is None or record[0] == 0:
+            repeated = file in seen
+            seen.add(file)
+        if not repeated:
+            yield file, record
+
+
+def _to_entries(part):
+    entries = []
+    for file, group in itertools.groupby(part, key=operator.itemgetter(0)):
+        records = [record for _, record in group]
+        if records[0] is None:
+            entries.append(file)
+        else:
+            first, offset = records[0]
+            entries.append({"file": file, "first": first, "count": len(records), "offset": offset})
+    return entries
+
+
+def _read_list(file, column):
+    """Yield the paths in a CSV file."""
     with storage.open_file(file) as binary:
-        # Spreadsheets begin a file with a mark of its encoding.
+        # Spreadsheets write a byte order mark.
         table = csv.DictReader(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""))
         try:
             if column not in (table.fieldnames or ()):
@@ -122,91 +134,81 @@ def _listed(file, column):
                     f"{file} has no column {column!r}; it has: "
                     f"{', '.join(table.fieldnames or ['nothing'])}. Name one with --column."
                 )
-            folder = storage.parent(file)
             for row in table:
                 if not row[column]:
                     raise ValueError(
                         f"{file}, line {table.line_num}: column {column!r} is empty. Give it the "
                         "path of an image, or delete the line."
                     )
-                yield storage.join(folder, row[column])
+                yield storage.join(storage.parent(file), row[column])
         except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{file} is no CSV in UTF-8: {error}. Save it as such.") from None
+            raise ValueError(f"{file} is not a CSV file in UTF-8: {error}.") from None
 
 
-def read_entries(entries, folder, feature, ahead):
+def read_entries(
+    entries: Iterable[str | dict], folder: str, feature: str, ahead: int
+) -> Iterator[Content]:
     """Read the inputs of a part.
 
     Args:
-        entries: as of `find_entries`.
-        folder: what their relative paths are relative to.
-        feature: of the records, the image file's bytes.
-        ahead: files to hold read before they are asked for.
+        entries: Entries as from `find_entries`.
+        folder: Folder that relative paths are relative to.
+        feature: Feature of the records with the content of an image file.
+        ahead: Files to read in advance.
 
     Yields:
-        `Content`, in order; what cannot be read has an error.
+        The inputs in order; those that cannot be read have an error.
 
     Raises:
-        OSError: the machine has no more open files or memory to give.
+        OSError: If the machine runs out of open files or memory.
     """
     with ThreadPoolExecutor(READERS) as pool:
         for kind, group in itertools.groupby(entries, type):
             if kind is dict:
-                for stretch in group:
-                    yield from read_records(stretch, folder, feature)
+                for entry in group:
+                    yield from _read_records(entry, folder, feature)
                 continue
             waiting = collections.deque()
             for path in group:
-                waiting.append(pool.submit(read_image, path, folder))
+                waiting.append(pool.submit(_read_image, path, folder))
                 if len(waiting) > ahead:
                     yield waiting.popleft().result()
-            for one in waiting:
-                yield one.result()
+            for future in waiting:
+                yield future.result()
 
 
-def read_image(path, folder):
-    """`Content` of an image file."""
+def _read_image(path, folder):
     try:
         image = storage.read(storage.join(folder, path))
     except (OSError, ValueError) as error:
-        return Content(path, None, _why(error))
-    return Content(path, image, None) if image else Content(path, None, "the file is empty")
+        return Content(path, None, _reason(error))
+    return Content(path, image) if image else Content(path, None, "the file is empty")
 
 
-def _why(error):
-    """Clause for an error of reading; raises it again where the file is not to blame."""
-    if getattr(error, "errno", None) in MACHINE:
+def _reason(error):
+    """Clause for an error of reading; the error is raised again if the machine is to blame."""
+    if getattr(error, "errno", None) in MACHINE_ERRORS:
         raise error
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 
-# TFRecords: length (uint64), its checksum (uint32), data, its checksum, one after another
-# (tensorflow/core/lib/io/record_writer.h). tf.data reads them, but not from the middle of a file.
+# A TFRecord file is a sequence of: length (uint64), its checksum (uint32), data, its checksum
+# (tensorflow/core/lib/io/record_writer.h). tf.data cannot start reading in the middle of a file.
 
 
-def _crc_table():
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)  # CRC-32C (Castagnoli)
-        table.append(value)
-    return table
-
-
-CRC_TABLE = _crc_table()
-
-
-def masked_crc(data):
-    """Checksum of a few bytes as TFRecords hold it."""
+def masked_crc(data: bytes) -> int:
+    """Checksum of a few bytes, as TFRecord files store it: CRC-32C (Castagnoli), masked."""
     crc = 0xFFFFFFFF
     for byte in data:
-        crc = crc >> 8 ^ CRC_TABLE[(crc ^ byte) & 0xFF]
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
     crc ^= 0xFFFFFFFF
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def record_length(head):
-    """Bytes of a record's data by its head, None where that is broken."""
+def _record_length(head):
+    """Bytes of a record's data from its head of 12 bytes; None if the head is damaged."""
     if len(head) < 12:
         return None
     length, checksum = struct.unpack("<QI", head)
@@ -214,79 +216,77 @@ def record_length(head):
 
 
 @contextlib.contextmanager
-def open_records(file):
-    """Open a TFRecord file, compressed by gzip or not, whatever its name says."""
+def _open_records(file):
+    """Open a TFRecord file; gzip is recognized by its content, not by its name."""
     with storage.open_file(file) as handle:
         head = handle.read(12)
         handle.seek(0)
-        if record_length(head) is None and head.startswith(b"\x1f\x8b"):
-            handle = gzip.GzipFile(fileobj=handle)
-        yield handle
+        is_gzip = _record_length(head) is None and head.startswith(b"\x1f\x8b")
+        yield gzip.GzipFile(fileobj=handle) if is_gzip else handle
 
 
-def record_offsets(file):
-    """Yield where each record begins, bytes; a broken one is the last, for what follows is lost."""
-    with open_records(file) as handle:
-        offset, whole = 0, True
-        while whole:
-            whole = False
+def record_offsets(file: str) -> Iterator[int]:
+    """Yield the offset of each record; a damaged record is the last, since the rest is lost."""
+    with _open_records(file) as handle:
+        offset, is_whole = 0, True
+        while is_whole:
+            is_whole = False
             try:
                 head = handle.read(12)
                 if not head:
                     return
-                length = record_length(head)
+                length = _record_length(head)
                 if length is not None:
                     handle.seek(length + 3, io.SEEK_CUR)
-                    whole = bool(handle.read(1))
+                    is_whole = bool(handle.read(1))
             except COMPRESSION_ERRORS:
                 pass
             yield offset
-            if whole:
+            if is_whole:
                 offset += length + 16
 
 
-def read_records(stretch, folder, feature):
-    """Yield `Content` of each record of a stretch; of one that is broken, and of its rest, why."""
-    names = [f"{stretch['file']}#{stretch['first'] + i}" for i in range(stretch["count"])]
-    done, why = 0, "the file of records is damaged from here on"
+def _read_records(entry, folder, feature):
+    """Yield the `Content` of each record; from a damaged record on, with an error."""
+    names = [f"{entry['file']}#{entry['first'] + i}" for i in range(entry["count"])]
+    done, reason = 0, "the file of records is damaged from here on"
     try:
-        with open_records(storage.join(folder, stretch["file"])) as handle:
-            handle.seek(stretch["offset"])
+        with _open_records(storage.join(folder, entry["file"])) as handle:
+            handle.seek(entry["offset"])
             for name in names:
-                length = record_length(handle.read(12))
+                length = _record_length(handle.read(12))
                 data = b"" if length is None else handle.read(length + 4)
                 if length is None or len(data) < length + 4:
                     break
-                # The data's own checksum is left to the decoder of the image: slow in Python.
-                yield _from_example(name, data[:-4], feature)
+                # The checksum of the data is not checked, being slow in Python: decoding is.
+                yield _parse_example(name, data[:-4], feature)
                 done += 1
     except COMPRESSION_ERRORS:
         pass
     except OSError as error:
-        why = _why(error)
+        reason = _reason(error)
     for name in names[done:]:
-        yield Content(name, None, why)
+        yield Content(name, None, reason)
 
 
-def _from_example(name, data, feature):
+def _parse_example(name, data, feature):
     try:
-        found = tf.train.Example.FromString(data).features.feature
+        features = tf.train.Example.FromString(data).features.feature
     except DecodeError:
-        return Content(name, None, "the record is no tf.Example")
-    values = found[feature].bytes_list.value if feature in found else ()
+        return Content(name, None, "the record is not a tf.Example")
+    values = features[feature].bytes_list.value if feature in features else ()
     if len(values) != 1 or not values[0]:
         return Content(name, None, f"the record has no image in its feature {feature!r}")
-    return Content(name, values[0], None)
+    return Content(name, values[0])
 
 
 def _check_feature(file, feature):
-    """Refuse a feature that the first record lacks, before all are found to lack it."""
+    """Raise ValueError if the first record lacks the feature, before all others are read."""
     try:
-        with open_records(file) as handle:
-            length = record_length(handle.read(12))
-            data = handle.read(length) if length is not None else b""
+        with _open_records(file) as handle:
+            data = handle.read(_record_length(handle.read(12)) or 0)
         names = sorted(tf.train.Example.FromString(data).features.feature)
-    except (DecodeError, *COMPRESSION_ERRORS):  # damaged: said when it is read
+    except (DecodeError, *COMPRESSION_ERRORS):  # reported when the record is read
         return
     if names and feature not in names:
         raise ValueError(

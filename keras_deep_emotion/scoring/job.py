@@ -1,114 +1,113 @@
-"""The folder of a job: its manifest, the lists and counts of its parts, what is done of it."""
+"""The folder of a job: its manifest, the lists and counts of its parts, and its progress."""
 
 import collections
 import contextlib
-import fcntl
 import json
 import os
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn
+
+from filelock import FileLock, Timeout
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.scoring import storage
 from keras_deep_emotion.scoring.inputs import find_entries
-from keras_deep_emotion.scoring.scorer import MODEL, Scorer, find_version
+from keras_deep_emotion.scoring.scorer import find_version, shared_scorer
 
-PROGRESS_SECONDS = 15  # ours: how often progress is looked for
-
-
-def part_file(manifest, kind, part, ending=None):
-    """Name of a part's file."""
-    return f"{kind}-{part:05d}-of-{manifest['parts']:05d}.{ending or manifest['format']}"
+PROGRESS_SECONDS = 15  # ours: between two reports
 
 
-def list_file(output, part):
+def part_file(manifest: dict, kind: str, part: int, suffix: str | None = None) -> str:
+    """Name of a part's file; the default suffix is the format of the shards."""
+    return f"{kind}-{part:05d}-of-{manifest['parts']:05d}.{suffix or manifest['format']}"
+
+
+def list_file(output: str, part: int) -> str:
     """Path of a part's list of inputs."""
     return storage.join(output, "job", "inputs", f"{part:05d}.jsonl")
 
 
-def counts_file(output, part):
+def counts_file(output: str, part: int) -> str:
     """Path of a part's counts."""
     return storage.join(output, "job", "counts", f"{part:05d}.json")
 
 
-def write(output, path, content):
-    """Write a file of a job, whole."""
-    storage.write_whole(path, content, storage.join(output, "job", "partial"))
+def write(output: str, path: str, content: bytes) -> None:
+    """Write a file of a job atomically."""
+    storage.write_atomically(path, content, storage.join(output, "job", "partial"))
 
 
-def to_json(content):
-    """A file's bytes."""
-    return (json.dumps(content, indent=2) + "\n").encode()
+def to_json(value: Any) -> bytes:
+    """Content of a JSON file."""
+    return (json.dumps(value, indent=2) + "\n").encode()
 
 
-def refuse_foreign(output):
-    """Raise if `output` is not a job folder."""
+def _refuse_foreign(output) -> NoReturn:
     raise ValueError(f"{output} already holds something else; name a new folder with --output.")
 
 
 @contextlib.contextmanager
-def exclusive_job(output):
-    """Keep a second process out of a local folder.
+def exclusive_job(output: str) -> Iterator[None]:
+    """Lock a local folder against other processes; a URL is not locked.
 
     Raises:
-        ValueError: there is another.
+        ValueError: If another process works on the folder, or it is not a job folder.
     """
     if storage.is_remote(output):
         yield
         return
     folder = os.path.join(output, "job")
     if os.path.isdir(output) and os.listdir(output) and not os.path.isdir(folder):
-        refuse_foreign(output)
+        _refuse_foreign(output)
     os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, "lock"), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone however this process ends
-        except BlockingIOError:
-            raise ValueError(
-                f"Another process works on {output}; wait for it, or name a new folder with "
-                "--output."
-            ) from None
-        # What a killed process was writing.
-        storage.remove(os.path.join(folder, "partial"))
+    try:
+        lock = FileLock(os.path.join(folder, "lock")).acquire(blocking=False)
+    except Timeout:
+        raise ValueError(
+            f"Another process works on {output}; wait for it, or name a new folder with --output."
+        ) from None
+    with lock:
+        storage.remove(os.path.join(folder, "partial"))  # of a killed process
         yield
 
 
-def open_job(output, arguments):
-    """The manifest of the job in a folder, None if it is new.
+def open_job(output: str, arguments: dict) -> dict | None:
+    """Read the manifest of the job in a folder; None if the folder is new.
 
     Raises:
-        ValueError: it is another job, or something else.
+        ValueError: If the folder holds a job with other arguments, or something else.
     """
     present = storage.sizes(output)
     if "manifest.json" not in present:
         if present:
-            refuse_foreign(output)
+            _refuse_foreign(output)
         return None
     manifest = json.loads(storage.read(storage.join(output, "manifest.json")))
     for name, value in arguments.items():
         if manifest["arguments"][name] != value:
             raise ValueError(
                 f"{output} holds another job, whose {name} is {manifest['arguments'][name]!r}. "
-                f"Name a new folder with --output, or the same {name} to go on with that job. "
+                f"Name a new folder with --output, or the same {name} to continue that job. "
                 f"Received: {value!r}"
             )
     return manifest
 
 
-def freeze_job(output, arguments, inputs):
+def create_job(output: str, arguments: dict, inputs: list[str]) -> dict:
     """Write the lists of a new job, and last its manifest.
 
     Returns:
-        The manifest: `arguments`, `path` and `version` of the export, `labels`, `folder` (what
+        The manifest: `arguments`, `path` and `version` of the export, `labels`, `folder` (which
         relative paths are relative to), `count` of inputs, `parts`, `format`, `project_version`.
     """
     path = find_version(arguments["export"])
-    labels = MODEL.acquire(lambda: Scorer(path), path).labels
+    labels = shared_scorer(path).labels
     count = parts = 0
     try:
-        lists = find_entries(
-            inputs, arguments["column"], arguments["feature"], arguments["part_size"]
-        )
+        names = ("column", "feature", "part_size")
+        lists = find_entries(inputs, **{name: arguments[name] for name in names})
         for part, entries in enumerate(lists):
             lines = "".join(json.dumps(entry) + "\n" for entry in entries)
             write(output, list_file(output, part), lines.encode())
@@ -117,11 +116,11 @@ def freeze_job(output, arguments, inputs):
     except BaseException:
         storage.remove(storage.join(output, "job", "inputs"))
         raise
-    name = path.rstrip("/").rpartition("/")[2]
+    version = path.rstrip("/").rpartition("/")[2]
     manifest = {
         "arguments": arguments,
         "path": path,
-        "version": int(name) if name.isdecimal() else None,
+        "version": int(version) if version.isdecimal() else None,
         "labels": labels,
         "folder": os.getcwd(),
         "count": count,
@@ -133,48 +132,45 @@ def freeze_job(output, arguments, inputs):
     return manifest
 
 
-def done_parts(output, manifest):
-    """For each part its counts if its files lie there in full, else None."""
+def part_counts(output: str, manifest: dict) -> list[dict | None]:
+    """The counts of each part; None for a part whose files are missing or incomplete."""
     present = storage.sizes(output)
 
     def counts_of(part):
         if part_file(manifest, "part", part) not in present:
             return None
         counts = json.loads(storage.read(counts_file(output, part)))
-        whole = all(present.get(name) == size for name, size in counts["files"].items())
-        return counts if whole else None
+        is_whole = all(present.get(name) == size for name, size in counts["files"].items())
+        return counts if is_whole else None
 
-    with ThreadPoolExecutor() as pool:  # a bucket answers slowly
+    with ThreadPoolExecutor() as pool:  # a bucket is slow to answer
         return list(pool.map(counts_of, range(manifest["parts"])))
 
 
-def summarise(output, manifest):
-    """Add the parts up, write summary.json and give what it holds.
+def write_summary(output: str, manifest: dict) -> dict:
+    """Add the counts of all parts, write summary.json, and return its content.
 
     Raises:
-        ValueError: parts are missing, or do not add up to the inputs.
+        ValueError: If parts are missing, or do not add up to the inputs.
     """
-    parts = done_parts(output, manifest)
+    parts = part_counts(output, manifest)
+    done = [counts for counts in parts if counts]
     emotions = collections.Counter({label: 0 for label in manifest["labels"]})
-    for counts in filter(None, parts):
+    for counts in done:
         emotions.update(counts["emotions"])
-    scored = sum(counts["scored"] for counts in parts if counts)
-    damaged = sum(counts["damaged"] for counts in parts if counts)
+    scored, damaged = (sum(counts[key] for counts in done) for key in ("scored", "damaged"))
     if None in parts or scored + damaged != manifest["count"]:
         raise ValueError(
             f"{output} holds {scored + damaged:,} of {manifest['count']:,} inputs, "
-            f"{parts.count(None):,} parts are not there in full; run the same command again."
+            f"{parts.count(None):,} parts are incomplete; run the same command again."
         )
     summary = {
         "inputs": manifest["count"],
         "scored": scored,
         "damaged": damaged,
         "emotions": dict(emotions),
-        "parts": manifest["parts"],
-        "format": manifest["format"],
         "export": manifest["path"],
-        "version": manifest["version"],
-        "project_version": manifest["project_version"],
+        **{key: manifest[key] for key in ("parts", "format", "version", "project_version")},
     }
     write(output, storage.join(output, "summary.json"), to_json(summary))
     storage.remove(storage.join(output, "job", "partial"))
@@ -182,24 +178,25 @@ def summarise(output, manifest):
 
 
 @contextlib.contextmanager
-def progress_reports(output, manifest, announce):
-    """Say from time to time how many parts are done."""
-    over = threading.Event()
+def progress_reports(
+    output: str, manifest: dict, announce: Callable[[str], None]
+) -> Iterator[None]:
+    """Report every `PROGRESS_SECONDS` how many parts are done."""
+    stopped = threading.Event()
 
-    def watch():
-        said = None
-        while not over.wait(PROGRESS_SECONDS):
-            # A bucket may fail to answer now and then; that is no matter for the job.
-            with contextlib.suppress(OSError):
+    def report():
+        reported = None
+        while not stopped.wait(PROGRESS_SECONDS):
+            with contextlib.suppress(OSError):  # a bucket may fail to answer; the job goes on
                 done = sum(name.startswith("part-") for name in storage.sizes(output))
-                if done != said:
+                if done != reported:
                     announce(f"parts done: {done:,} of {manifest['parts']:,}")
-                said = done
+                reported = done
 
-    thread = threading.Thread(target=watch, daemon=True)
+    thread = threading.Thread(target=report, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        stopped.set()
         thread.join()

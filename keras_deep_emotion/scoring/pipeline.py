@@ -1,4 +1,4 @@
-"""The Beam pipeline: each part of a job scored by one worker, and written as one shard."""
+"""The Beam pipeline: a worker scores a part of a job and writes it as one shard."""
 
 import collections
 import contextlib
@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -19,40 +20,38 @@ from keras_deep_emotion.images.formats import has_exif_rotation, is_jpeg_or_png
 from keras_deep_emotion.images.inputs import check_decodable, to_upright_png
 from keras_deep_emotion.images.reading import UnreadableImage
 from keras_deep_emotion.scoring import storage
-from keras_deep_emotion.scoring.inputs import read_entries
+from keras_deep_emotion.scoring.inputs import Content, read_entries
 from keras_deep_emotion.scoring.job import counts_file, list_file, part_file, to_json, write
-from keras_deep_emotion.scoring.scorer import MODEL, Scorer
+from keras_deep_emotion.scoring.scorer import shared_scorer
 
 FORMATS = ("jsonl", "parquet")
 
 
-def make_pipeline(runner, options):
-    """An empty pipeline.
+def make_pipeline(runner: str, options: Sequence[str]) -> beam.Pipeline:
+    """Create an empty pipeline.
 
     Args:
-        runner: its name.
-        options: arguments for it.
+        runner: Name of the runner.
+        options: Its options.
 
     Raises:
-        ValueError: there is no such runner, a library that it needs is missing, or it does not take
+        ValueError: If there is no such runner, it needs a missing library, or it does not accept
             the options.
     """
-    said = io.StringIO()
+    output = io.StringIO()
     try:
         runner = create_runner(runner)
         if type(runner).__name__ == "SwitchingDirectRunner":
-            # Beam's DirectRunner would else fetch a program from GitHub and score in that; there is
-            # no trigger here for which this could matter.
-            # And workers that are processes of their own would tell of all that they do.
-            ours = ["--allow_unsafe_triggers", "--default_sdk_harness_log_level=ERROR"]
-            options = [*ours, *options]
-        # Given a list, Beam does not take our own command line for its own.
-        options = PipelineOptions(list(options))
-        with contextlib.redirect_stderr(said):
+            # Without the first, DirectRunner would download a program from GitHub and run in that;
+            # this pipeline has no triggers. The second silences worker processes.
+            defaults = ["--allow_unsafe_triggers", "--default_sdk_harness_log_level=ERROR"]
+            options = [*defaults, *options]
+        options = PipelineOptions(list(options))  # a list, or Beam would parse our command line
+        with contextlib.redirect_stderr(output):
             options.get_all_options()
         return beam.Pipeline(runner=runner, options=options)
-    except SystemExit:  # of argparse, after a page of usage
-        reason = said.getvalue().strip().rpartition("error: ")[2]
+    except SystemExit:  # argparse, after printing its usage
+        reason = output.getvalue().strip().rpartition("error: ")[2]
     except (ValueError, ImportError, AttributeError) as error:
         reason = " ".join(str(error).split())
     raise ValueError(
@@ -61,11 +60,13 @@ def make_pipeline(runner, options):
     )
 
 
-def run_pipeline(pipeline, output, manifest, parts, batch_size):
-    """Score parts.
+def run_pipeline(
+    pipeline: beam.Pipeline, output: str, manifest: dict, parts: list[int], batch_size: int
+) -> None:
+    """Score parts of a job.
 
     Raises:
-        OSError: of the file system below `output`: it is full, say.
+        OSError: If the file system of `output` fails, such as when it is full.
     """
     _ = (
         pipeline
@@ -76,7 +77,7 @@ def run_pipeline(pipeline, output, manifest, parts, batch_size):
     try:
         pipeline.run().wait_until_finish()
     except RuntimeError as error:
-        # Beam gives an error of a worker as text, the innermost last.
+        # Beam passes on an error of a worker as text, the innermost last.
         if "KeyboardInterrupt" in str(error):
             raise KeyboardInterrupt from None
         numbers = re.findall(r"\[Errno (\d+)\]", str(error))
@@ -87,79 +88,74 @@ def run_pipeline(pipeline, output, manifest, parts, batch_size):
 
 
 class ScorePart(beam.DoFn):
-    """Scores the part of a number, and writes its files."""
+    """Scores a part, given its number, and writes its files."""
 
-    def __init__(self, output, manifest, batch_size):
+    def __init__(self, output: str, manifest: dict, batch_size: int):
         self.output, self.manifest, self.batch_size = output, manifest, batch_size
         self.scored = beam.metrics.Metrics.counter("keras_deep_emotion", "scored")
         self.damaged = beam.metrics.Metrics.counter("keras_deep_emotion", "damaged")
 
     def setup(self):
-        """Load the model, once for each process."""
-        path = self.manifest["path"]
-        self.model = MODEL.acquire(lambda: Scorer(path), path)
+        """Load the model, once in each process."""
+        self.model = shared_scorer(self.manifest["path"])
 
     def process(self, part):
-        """Write what is to be known of a part; its shard, by which it counts as done, last."""
+        """Write the files of a part; last its shard, which marks the part as done."""
         manifest, output = self.manifest, self.output
         lines = storage.read(list_file(output, part)).splitlines()
         rows, damaged = self.score(map(json.loads, lines))
-        shard = render(rows, manifest["labels"], manifest["format"])
-        errors = "".join(
-            json.dumps({"file": name, "error": error}) + "\n" for name, error in damaged
-        ).encode()
+        shard = render_shard(rows, manifest["labels"], manifest["format"])
         shard_name = part_file(manifest, "part", part)
         damaged_name = part_file(manifest, "damaged", part, "jsonl")
-        files = {shard_name: len(shard)}
+        sizes = {shard_name: len(shard)}
         if damaged:
-            files[damaged_name] = len(errors)
+            errors = to_jsonl({"file": name, "error": error} for name, error in damaged)
+            sizes[damaged_name] = len(errors)
             write(output, storage.join(output, damaged_name), errors)
-        else:  # of an earlier attempt, when a file could not be read yet
+        else:  # an earlier attempt may have failed to read a file
             storage.remove(storage.join(output, damaged_name))
         counts = {
             "scored": len(rows),
             "damaged": len(damaged),
             "emotions": collections.Counter(label for _, label, _ in rows),
-            "files": files,
+            "files": sizes,
         }
         write(output, counts_file(output, part), to_json(counts))
         write(output, storage.join(output, shard_name), shard)
         self.scored.inc(len(rows))
         self.damaged.inc(len(damaged))
 
-    def score(self, entries):
-        """Rows of (name, label, probabilities), and (name, error) of what is damaged."""
+    def score(self, entries: Iterable[str | dict]) -> tuple[list[tuple], list[tuple[str, str]]]:
+        """Rows (name, label, probabilities) of the entries, and (name, error) of damaged ones."""
         rows, damaged = [], []
-        arguments = self.manifest["arguments"]
-        contents = read_entries(
-            entries, self.manifest["folder"], arguments["feature"], 2 * self.batch_size
-        )
-        contents = map(upright, contents)
+        folder, feature = self.manifest["folder"], self.manifest["arguments"]["feature"]
+        contents = map(to_upright, read_entries(entries, folder, feature, 2 * self.batch_size))
         while batch := list(itertools.islice(contents, self.batch_size)):
-            readable = [content.image for content in batch if content.error is None]
-            answers = iter(self.model(readable) if readable else ())
-            for name, image, error in batch:
-                answer = next(answers) if error is None else None
+            for (name, image, error), answer in self.predict(batch):
                 if answer is not None:
                     rows.append((name, *answer))
-                elif error is None:
-                    error = why_not(image)
-                if error is not None:
-                    damaged.append((name, error))
+                else:
+                    damaged.append((name, error or unreadable_reason(image)))
         return rows, damaged
 
+    def predict(self, batch: list[Content]) -> Iterator[tuple[Content, tuple | None]]:
+        """Yield each input with its (label, probabilities), or None if it cannot be read."""
+        readable = [content.image for content in batch if content.error is None]
+        answers = iter(self.model(readable) if readable else ())
+        for content in batch:
+            yield content, None if content.error else next(answers)
 
-def upright(content):
-    """An `inputs.Content` as it is, or, where EXIF data say so, turned."""
+
+def to_upright(content: Content) -> Content:
+    """Turn an image as its EXIF data say; most are returned unchanged."""
     if content.error is None and is_jpeg_or_png(content.image) and has_exif_rotation(content.image):
-        # What cannot be turned is left to the export, which marks it.
-        with contextlib.suppress(UnreadableImage):
+        with contextlib.suppress(UnreadableImage):  # the export marks it as damaged
             return content._replace(image=to_upright_png(content.image))
     return content
 
 
-def why_not(image):
-    """One clause that says why an export gave no answer to an image file."""
+def unreadable_reason(image: bytes) -> str:
+    """Why an export cannot read an image file, one clause."""
     if not is_jpeg_or_png(image):
         return "not a JPEG or PNG image"
     try:
@@ -169,30 +165,36 @@ def why_not(image):
     return "the image is damaged"
 
 
-def render(rows, labels, shards):
-    """A shard's bytes.
+def to_jsonl(rows: Iterable[dict]) -> bytes:
+    """Content of a file of JSON lines."""
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def render_shard(rows: list[tuple], labels: list[str], shards: str) -> bytes:
+    """Content of a shard.
 
     Args:
-        rows: of (name, label, (classes,) float32 probabilities).
-        labels: names of the classes.
-        shards: "jsonl": objects as `predict --json` prints them, and `probability`, that of the
-            emotion; "parquet": columns `file`, `emotion`, `probability` and one for each label.
+        rows: (name, label, (classes,) float32 probabilities) of each face.
+        labels: Class names.
+        shards: "jsonl": objects as of `predict --json`; "parquet": columns `file`, `emotion`,
+            `probability` of the emotion, and one for each class.
     """
     if shards == "jsonl":
-        lines = []
-        for name, label, probabilities in rows:
-            # The shortest number that is that float32.
-            by_label = dict(zip(labels, map(float, probabilities.astype(str)), strict=True))
-            row = {"file": name, "emotion": label, "probability": by_label[label]}
-            lines.append(json.dumps({**row, "probabilities": by_label}) + "\n")
-        return "".join(lines).encode()
-    names = [printable_path(name) for name, _, _ in rows]
-    found = np.array([row[2] for row in rows], np.float32).reshape(len(rows), len(labels))
-    answers = pd.Series([row[1] for row in rows], dtype=str)
-    best = [row[labels.index(label)] for row, label in zip(found, answers, strict=True)]
-    table = pd.DataFrame({"file": pd.Series(names, dtype=str), "emotion": answers})
-    table["probability"] = np.array(best, np.float32)
-    table[labels] = found
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, engine="pyarrow", index=False)
-    return buffer.getvalue()
+        # Shortest decimals of float32.
+        tables = (dict(zip(labels, map(float, row.astype(str)), strict=True)) for *_, row in rows)
+        return to_jsonl(
+            {"file": name, "emotion": label, "probability": table[label], "probabilities": table}
+            for (name, label, _), table in zip(rows, tables, strict=True)
+        )
+    best = [row[labels.index(label)] for _, label, row in rows]
+    table = pd.DataFrame(
+        {
+            "file": pd.Series([printable_path(name) for name, _, _ in rows], dtype=str),
+            "emotion": pd.Series([label for _, label, _ in rows], dtype=str),
+            "probability": np.array(best, np.float32),
+        }
+    )
+    table[labels] = np.array([row for *_, row in rows], np.float32).reshape(-1, len(labels))
+    file = io.BytesIO()
+    table.to_parquet(file, engine="pyarrow", index=False)
+    return file.getvalue()

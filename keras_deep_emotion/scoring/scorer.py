@@ -1,5 +1,6 @@
-"""An export's answers to image files, for the workers of a job."""
+"""Predictions of an export for image files, for the workers of a job."""
 
+import numpy as np
 import tensorflow as tf
 from apache_beam.utils.shared import Shared
 
@@ -7,14 +8,14 @@ from keras_deep_emotion.exports import LABELS, newest_version
 from keras_deep_emotion.scoring import storage
 
 SIGNATURE = "predict_bytes"
-MODEL = Shared()  # one for each process, however many threads score
+_SHARED = Shared()
 
 
-def find_version(path):
-    """Folder of the version to take, as `predict.load` finds it; an URL may name it too.
+def find_version(path: str) -> str:
+    """Folder of an export's version, of the newest for a folder of versions; local or a URL.
 
     Raises:
-        FileNotFoundError: there is no export.
+        FileNotFoundError: If there is no export.
     """
     gfile = tf.io.gfile
     try:
@@ -32,21 +33,24 @@ def find_version(path):
     )
     if newest is None:
         raise FileNotFoundError(
-            f"{path} is no export (no saved_model.pb); `python cli.py export RUN` makes one."
+            f"{path} is not an export (no saved_model.pb); `python cli.py export RUN` makes one."
         )
     return storage.join(path, newest)
 
 
 class Scorer:
-    """The `predict_bytes` of an export.
+    """The signature `predict_bytes` of an export.
+
+    Args:
+        path: Folder of the export's version.
 
     Attributes:
-        labels: names of the classes, in the order of the probabilities.
+        labels: Class names, in the order of the probabilities.
     """
 
-    def __init__(self, path):
-        self.saved = tf.saved_model.load(path)
-        if SIGNATURE not in self.saved.signatures:
+    def __init__(self, path: str):
+        self._saved_model = tf.saved_model.load(path)
+        if SIGNATURE not in self._saved_model.signatures:
             raise ValueError(
                 f"{path} has no signature {SIGNATURE!r}; `python cli.py export RUN` makes an "
                 "export that has."
@@ -54,28 +58,16 @@ class Scorer:
         with tf.io.gfile.GFile(storage.join(path, *LABELS.split("/"))) as file:
             self.labels = file.read().split()
 
-    def __call__(self, images):
-        """Answers for image files.
+    def __call__(self, images: list[bytes]) -> list[tuple[str, np.ndarray] | None]:
+        """Predict image files: for each (label, (classes,) float32); None for a damaged file."""
+        # Looked up each time: a signature alone does not keep its variables alive.
+        signature = self._saved_model.signatures[SIGNATURE]
+        outputs = signature(image_bytes=tf.constant(images, tf.string))
+        names = ("class_name", "probabilities", "valid")
+        rows = zip(*(outputs[name].numpy() for name in names), strict=True)
+        return [(label.decode(), row) if valid else None for label, row, valid in rows]
 
-        Args:
-            images: list of bytes.
 
-        Returns:
-            For each (its label, (classes,) float32 probabilities), or None of a damaged one.
-        """
-        try:
-            # Looked up each time: the signature alone would let the variables be freed.
-            answer = self.saved.signatures[SIGNATURE](image_bytes=tf.constant(images, tf.string))
-        except (tf.errors.InvalidArgumentError, tf.errors.ResourceExhaustedError):
-            # An export of old fails for a file that ends too soon: which one, halving finds.
-            if len(images) == 1:
-                return [None]
-            half = len(images) // 2
-            return self(images[:half]) + self(images[half:])
-        answer = {name: value.numpy() for name, value in answer.items()}
-        return [
-            (label.decode(), probabilities) if valid else None
-            for label, probabilities, valid in zip(
-                answer["class_name"], answer["probabilities"], answer["valid"], strict=True
-            )
-        ]
+def shared_scorer(path: str) -> Scorer:
+    """The scorer of an export, loaded once in each process and shared by its threads."""
+    return _SHARED.acquire(lambda: Scorer(path), path)

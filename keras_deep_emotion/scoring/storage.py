@@ -1,6 +1,6 @@
-"""Files wherever they lie: local paths as they are, URLs (`gs://...`) by Beam's file systems.
+"""Files on local paths and at URLs (`gs://...`, by Beam's file systems).
 
-Each function raises ValueError for an URL of a kind for which no file system is installed.
+Each function raises ValueError for a URL for whose scheme no file system is installed.
 """
 
 import glob
@@ -8,17 +8,14 @@ import os
 import shutil
 import uuid
 from pathlib import Path
+from typing import BinaryIO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 
-def is_remote(path):
-    """Whether a path is an URL.
-
-    Raises:
-        ValueError: it is, and no file system is installed for its kind.
-    """
+def is_remote(path: str) -> bool:
+    """Whether a path is a URL."""
     if "://" not in path:
         return False
     try:
@@ -31,18 +28,18 @@ def is_remote(path):
     return True
 
 
-def absolute(path):
-    """The path from the root; an URL as it is."""
+def absolute(path: str) -> str:
+    """The absolute path; a URL unchanged."""
     return path if is_remote(path) else os.path.abspath(path)
 
 
-def parent(path):
-    """Folder of a file, as its path was written; empty where that names none."""
+def parent(path: str) -> str:
+    """Folder of a file; empty if the path names none."""
     return FileSystems.split(path)[0] if is_remote(path) else os.path.dirname(path)
 
 
-def join(folder, *names):
-    """A path below a folder; a name from the root, or an URL, stays as it is."""
+def join(folder: str, *names: str) -> str:
+    """Join names to a folder; an absolute path or a URL as the first name replaces the folder."""
     if is_remote(names[0]):
         return names[0]
     if is_remote(folder):
@@ -50,83 +47,78 @@ def join(folder, *names):
     return os.path.join(folder, *names)
 
 
-def open_file(path):
-    """Open a file to read its bytes as they are, compressed ones too.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+def open_file(path: str) -> BinaryIO:
+    """Open a file for reading; compressed files are not decompressed."""
     if is_remote(path):
         return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
     return open(path, "rb")
 
 
-def read(path):
-    """The bytes of a file; errors as of `open_file`."""
+def read(path: str) -> bytes:
+    """Read a file."""
     with open_file(path) as file:
         return file.read()
 
 
-def expand(pattern):
-    """Files that a pattern matches, in the order of their names.
+def expand(pattern: str) -> list[str]:
+    """Find the files that a pattern matches.
 
     Args:
-        pattern: a path, or one with `*`, `?`, `[...]` and `**` for folders at any depth, also for
-            none.
+        pattern: A path, or a pattern with `*`, `?`, `[...]`, or `**` for folders at any depth,
+            including none.
 
     Returns:
-        Paths, written as the pattern is; folders are left out.
+        Sorted paths of files, relative if the pattern is.
     """
     if not is_remote(pattern):
-        if os.path.isfile(pattern):  # its name may hold [ or *
+        if os.path.isfile(pattern):  # its name may contain [ or *
             return [pattern]
-        found = glob.glob(pattern, recursive=True)
-        # A link that leads nowhere is an input that cannot be read, not none.
-        return sorted(path for path in found if os.path.isfile(path) or not os.path.exists(path))
-    # To Beam, a/**/b is at least one folder deep.
+        # A broken link is an input that cannot be read.
+        paths = glob.glob(pattern, recursive=True)
+        return sorted(path for path in paths if os.path.isfile(path) or not os.path.exists(path))
+    # For Beam, a/**/b is at least one folder deep.
     matches = FileSystems.match([pattern, pattern.replace("/**/", "/")])
-    return sorted({found.path for match in matches for found in match.metadata_list})
+    return sorted({file.path for match in matches for file in match.metadata_list})
 
 
-def sizes(folder):
-    """{name: bytes} of the files in a folder; none where there is no folder."""
+def sizes(folder: str) -> dict[str, int]:
+    """Size in bytes of each file in a folder, by name; empty if the folder does not exist."""
     if is_remote(folder):
         (match,) = FileSystems.match([join(folder, "*")])
-        return {one.path.rpartition("/")[2]: one.size_in_bytes for one in match.metadata_list}
+        return {file.path.rpartition("/")[2]: file.size_in_bytes for file in match.metadata_list}
     if not os.path.isdir(folder):
         return {}
     return {entry.name: entry.stat().st_size for entry in os.scandir(folder) if entry.is_file()}
 
 
-def write_whole(path, content, aside):
-    """Write a file so that a reader never sees half of it, nor two writers mix.
+def write_atomically(path: str, content: bytes, temporary_folder: str) -> None:
+    """Write or replace a file; readers never see a part of it, and concurrent writers do not mix.
 
     Args:
-        path: where it is to lie; what lies there is replaced.
-        content: bytes.
-        aside: folder on the same file system, where it is written first.
+        path: Path of the file; its folder is created.
+        content: The content.
+        temporary_folder: Folder on the same file system, where the file is written first.
     """
-    # A name of its own: Beam may run a bundle twice at once.
-    partial = join(aside, uuid.uuid4().hex)
+    temporary = join(temporary_folder, uuid.uuid4().hex)  # Beam may run a bundle twice at once
     if not is_remote(path):
-        Path(aside).mkdir(parents=True, exist_ok=True)
+        Path(temporary_folder).mkdir(parents=True, exist_ok=True)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(partial).write_bytes(content)
-        os.replace(partial, path)
+        Path(temporary).write_bytes(content)
+        os.replace(temporary, path)
         return
-    with FileSystems.create(partial, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+    with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         file.write(content)
     if FileSystems.exists(path):  # some file systems refuse to rename onto a file
         FileSystems.delete([path])
-    FileSystems.rename([partial], [path])
+    FileSystems.rename([temporary], [path])
 
 
-def remove(path):
-    """Remove a file, or a folder with all that is in it, if it is there."""
-    if not is_remote(path):  # to Beam's own deletion, [ in a name is a pattern
-        if os.path.isdir(path):
-            shutil.rmtree(path)
-        else:
-            Path(path).unlink(missing_ok=True)
-    elif FileSystems.exists(path):
-        FileSystems.delete([path])
+def remove(path: str) -> None:
+    """Remove a file or a folder with its content, if it exists."""
+    if is_remote(path):
+        if FileSystems.exists(path):
+            FileSystems.delete([path])
+    elif os.path.isdir(path):  # not by Beam, to which [ in a name is a pattern
+        shutil.rmtree(path)
+    else:
+        Path(path).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Each command once for success, once for each likely mistake: the exact sentence, no traceback."""
+"""Each command: once for success, once for each likely mistake with its exact sentence."""
 
 import json
 import re
@@ -268,8 +268,8 @@ def test_mistakes_with_runs(run_command, run_dir, toon_faces_dir, tmp_path):
         fails(
             run_command, command, none, says=f"{none} is not a finished run: it has no config.json"
         )
-    fails(run_command, "explain", none, says=f"{none} is no folder; name a run or an export.")
-    fails(run_command, "predict", "--model", none, "x.png", says=f"{none} is no folder")
+    fails(run_command, "explain", none, says=f"{none} is not a folder; name a run or an export.")
+    fails(run_command, "predict", "--model", none, "x.png", says=f"{none} is not a folder")
     fails(run_command, "predict", "--model", run_dir, says="Missing argument 'IMAGES...'", status=2)
     fails(
         run_command, "fit", "--run-dir", run_dir, "--data-dir", toon_faces_dir,
@@ -322,7 +322,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
         "keras_deep_emotion.inference.loading.load_folder", lambda path: int("no number")
     )
     result = CliRunner().invoke(main, ["predict", "--model", "x", "y.png"])
-    # Raised inside our test, not by our code's judgement of input.
+    # Raised in this test, not by the package's check of its input.
     assert isinstance(result.exception, ValueError)
 
 
@@ -333,7 +333,7 @@ def test_debug_shows_the_traceback(tmp_path):
 
 @pytest.mark.parametrize("command", ["fit", "build-data"])
 def test_a_full_disk_is_one_sentence(command, toon_faces_dir, tmp_path):
-    """A limit on file size stands in for the full disk: the same path, another errno."""
+    """A limit on file size simulates the full disk: the same path, another errno."""
     arguments = {
         "fit": ["--run-dir", tmp_path / "run", "--epochs", 1, "--data-dir", toon_faces_dir],
         "build-data": ["toon_faces", "--data-dir", tmp_path],

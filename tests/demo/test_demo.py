@@ -1,4 +1,4 @@
-"""The demo's page: what it says of pictures, in a real browser, and what it keeps and asks for."""
+"""The demo's page in a real browser: its predictions, what it keeps, whom it contacts."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ from skimage import data
 
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.cli.demo import is_loopback
-from keras_deep_emotion.demo.sheet import LONGEST, MOST_FACES, MOST_MAPS, sheets
+from keras_deep_emotion.demo.sheet import MAX_FACES, MAX_MAPS, PHOTO_SIDE, predict_sheets
 from keras_deep_emotion.images.faces import crop
 from keras_deep_emotion.inference.client import ServerPredictor
 from keras_deep_emotion.inference.loading import load_folder
@@ -49,17 +49,17 @@ sys.addaudithook(listen)
 
 @pytest.fixture(scope="module")
 def photo():
-    """A woman who smiles; NASA's, public."""
+    """A smiling woman; by NASA, in the public domain."""
     return Image.fromarray(data.astronaut())
 
 
 class Running(NamedTuple):
-    """A demo in a process of its own.
+    """A demo in its own process.
 
     Attributes:
         url: of its page.
         folder: where it may write.
-        asked: file of the hosts that it asked for anything.
+        asked: file of the hosts that it contacted.
     """
 
     url: str
@@ -69,7 +69,7 @@ class Running(NamedTuple):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """The command with what it leaves and whom it asks."""
+    """The running command, its files, and the hosts that it contacts."""
     folder, hook = tmp_path_factory.mktemp("demo"), tmp_path_factory.mktemp("hook")
     (hook / "sitecustomize.py").write_text(LISTENER)
     with shown(folder, PYTHONPATH=hook, LISTENER_LOG=hook / "asked") as url:
@@ -108,7 +108,7 @@ def test_answers_come_first_and_maps_follow(ferplus, detector, photo):
     canvas = Image.new("RGB", (1024, 512), (120, 130, 140))
     canvas.paste(photo, (0, 0))
     canvas.paste(photo.resize((400, 400)), (560, 50))
-    first, second, third = sheets(ferplus, as_bytes(canvas), detector)
+    first, second, third = predict_sheets(ferplus, as_bytes(canvas), detector)
     assert "2 faces, the largest first." in text_of(first.faces)
     assert [sheet.faces.count("looking …") for sheet in (first, second, third)] == [2, 1, 0]
     assert [sheet.faces.count('class="heat"') for sheet in (first, second, third)] == [0, 1, 2]
@@ -127,7 +127,7 @@ def test_answers_come_first_and_maps_follow(ferplus, detector, photo):
 
 def test_the_map_and_its_caption_are_those_of_the_library(ferplus, photo):
     cut = photo.crop((150, 30, 290, 170))
-    *_, last = sheets(ferplus, as_bytes(cut))
+    *_, last = predict_sheets(ferplus, as_bytes(cut))
     assert last.photo == ""  # its card shows it
     found = ferplus.explain([cut])
     most, share = 100 * found.saliency.max(), 100 * found.decisive.mean()
@@ -144,7 +144,7 @@ def test_the_map_and_its_caption_are_those_of_the_library(ferplus, photo):
 
 
 def test_an_export_has_no_attended_crop_to_show(export_dir, photo):
-    *_, last = sheets(load_folder(export_dir), as_bytes(photo.crop((150, 30, 290, 170))))
+    *_, last = predict_sheets(load_folder(export_dir), as_bytes(photo.crop((150, 30, 290, 170))))
     assert 'class="heat"' in last.faces
     assert "polygon" not in last.faces and "What the network sees" not in last.faces
 
@@ -155,12 +155,12 @@ def test_of_a_crowd_the_largest_are_shown_one_by_one(ferplus, detector, photo):
     for x in range(7):
         for y in range(5):
             crowd.paste(head, (75 * x, 90 * y))
-    first = next(sheets(ferplus, as_bytes(crowd), detector))
-    assert first.faces.count("<article") == MOST_FACES
-    assert first.faces.count("looking …") == MOST_MAPS
+    first = next(predict_sheets(ferplus, as_bytes(crowd), detector))
+    assert first.faces.count("<article") == MAX_FACES
+    assert first.faces.count("looking …") == MAX_MAPS
     assert re.match(
-        rf"3\d faces, the largest first; the first {MOST_FACES} one by one; maps of the first "
-        rf"{MOST_MAPS}\.",
+        rf"3\d faces, the largest first; the first {MAX_FACES} one by one; maps of the first "
+        rf"{MAX_MAPS}\.",
         text_of(first.faces),
     )
 
@@ -181,7 +181,7 @@ def test_of_a_crowd_the_largest_are_shown_one_by_one(ferplus, detector, photo):
     ids=["empty", "text", "cut off", "lawn", "tiny"],
 )
 def test_what_gives_no_answer_is_said(ferplus, detector, content, says):
-    (sheet,) = sheets(ferplus, content, detector, "<i>.jpg")
+    (sheet,) = predict_sheets(ferplus, content, detector, "<i>.jpg")
     assert sheet.faces == ""
     assert "<i>" not in sheet.photo  # a name is shown, not run
     assert text_of(sheet.photo).replace("&lt;", "<").replace("&gt;", ">").startswith(says)
@@ -200,18 +200,18 @@ def test_a_server_that_goes_away_is_said(ferplus, photo):
 
     cut = as_bytes(photo.crop((150, 30, 290, 170)))
     Client.answers = False
-    (sheet,) = sheets(ServerPredictor(Client()), cut)
+    (sheet,) = predict_sheets(ServerPredictor(Client()), cut)
     assert text_of(sheet.photo) == "grpc://here:8500/face does not answer."
     # It answers, and is gone when the map is asked for.
     Client.answers = True
-    *_, last = sheets(ServerPredictor(Client()), cut)
+    *_, last = predict_sheets(ServerPredictor(Client()), cut)
     assert "happiness" in last.faces and "waits" not in last.faces
     assert "grpc://here:8500/face does not answer." in text_of(last.faces)
 
 
 def test_large_photos_are_shrunk_for_the_page(ferplus, detector, photo):
-    first = next(sheets(ferplus, as_bytes(photo.resize((2000, 2000))), detector))
-    assert f'width="{LONGEST}" height="{LONGEST}"' in first.photo
+    first = next(predict_sheets(ferplus, as_bytes(photo.resize((2000, 2000))), detector))
+    assert f'width="{PHOTO_SIDE}" height="{PHOTO_SIDE}"' in first.photo
 
 
 def wait_for(true, seconds=60):
@@ -251,7 +251,7 @@ def test_a_photo_is_uploaded_and_answered_and_nothing_is_kept(browser, demo, pho
     exif[0x0112] = 6
     photo.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "me.jpg", exif=exif, quality=95)
     page = Page(browser, demo)
-    assert page.find(".lead")[0].text.startswith("Answers by the weights ferplus, right on ")
+    assert page.find(".lead")[0].text.startswith("Predictions by the weights ferplus, right on ")
     assert "what a person feels" in page.find(".cannot")[0].text
     page.upload(tmp_path / "me.jpg")
     page.answered()
@@ -353,7 +353,7 @@ def test_the_browser_is_told_to_ask_nobody_else(browser, demo):
 
 
 def ask_the_page(url, picture):
-    """What the page says to a client that names any path: (succeeded, its two pieces of HTML)."""
+    """Response to a client that may send any path: (succeeded, the two pieces of HTML)."""
 
     def get(path, content=None, kind="application/json"):
         request = urllib.request.Request(f"{url}{path}", content, {"Content-Type": kind})
@@ -415,7 +415,7 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, demo):
         f"Error: Port {taken} on 127.0.0.1 is in use; name another with --port.\n",
     )
     code, text = run("--model", str(tmp_path / "none"))
-    assert code == 1 and "is no folder; name a run or an export." in text
+    assert code == 1 and "is not a folder; name a run or an export." in text
     code, text = run("--model", "a", "--weights", "b")
     assert code == 2 and "Name one of --model" in text
     code, text = run("--host", "192.0.2.1")

@@ -1,4 +1,4 @@
-"""Faces of photos: where they are found and how they are cropped. The photo is NASA's, public."""
+"""Detecting and cropping the faces in photos. The photo is NASA's, in the public domain."""
 
 import numpy as np
 import pytest
@@ -125,7 +125,7 @@ def test_without_mtcnn_one_sentence_says_what_to_install(run_without):
     done = run_without("mtcnn", "predict", "x.jpg")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "Error: Faces are found by the package mtcnn, which is not installed: pip install "
-        "'keras-deep-emotion[faces]'; or, if the pictures are crops of faces already: "
+        "Error: Faces are detected by the package mtcnn, which is not installed: pip install "
+        "'keras-deep-emotion[faces]'; or, if the images are crops of faces already: "
         "--faces none."
     )

@@ -1,4 +1,4 @@
-"""Pictures of every kind, and what is said of those that are none."""
+"""Reading images and videos, and the errors of those that cannot be read."""
 
 import subprocess
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_heic(photo, tmp_path, monkeypatch):
     assert difference(open_photo(tmp_path / "a.heic"), photo) < 6
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
-        UnreadableImage, match="read by a package of its own: pip install pillow-heif"
+        UnreadableImage, match="HEIC requires the package pillow-heif: pip install pillow-heif"
     ):
         open_photo(tmp_path / "a.heic")
 
@@ -78,7 +78,7 @@ def test_what_is_no_picture(photo, tmp_path):
         "cut.jpg": "the image is damaged",
         "cut.png": "the image is damaged",
         "none.png": "no such file or directory",
-        "float.tif": "its levels are floats: save it with 8 or 16 bits a channel",
+        "float.tif": "its pixels are floats: save it with 8 or 16 bits a channel",
         ".": "is a directory",
     }.items():
         with pytest.raises(UnreadableImage) as caught:
@@ -102,7 +102,7 @@ def test_folders_patterns_and_names(photo, tmp_path):
     assert list(find_files([tmp_path / "in"])) == [(path, None) for path in inside]
     assert list(find_files([tmp_path / "in/**/*.webp"])) == [(inside[2], None)]
     for name, says in {
-        "empty": "no pictures and no videos in this folder",
+        "empty": "no images or videos in this folder",
         "*.bmp": "no file matches this pattern",
     }.items():
         assert list(find_files([tmp_path / name])) == [(tmp_path / name, says)]
@@ -157,8 +157,8 @@ def test_what_is_no_video(photo, tmp_path):
     for name, says in {
         "zero.mp4": "the file is empty",
         "text.mp4": "not a video that can be read",
-        "sound.mp4": "a video without pictures: sound alone",
-        "still.avi": "a video without frames",
+        "sound.mp4": "the video has no images, only sound",
+        "still.avi": "the video has no frames",
         "none.mp4": "no such file or directory",
     }.items():
         with pytest.raises(UnreadableImage) as caught:

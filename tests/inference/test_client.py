@@ -38,7 +38,7 @@ from keras_deep_emotion.serving.local_server.rpc import PredictionService
 
 @pytest.fixture(scope="module")
 def server(export_dir):
-    """The session's export behind the stand-in, on free ports."""
+    """The session's export behind the local server, on free ports."""
     with LocalServer(
         export_dir.parent, "toon_faces", port=0, rest_port=0, labels={"old": 1}
     ) as running:
@@ -47,14 +47,14 @@ def server(export_dir):
 
 @pytest.fixture(params=["grpc", "http"])
 def address(request, server):
-    """Where the model is, by each of the two ways."""
+    """Address of the model, over gRPC and over REST."""
     port = server.port if request.param == "grpc" else server.rest_port
     return f"{request.param}://127.0.0.1:{port}/toon_faces"
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Five pictures, JPEG and PNG, grey and coloured."""
+    """Five images, JPEG and PNG, grey and RGB."""
     folder = tmp_path_factory.mktemp("pictures")
     random = np.random.default_rng(0)
     paths = [folder / name for name in ("a.png", "b.jpg", "c.png", "d.jpg", "e.png")]
@@ -66,7 +66,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def no_port():
-    """A port that nobody listens at."""
+    """A port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -303,7 +303,7 @@ def test_a_model_of_another_kind_is_refused(tmp_path):
             f"grpc://127.0.0.1:{running.port}/other",
             f"http://127.0.0.1:{running.rest_port}/other",
         ):
-            with pytest.raises(ValueError, match="refuses: .*Is it an export of ours"):
+            with pytest.raises(ValueError, match="refuses: .*Is it an export of this package"):
                 connect(url)
 
 
@@ -325,7 +325,7 @@ def test_grpc_over_tls(server, files, tmp_path):
         trustme.CA().cert_pem.write_to_path(tmp_path / "another.pem")
         with pytest.raises((ConnectionError, TimeoutError), match="does not answer|did not answer"):
             connect(url, timeout=3, authority=tmp_path / "another.pem")
-        with pytest.raises(FileNotFoundError, match=r"none\.pem is no file of certificates"):
+        with pytest.raises(FileNotFoundError, match=r"none\.pem is not a file of certificates"):
             connect(url, authority=tmp_path / "none.pem")
     finally:
         secure.stop(0)
@@ -401,7 +401,7 @@ def test_no_request_is_larger_than_a_servers_batch(address, files, monkeypatch):
 
 
 def test_maps_come_from_a_server_as_from_the_export(address, export_dir, files):
-    """More pictures than one request takes, of several kinds."""
+    """More images than one request takes, in several forms."""
     given = [*files, *files[:4], Image.new("L", (60, 60), 90)]
     assert len(given) > MOST_MAPS
     served, local = connect(address).explain(given), load_folder(export_dir).explain(given)

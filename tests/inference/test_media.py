@@ -1,4 +1,4 @@
-"""`predict` from photos to rows: by the shipped weights, on photos that are made here."""
+"""`predict` from photos to rows, with the shipped weights."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from videos import write_video
 
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.images.faces import crop
-from keras_deep_emotion.images.inputs import to_pixels
+from keras_deep_emotion.images.inputs import load_image
 from keras_deep_emotion.images.reading import open_photo
 from keras_deep_emotion.inference import media
 from keras_deep_emotion.inference.media import ImageResult, predict_faces
@@ -35,7 +35,7 @@ def photo():
 
 @pytest.fixture(scope="module")
 def folder(photo, tmp_path_factory):
-    """Two faces; one face lying on its side by EXIF; the crop of a face; a blank crop."""
+    """Two faces; one face turned by EXIF; the crop of a face; a blank crop."""
     folder = tmp_path_factory.mktemp("photos")
     two = Image.new("RGB", (1000, 512), (120, 130, 140))
     two.paste(photo, (0, 0))
@@ -104,7 +104,7 @@ def test_csv_is_a_table_with_every_probability(folder):
 
 
 def test_crops_are_answered_whole(folder, ferplus):
-    """`--faces none` gives what the model says of these pixels, and no box."""
+    """`--faces none` gives the prediction for the whole image, and no box."""
     answer = json.loads(predict("--faces", "none", "--json", folder / "crop.png").stdout)
     expected = ferplus.predict_bytes([(folder / "crop.png").read_bytes()])[0]
     assert list(answer["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-6)
@@ -122,7 +122,7 @@ def test_crops_are_turned_by_exif_too(folder):
     # And in the library, where the picture is open already.
     with Image.open(folder / "turned.png") as image:
         assert (
-            to_pixels(image, 0).tolist() == np.asarray(open_photo(folder / "upright.png")).tolist()
+            load_image(image, 0).tolist() == np.asarray(open_photo(folder / "upright.png")).tolist()
         )
 
 
@@ -237,7 +237,7 @@ def test_a_video_gives_rows_a_table_and_curves(photo, tmp_path):
     write_video(tmp_path / "none.mp4", [empty] * 12)
     done = predict(tmp_path / "none.mp4", "--output", tmp_path, status=1)
     assert done.stderr == (
-        f"{tmp_path}/none.mp4: no face is found in the 2 frames that were looked at.\n"
+        f"{tmp_path}/none.mp4: no face is found in the 2 frames that were examined.\n"
     )
 
 
@@ -269,7 +269,7 @@ def test_bad_input_is_named_and_the_rest_goes_on(folder, tmp_path):
         "zero.png": "the file is empty",
         "text.jpg": "not a picture of a known format",
         "text.mp4": "not a video that can be read",
-        "empty": "no pictures and no videos in this folder",
+        "empty": "no images or videos in this folder",
         "none.jpg": "no such file or directory",
         "*.bmp": "no file matches this pattern",
     }

@@ -43,7 +43,10 @@ def test_files_give_what_the_keras_model_gives(origin, files, faces, run_dir, ex
 
 
 def test_a_run_opens_in_a_process_that_never_trained(run_dir):
-    code = "import sys; from keras_deep_emotion.inference import load_folder as load; print(load(sys.argv[1]).labels)"
+    code = (
+        "import sys; from keras_deep_emotion.inference import load_folder; "
+        "print(load_folder(sys.argv[1]).labels)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, str(run_dir)], capture_output=True, text=True
     )
@@ -82,7 +85,7 @@ def test_highest_version_is_taken_by_number(export_dir, tmp_path):
 def test_what_is_neither_run_nor_export_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="neither a run"):
         load_folder(tmp_path)
-    with pytest.raises(FileNotFoundError, match="is no folder"):
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
         load_folder(tmp_path / "none")
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match="not a finished run: it has no labels.txt"):

@@ -28,7 +28,7 @@ from apache_beam.io.filesystem import FileMetadata  # noqa: E402
 from apache_beam.io.localfilesystem import LocalFileSystem  # noqa: E402
 
 from keras_deep_emotion import scoring  # noqa: E402
-from keras_deep_emotion.scoring import pipeline  # noqa: E402
+from keras_deep_emotion.scoring import job, pipeline, scorer  # noqa: E402
 from keras_deep_emotion.scoring.inputs import find_entries, masked_crc, read_entries  # noqa: E402
 from keras_deep_emotion.scoring.storage import expand  # noqa: E402
 
@@ -93,7 +93,7 @@ def score(*arguments, status=0):
 
 
 def check_rows(rows, files, export, names=None):
-    """The rows are those of `predict_files`, in the order of the files."""
+    """The rows are those of `predict_crops`, in the order of the files."""
     model = load_folder(export)
     assert [row["file"] for row in rows] == list(map(str, names or files))
     for row, expected in zip(rows, predict_crops(model, files), strict=True):
@@ -243,7 +243,7 @@ def test_records_that_hold_no_image(tmp_path):
     assert errors == [
         None,
         "the record has no image in its feature 'image_bytes'",
-        "the record is no tf.Example",
+        "the record is not a tf.Example",
     ]
     assert parts[0] == [{"file": str(file), "first": 0, "count": 2, "offset": 0}]
 
@@ -381,28 +381,8 @@ def test_a_bundle_that_runs_again_adds_nothing(faces, export_dir, tmp_path):
     check_rows(rows_of(tmp_path / "out"), paths(faces), export_dir)
 
 
-def test_one_file_that_fails_does_not_fail_its_batch():
-    """An export of old fails as a whole for one file that ends too soon."""
-
-    def signature(image_bytes):
-        images = image_bytes.numpy().tolist()
-        if b"bad" in images:
-            raise tf.errors.InvalidArgumentError(None, None, "cannot decode")
-        sizes = [len(image) for image in images]
-        return {
-            "probabilities": tf.constant([[size, 0] for size in sizes], tf.float32),
-            "class_name": tf.constant(["anger"] * len(sizes)),
-            "valid": tf.constant([size != 3 for size in sizes]),
-        }
-
-    model = scoring.Scorer.__new__(scoring.Scorer)
-    model.saved = type("Saved", (), {"signatures": {"predict_bytes": signature}})
-    answers = model([b"1", b"bad", b"22", b"not", b"4444", b"bad"])
-    assert [None if one is None else one[1][0] for one in answers] == [1, None, 2, None, 4, None]
-
-
 class Bucket(LocalFileSystem):
-    """Stands in for a bucket: URLs, no folders, a rename that refuses to replace."""
+    """A fake bucket: URLs, no folders, a rename that refuses to replace."""
 
     root = None
 
@@ -508,7 +488,9 @@ def test_mistakes(faces, export_dir, run_dir, tmp_path):
         run_dir, "--input", png, "--output", out,
         says=f"{run_dir} is a run; `python cli.py export {run_dir}` makes an export of it to name.",
     )  # fmt: skip
-    fails(faces, "--input", png, "--output", out, says=f"{faces} is no export (no saved_model.pb)")
+    fails(
+        faces, "--input", png, "--output", out, says=f"{faces} is not an export (no saved_model.pb)"
+    )
     fails(
         export_dir, "--input", png, "--output", faces,
         says=f"{faces} already holds something else; name a new folder with --output.",
@@ -546,7 +528,7 @@ def test_mistakes_in_lists_and_records(export_dir, tmp_path):
     table.write_text("file,id\nx.png,1\n,2\n")
     fails(table, f"{table}, line 3: column 'file' is empty. Give it the path of an image, or")
     table.write_bytes(b"file\n\xff\xfe.png\n")
-    fails(table, f"{table} is no CSV in UTF-8: ")
+    fails(table, f"{table} is not a CSV file in UTF-8: ")
     table.write_text("file\n")
     fails(table, f"{table}: these files name no image and hold no record.")
     write_records(records, [b"x"], "image")
@@ -572,7 +554,7 @@ def test_the_folder_of_another_job_is_refused(faces, export_dir, tmp_path):
 
 def test_a_second_process_waits_outside(faces, export_dir, tmp_path):
     out = tmp_path / "out"
-    with scoring.exclusive_job(str(out)):
+    with job.exclusive_job(str(out)):
         said = score(export_dir, "--input", f"{faces}/*.png", "--output", out, status=1)
     assert f"Error: Another process works on {out}; wait for it, or name a new folder" in said
 
@@ -594,7 +576,7 @@ def test_stopped_by_the_keyboard(faces, export_dir, tmp_path, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scoring.Scorer, "__call__", stop)
+    monkeypatch.setattr(scorer.Scorer, "__call__", stop)
     said = score(export_dir, "--input", f"{faces}/*.png", "--output", tmp_path / "out", status=1)
     assert said.endswith("Aborted!")
 
