@@ -1,6 +1,6 @@
-"""Explain a model's predictions: saliency maps, telling occlusions, attended regions.
+"""Explain a model's predictions: saliency maps, most important windows, attended regions.
 
-The numbers behind pictures like the paper's figures 11 and 12, which `reports` draws.
+`reports` draws the results like the paper's figures 11 and 12.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ MISTAKES = 6
 
 
 class Classifier(NamedTuple):
-    """What is explained. Any object with these attributes will do, such as a predictor.
+    """A model to explain. Any object with these attributes will do, such as a predictor.
 
     Attributes:
         labels: Class names.
@@ -136,15 +136,16 @@ def attended_regions(network: keras.Model | None, images) -> tuple:
 
 
 def top_windows(lost: np.ndarray, count: int = TOP_WINDOWS) -> list[tuple[int, int]]:
-    """The windows whose hiding costs most, no two of them close together.
+    """The most important windows, no two of them close together.
 
     Args:
-        lost: (rows, columns) probability lost by hiding each window.
-        count: Number of windows at most.
+        lost: (rows, columns) probability lost when each window is hidden.
+        count: Maximum number of windows.
 
     Returns:
-        (row, column) of windows, the most telling first. Adjacent windows cost nearly the same: of
-        those less than a sixth of the grid apart in both directions, only the first is kept.
+        (row, column) of windows, the highest probability lost first. Adjacent windows have nearly
+        the same: of those less than a sixth of the grid apart in both directions, only the first
+        is kept.
     """
     rows, columns = lost.shape
     chosen: list[tuple[int, int]] = []
@@ -199,7 +200,7 @@ def save_explanation(
     stride: int = 2,
     filling: str = "zero",
 ) -> Path:
-    """Explain images and save everything that is drawn of them to an .npz file.
+    """Explain images and save the arrays that `reports` draws to an .npz file.
 
     Args:
         path: File to write; its folder is created.
@@ -214,7 +215,7 @@ def save_explanation(
 
     Returns:
         `path`. The arrays are those of `Explanation`, `name`, `classes`, `image` (count, size,
-        size), `label` (the true classes, if known), and of the most telling windows `window`
+        size), `label` (the true classes, if known), and of the `top_windows` `window`
         (count, 9, 2) rows and columns (-1 where there are fewer) and `occluded` (count, 9, size,
         size), the images with them hidden.
     """
@@ -302,16 +303,16 @@ def first_per_class(builder, split: str, size: int, per_class: int) -> list[dict
     if per_class < 1:
         raise ValueError(f"--per-class must be 1 or more. Received: {per_class}")
     classes = builder.info.features["label"].num_classes
-    found: dict[int, list] = {label: [] for label in range(classes)}
+    groups: dict[int, list] = {label: [] for label in range(classes)}
     for example in read_examples(builder, split, size):
-        same_class = found[int(example["label"])]
-        if len(same_class) < per_class:
-            same_class.append(example)
-        if all(len(group) == per_class for group in found.values()):
+        group = groups[int(example["label"])]
+        if len(group) < per_class:
+            group.append(example)
+        if all(len(group) == per_class for group in groups.values()):
             break
-    if not any(found.values()):
+    if not any(groups.values()):
         raise ValueError(f"Split {split} holds no faces.")
-    return [example for group in found.values() for example in group]
+    return [example for group in groups.values() for example in group]
 
 
 def explain_mistakes(run: Run, data_dir: str | Path | None = None) -> Path | None:
@@ -324,22 +325,19 @@ def explain_mistakes(run: Run, data_dir: str | Path | None = None) -> Path | Non
     if not mistakes:
         return None
     task = run.task
-    places = {mistake["name"]: place for place, mistake in enumerate(mistakes)}
-    found = {}
-    examples = read_examples(
-        open_dataset(task, data_dir), task.splits["test"], run.config.image_size
-    )
-    for example in examples:
+    builder, split = open_dataset(task, data_dir), task.splits["test"]
+    names = [mistake["name"] for mistake in mistakes]
+    images = {}
+    for example in read_examples(builder, split, run.config.image_size):
         name = example["name"].numpy().decode()
-        if name in places:
-            found[places[name]] = example["image"].numpy()
-    shown = [mistakes[place] for place in sorted(found)]
+        if name in names:
+            images[name] = example["image"].numpy()
     return save_explanation(
         run / Run.MISTAKE_MAPS,
         Classifier.from_run(run),
-        np.stack([found[place] for place in sorted(found)]),
-        [mistake["name"] for mistake in shown],
-        truth=[run.labels.index(mistake["label"]) for mistake in shown],
+        np.stack([images[name] for name in names]),
+        names,
+        truth=[run.labels.index(mistake["label"]) for mistake in mistakes],
     )
 
 
@@ -367,11 +365,15 @@ def explain_files(
         ValueError: If windows do not fit the images, or no file could be read.
     """
     window_starts(model.size, windows.get("window", 8), windows.get("stride", 2))
-    contents = [(Path(file), *read_crop(file)) for file in files]
-    good = [(file, content) for file, content, error in contents if error is None]
-    bad = [(file, error) for file, _, error in contents if error is not None]
-    if not good:
-        raise ValueError("; ".join(f"{file}: {error}" for file, error in bad) + ".")
-    images = np.stack([prepare_face(decode_image(one), model.size).numpy() for _, one in good])
-    names = [str(file) for file, _ in good]
-    return save_explanation(Run(output) / Run.SALIENCY_MAPS, model, images, names, **windows), bad
+    names, images, unreadable = [], [], []
+    for file in files:
+        content, error = read_crop(file)
+        if error is not None:
+            unreadable.append((Path(file), error))
+            continue
+        names.append(str(file))
+        images.append(prepare_face(decode_image(content), model.size).numpy())
+    if not names:
+        raise ValueError("; ".join(f"{file}: {error}" for file, error in unreadable) + ".")
+    path = Run(output) / Run.SALIENCY_MAPS
+    return save_explanation(path, model, np.stack(images), names, **windows), unreadable
