@@ -53,6 +53,9 @@ def explain(paths, weights, split, per_class, score, faces, output, data_dir, **
     if weights is None and not paths:
         raise click.UsageError("Name MODEL, a run or an export, or --weights NAME.")
     load_tensorflow()
+    from keras_deep_emotion.saliency.occlusion import Windows
+
+    windows = Windows(**windows)
     run, images = (Run.shipped(weights), paths) if weights else (Run(paths[0]), paths[1:])
     if images:
         if score:
@@ -88,7 +91,7 @@ def explain_images(model, images, output, windows):
     from keras_deep_emotion.reports.figures.saliency import draw_saliency
     from keras_deep_emotion.saliency.explain import explain_files
 
-    maps, unreadable = explain_files(load_folder(model), images, output, **windows)
+    maps, unreadable = explain_files(load_folder(model), images, output, windows)
     for file, error in unreadable:
         click.echo(f"{file}: {error}.", err=True)
     echo_written([maps, *draw_saliency(output)])
@@ -100,7 +103,7 @@ def explain_faces_of(run, data_dir, folder, split, per_class, windows):
     from keras_deep_emotion.reports.figures.saliency import draw_saliency
     from keras_deep_emotion.saliency.explain import explain_split
 
-    maps = explain_split(run, data_dir, folder.path, split, per_class, **windows)
+    maps = explain_split(run, data_dir, folder.path, split, per_class, windows)
     return [maps, *draw_saliency(folder)]
 
 
@@ -110,6 +113,6 @@ def score_run(run, data_dir, folder, faces, windows):
     from keras_deep_emotion.reports.text import saliency_lines
     from keras_deep_emotion.saliency.benchmark import benchmark_saliency
 
-    result = benchmark_saliency(run, data_dir, folder.path, faces, **windows)
+    result = benchmark_saliency(run, data_dir, folder.path, faces, windows=windows)
     click.echo("\n".join(saliency_lines(result)))
     return [folder / Run.FAITHFULNESS, *draw_mean_saliency(folder)]

@@ -85,9 +85,6 @@ def predict_split(
         size: Side of the images, pixels.
         batch_size: Number of images in a batch.
         flip: Average the predictions for each image and its mirror image.
-
-    Returns:
-        A `predictions.predictions_table`.
     """
     columns = {"name": [], "subject": [], "label": []}
     probabilities = []
@@ -111,17 +108,9 @@ def predict_split(
 def attention_statistics(
     model: keras.Model, builder, split: str, size: int, count: int = 1024
 ) -> dict[str, list[float]]:
-    """Mean and spread of the spatial transformer's transforms over images.
+    """Mean and spread of the spatial transformer's transforms of the first images of a split.
 
-    A transformer can collapse in training: then every image gets the same transform, and only
-    these numbers show it.
-
-    Args:
-        model: A network with a layer `theta`.
-        builder: From `data.open_dataset`.
-        split: TFDS split expression; its first `count` images are used.
-        size: Side of the images, pixels.
-        count: Number of images.
+    They show whether the transformer has collapsed to the same transform for every image.
 
     Returns:
         `mean` and `spread` (standard deviation), each the six numbers of the 2 x 3 matrix by rows.

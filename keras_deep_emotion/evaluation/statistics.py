@@ -122,13 +122,8 @@ def paired_interval(
 ) -> tuple[float, float]:
     """95 % confidence interval of the difference of two proportions of the same faces.
 
-    Source: Newcombe (1998), Statistics in Medicine 17, 2635-2650, method 10.
-
-    Args:
-        both: Number of faces that count in both proportions.
-        only_first: Number of faces that count in the first only.
-        only_second: Number of faces that count in the second only.
-        neither: Number of faces that count in neither. The four sum to 1 or more.
+    The arguments count the faces of both proportions, of one only and of neither. Source: Newcombe
+    (1998), Statistics in Medicine 17, 2635-2650, method 10.
 
     Returns:
         (low, high) of the first proportion minus the second, between -1 and 1.

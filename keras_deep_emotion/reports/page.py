@@ -10,7 +10,7 @@ from typing import Any
 from keras_deep_emotion.files import read_json, write_text
 from keras_deep_emotion.reports import text
 from keras_deep_emotion.reports.commands import WITHOUT_OPTION, changed_settings, fit_command
-from keras_deep_emotion.reports.embedding import embed_pictures
+from keras_deep_emotion.reports.embedding import embed_figures
 from keras_deep_emotion.reports.figures.curves import embed_curves, training_summary
 from keras_deep_emotion.reports.figures.evaluation import draw_evaluation
 from keras_deep_emotion.reports.figures.saliency import (
@@ -74,7 +74,8 @@ def contents(run: Run) -> dict[str, Any]:
         "attention": text.attention_summary(attention) if attention else "",
         "training": training_summary(history) if history is not None else None,
         "curves": embed_curves(history) if history is not None else [],
-        "pictures": embed_pictures(run, report, labels),
+        "pictures": embed_figures(run),
+        "confusion_text": text.confusion_text(report) if report else "Confusion matrix.",
         "faithfulness": faithfulness,
         "measures": [
             title

@@ -70,11 +70,7 @@ def setting_text(value: Any) -> str:
 
 
 def evaluation_lines(report: dict[str, Any]) -> list[str]:
-    """The lines that `evaluate` prints.
-
-    Args:
-        report: From `evaluation.evaluate_run`.
-    """
+    """The lines that `evaluate` prints of the report of `evaluation.evaluate_run`."""
     lines = [
         f"{report['dataset']}, protocol {report['protocol']}, split {report['split']}",
         accuracy_summary(report, report["paper_accuracy"], report["paper_differs"]),
@@ -147,11 +143,7 @@ def people_summary(people: dict[str, dict]) -> str:
 
 
 def attention_summary(attention: dict[str, list[float]]) -> str:
-    """One clause: which region the spatial transformer attends to, and whether it varies.
-
-    Args:
-        attention: From `evaluation.attention_statistics`.
-    """
+    """One clause: which region the spatial transformer attends to, and whether it varies."""
     zoom_x, _, shift_x, _, zoom_y, shift_y = attention["mean"]
     text = (
         f"attends to {zoom_x:.0%} of the width and {zoom_y:.0%} of the height on average, shifted "
@@ -164,11 +156,7 @@ def attention_summary(attention: dict[str, list[float]]) -> str:
 
 
 def comparison_summary(comparison: dict[str, Any]) -> str:
-    """Two lines: the accuracies of two runs, and whether they differ significantly.
-
-    Args:
-        comparison: From `evaluation.mcnemar`.
-    """
+    """Two lines: the accuracies of two runs compared by `evaluation.mcnemar`, and the test."""
     faces, p = comparison["faces"], comparison["p_value"]
     first, second = (
         100 * (comparison["both_right"] + comparison[only]) / faces
@@ -187,11 +175,7 @@ def comparison_summary(comparison: dict[str, Any]) -> str:
 
 
 def saliency_lines(result: dict[str, Any]) -> list[str]:
-    """The lines that `explain --score` prints.
-
-    Args:
-        result: From `saliency.benchmark_saliency`.
-    """
+    """The lines that `explain --score` prints of the result of `saliency.benchmark_saliency`."""
 
     def interval(score, form=".3f"):
         low, high = score["interval"]
@@ -254,20 +238,8 @@ def confusion_text(report: dict[str, Any]) -> str:
     )
 
 
-def reliability_text(report: dict[str, Any]) -> str:
-    """A reliability diagram in words."""
-    return (
-        "Reliability diagram: accuracy against the probability of the predicted class. "
-        f"Expected calibration error {number(report['calibration']['error'])}."
-    )
-
-
 def faithfulness_rows(scores: dict[str, dict]) -> list[tuple[str, list]]:
-    """Rows of the table of faithfulness: title of a method, its score by each measure or None.
-
-    Args:
-        scores: Of faithfulness.json: measure, then method.
-    """
+    """Rows of the table of faithfulness: title of a method, its score by each measure or None."""
     columns = [scores[measure] for measure in MEASURES if measure in scores]
     methods = dict.fromkeys(method for column in columns for method in column)
     return [

@@ -16,7 +16,14 @@ from keras_deep_emotion.images.inputs import read_crop
 from keras_deep_emotion.images.preprocessing import decode_image, prepare_face
 from keras_deep_emotion.models.folding import fold_batch_normalization
 from keras_deep_emotion.runs import Run
-from keras_deep_emotion.saliency.occlusion import fill_image, gather_windows, occlude, window_starts
+from keras_deep_emotion.saliency.occlusion import (
+    DEFAULT_WINDOWS,
+    Windows,
+    fill_image,
+    gather_windows,
+    occlude,
+    window_starts,
+)
 
 TOP_WINDOWS = 9  # the paper, figure 11
 MISTAKES = 6
@@ -57,13 +64,10 @@ class Explanation(NamedTuple):
     Attributes:
         probabilities: (count, classes) float32.
         class_id: (count,) int64, the explained class.
-        saliency: (count, size, size) float32, see `occlusion.SaliencyMaps`.
-        decisive: (count, size, size) bool, see there.
-        lost: (count, rows, columns) float32, see `occlusion.Occlusions`.
-        answer: (count, rows, columns) int64, see there.
+        saliency, decisive: (count, size, size), see `occlusion.SaliencyMaps`.
+        lost, answer: (count, rows, columns), see `occlusion.Occlusions`.
         theta: (count, 6) float32 transforms; None without a transformer.
-        attended: (count, size, size) float32 grey levels 0..255, the warped images; None without a
-            transformer.
+        attended: (count, size, size) float32 grey levels 0..255, the transformed images, or None.
     """
 
     probabilities: np.ndarray
@@ -80,9 +84,7 @@ def explain_faces(
     model: Classifier,
     images: np.ndarray,
     class_id: np.ndarray | None = None,
-    window: int = 8,
-    stride: int = 2,
-    filling: str = "zero",
+    windows: Windows = DEFAULT_WINDOWS,
 ) -> Explanation:
     """Explain the predictions for images in memory.
 
@@ -90,44 +92,27 @@ def explain_faces(
         model: The classifier.
         images: (count, size, size, 1) grey levels 0..255.
         class_id: (count,) integers, the class to explain; None for the predicted class.
-        window: Side of the hidden square, pixels.
-        stride: Step between windows, pixels, at most `window`.
-        filling: What hidden pixels become, see `occlusion.fill_image`.
+        windows: What to hide.
 
     Raises:
-        ValueError: If window, stride or filling are invalid.
+        ValueError: If windows do not fit the images.
     """
     images = tf.convert_to_tensor(images, tf.float32)
 
     @tf.function(autograph=False)
     def compute(images):
-        occlusions = occlude(model.classify, images, class_id, window, stride, filling)
-        return occlusions, gather_windows(occlusions, images.shape[1:3], window, stride)
+        occlusions = occlude(model.classify, images, class_id, *windows)
+        return occlusions, gather_windows(occlusions, images.shape[1:3], *windows[:2])
 
     occlusions, maps = compute(images)
     theta, attended = attended_regions(model.network, images)
-    return Explanation(
-        probabilities=occlusions.probabilities.numpy(),
-        class_id=occlusions.class_id.numpy(),
-        saliency=maps.saliency.numpy(),
-        decisive=maps.decisive.numpy(),
-        lost=occlusions.lost.numpy(),
-        answer=occlusions.answer.numpy(),
-        theta=theta,
-        attended=attended,
-    )
+    tensors = {**occlusions._asdict(), **maps._asdict()}
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    return Explanation(**arrays, theta=theta, attended=attended)
 
 
 def attended_regions(network: keras.Model | None, images) -> tuple:
-    """Transforms and warped images of the spatial transformer.
-
-    Args:
-        network: The Keras model, or None.
-        images: (count, size, size, 1) float32 grey levels 0..255.
-
-    Returns:
-        (theta, attended) as in `Explanation`; (None, None) without a transformer.
-    """
+    """Transforms and transformed images, `theta` and `attended` of `Explanation`."""
     if network is None or not any(layer.name == "attended" for layer in network.layers):
         return None, None
     outputs = [network.get_layer(name).output for name in ("theta", "attended")]
@@ -136,16 +121,10 @@ def attended_regions(network: keras.Model | None, images) -> tuple:
 
 
 def top_windows(lost: np.ndarray, count: int = TOP_WINDOWS) -> list[tuple[int, int]]:
-    """The most important windows, no two of them close together.
+    """(row, column) of at most `count` windows, the highest probability lost first.
 
-    Args:
-        lost: (rows, columns) probability lost when each window is hidden.
-        count: Maximum number of windows.
-
-    Returns:
-        (row, column) of windows, the highest probability lost first. Adjacent windows have nearly
-        the same: of those less than a sixth of the grid apart in both directions, only the first
-        is kept.
+    Adjacent windows are nearly the same: of those less than a sixth of the grid apart in both
+    directions, only the first is kept.
     """
     rows, columns = lost.shape
     chosen: list[tuple[int, int]] = []
@@ -160,31 +139,13 @@ def top_windows(lost: np.ndarray, count: int = TOP_WINDOWS) -> list[tuple[int, i
 
 
 def occluded_faces(
-    image: np.ndarray,
-    filled: np.ndarray,
-    windows: list[tuple[int, int]],
-    window: int,
-    stride: int,
+    image: np.ndarray, filled: np.ndarray, places: list[tuple[int, int]], window: int, stride: int
 ) -> np.ndarray:
-    """One image with each of some windows hidden.
-
-    Args:
-        image: (size, size) grey levels.
-        filled: (size, size), what hidden pixels become.
-        windows: (row, column) of each window.
-        window: Side of the hidden square, pixels.
-        stride: Step between windows, pixels.
-
-    Returns:
-        (len(windows), size, size) grey levels.
-    """
-    tops, lefts = (window_starts(side, window, stride) for side in image.shape)
-    faces = np.repeat(np.asarray(image)[None], len(windows), axis=0)
-    for face, (row, column) in zip(faces, windows, strict=True):
-        hidden = (
-            slice(tops[row], tops[row] + window),
-            slice(lefts[column], lefts[column] + window),
-        )
+    """One (size, size) image with the window at each (row, column) hidden: (places, size, size)."""
+    starts = window_starts(len(image), window, stride)
+    faces = np.repeat(np.asarray(image)[None], len(places), axis=0)
+    for face, place in zip(faces, places, strict=True):
+        hidden = tuple(slice(starts[i], starts[i] + window) for i in place)
         face[hidden] = filled[hidden]
     return faces
 
@@ -196,39 +157,24 @@ def save_explanation(
     names: list[str],
     truth: list[int] | None = None,
     class_id: list[int] | None = None,
-    window: int = 8,
-    stride: int = 2,
-    filling: str = "zero",
+    windows: Windows = DEFAULT_WINDOWS,
 ) -> Path:
     """Explain images and save the arrays that `reports` draws to an .npz file.
 
-    Args:
-        path: File to write; its folder is created.
-        model: The classifier.
-        images: (count, size, size, 1) float32 grey levels 0..255.
-        names: (count,) names of the images.
-        truth: (count,) true classes; None if unknown.
-        class_id: (count,) classes to explain; None for the predicted ones.
-        window: Side of the hidden square, pixels.
-        stride: Step between windows, pixels, at most `window`.
-        filling: What hidden pixels become, see `occlusion.fill_image`.
-
-    Returns:
-        `path`. The arrays are those of `Explanation`, `name`, `classes`, `image` (count, size,
-        size), `label` (the true classes, if known), and of the `top_windows` `window`
-        (count, 9, 2) rows and columns (-1 where there are fewer) and `occluded` (count, 9, size,
-        size), the images with them hidden.
+    Arguments are as in `explain_faces`. The arrays are those of `Explanation`, `name`, `classes`,
+    `image` (count, size, size), `label` (the true classes, if known), and of the `top_windows`
+    `window` (count, 9, 2) rows and columns (-1 where there are fewer) and `occluded` (count, 9,
+    size, size), the images with them hidden. Returns `path`.
     """
-    explanation = explain_faces(model, images, class_id, window, stride, filling)
-    filled = fill_image(tf.convert_to_tensor(images, tf.float32), filling, window).numpy()
-    windows = np.full((len(images), TOP_WINDOWS, 2), -1)
-    occluded = np.zeros((len(images), TOP_WINDOWS, *images.shape[1:3]), np.float32)
+    explanation = explain_faces(model, images, class_id, windows)
+    images, (window, stride, filling) = images[..., 0], windows
+    filled = fill_image(tf.constant(images[..., None], tf.float32), filling, window)[..., 0].numpy()
+    places = np.full((len(images), TOP_WINDOWS, 2), -1)
+    occluded = np.zeros((len(images), TOP_WINDOWS, *images.shape[1:]), np.float32)
     for i, lost in enumerate(explanation.lost):
         top = top_windows(lost)
-        windows[i, : len(top)] = top
-        occluded[i, : len(top)] = occluded_faces(
-            images[i, ..., 0], filled[i, ..., 0], top, window, stride
-        )
+        places[i, : len(top)] = top
+        occluded[i, : len(top)] = occluded_faces(images[i], filled[i], top, window, stride)
     arrays = {key: value for key, value in explanation._asdict().items() if value is not None}
     if truth is not None:
         arrays["label"] = truth
@@ -238,8 +184,8 @@ def save_explanation(
             temporary,
             name=names,
             classes=model.labels,
-            image=images[..., 0],
-            window=windows,
+            image=images,
+            window=places,
             occluded=occluded,
             **arrays,
         )
@@ -252,9 +198,7 @@ def explain_split(
     output: str | Path | None = None,
     split: str = "test",
     per_class: int = 1,
-    window: int = 8,
-    stride: int = 2,
-    filling: str = "zero",
+    windows: Windows = DEFAULT_WINDOWS,
 ) -> Path:
     """Explain the true class of images of a run's data set; write saliency.npz.
 
@@ -264,9 +208,7 @@ def explain_split(
         output: Folder for the file, created if needed; None for the run's own.
         split: "train", "validation" or "test".
         per_class: Images of each class, the first of the split.
-        window: Side of the hidden square, pixels.
-        stride: Step between windows, pixels, at most `window`.
-        filling: What hidden pixels become, see `occlusion.fill_image`.
+        windows: What to hide.
 
     Returns:
         Path of the file, see `save_explanation`.
@@ -275,7 +217,7 @@ def explain_split(
         ValueError: If windows do not fit the images, or the split is empty.
     """
     task, size = run.task, run.config.image_size
-    window_starts(size, window, stride)  # checked before data are read
+    window_starts(size, *windows[:2])  # checked before data are read
     examples = first_per_class(open_dataset(task, data_dir), task.splits[split], size, per_class)
     labels = [int(example["label"]) for example in examples]
     return save_explanation(
@@ -283,23 +225,14 @@ def explain_split(
         Classifier.from_run(run),
         np.stack([example["image"].numpy() for example in examples]),
         [example["name"].numpy().decode() for example in examples],
-        truth=labels,
-        class_id=labels,
-        window=window,
-        stride=stride,
-        filling=filling,
+        labels,
+        labels,
+        windows,
     )
 
 
 def first_per_class(builder, split: str, size: int, per_class: int) -> list[dict]:
-    """The first examples of each class of a split, class by class.
-
-    Returns:
-        Examples as from `data.read_examples`; fewer of a class if the split has fewer.
-
-    Raises:
-        ValueError: If `per_class` is below 1, or the split is empty.
-    """
+    """The first `per_class` examples of each class of a split, or as many as it has."""
     if per_class < 1:
         raise ValueError(f"--per-class must be 1 or more. Received: {per_class}")
     classes = builder.info.features["label"].num_classes
@@ -316,11 +249,7 @@ def first_per_class(builder, split: str, size: int, per_class: int) -> list[dict
 
 
 def explain_mistakes(run: Run, data_dir: str | Path | None = None) -> Path | None:
-    """Explain the most confident mistakes of an evaluated run; write mistakes.npz.
-
-    Returns:
-        Path of the file, see `save_explanation`; None if there is no mistake.
-    """
+    """Explain the most confident mistakes of an evaluated run; write mistakes.npz if any."""
     mistakes = run.report["surest_mistakes"][:MISTAKES]
     if not mistakes:
         return None
@@ -348,7 +277,10 @@ def explain_run(run: Run, data_dir: str | Path | None = None) -> None:
 
 
 def explain_files(
-    model: Classifier, files: list[str | Path], output: str | Path, **windows: Any
+    model: Classifier,
+    files: list[str | Path],
+    output: str | Path,
+    windows: Windows = DEFAULT_WINDOWS,
 ) -> tuple[Path, list[tuple[Path, str]]]:
     """Explain the predictions for image files of cropped faces; write saliency.npz.
 
@@ -356,7 +288,7 @@ def explain_files(
         model: The classifier.
         files: Images in any format that `images.open_photo` reads.
         output: Folder for the file, created if needed.
-        windows: `window`, `stride` and `filling`, as in `explain_faces`.
+        windows: What to hide.
 
     Returns:
         (path of the file, list of (file, reason) that could not be read).
@@ -364,7 +296,7 @@ def explain_files(
     Raises:
         ValueError: If windows do not fit the images, or no file could be read.
     """
-    window_starts(model.size, windows.get("window", 8), windows.get("stride", 2))
+    window_starts(model.size, *windows[:2])
     names, images, unreadable = [], [], []
     for file in files:
         content, error = read_crop(file)
@@ -376,4 +308,4 @@ def explain_files(
     if not names:
         raise ValueError("; ".join(f"{file}: {error}" for file, error in unreadable) + ".")
     path = Run(output) / Run.SALIENCY_MAPS
-    return save_explanation(path, model, np.stack(images), names, **windows), unreadable
+    return save_explanation(path, model, np.stack(images), names, windows=windows), unreadable

@@ -25,18 +25,9 @@ def causal_curve(
     class_id: Sequence[int],
     steps: int = STEPS,
 ) -> np.ndarray:
-    """Probability of a class while pixels change, the most important first.
+    """Probability of a class while pixels change from `start` to `end`, the most important first.
 
-    Args:
-        predict: Maps (n, height, width, channels) float32 arrays to (n, classes) probabilities.
-        start: (batch, height, width, channels) initial images.
-        end: Final images, of the same shape.
-        maps: (batch, height, width) importance of the pixels.
-        class_id: (batch,) integers, the class whose probability is returned.
-        steps: Number of steps; about as many pixels change in each.
-
-    Returns:
-        (batch, steps + 1) float64 probabilities.
+    Arguments are as in `score_faithfulness`. Returns (batch, steps + 1) float64 probabilities.
     """
     batch, height, width = maps.shape
     order = np.argsort(-maps.reshape(batch, -1), axis=1, kind="stable")
@@ -73,18 +64,10 @@ def pointing_game(maps: np.ndarray, parts: np.ndarray) -> np.ndarray:
 
 
 def baseline_maps(count: int, size: int, window: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Maps that do not depend on any model.
+    """Maps that do not depend on any model: (count, size, size) float64, by name.
 
-    Args:
-        count: Number of maps of each kind.
-        size: Side of the maps, pixels.
-        window: Side of the hidden square of the maps to compare with, pixels.
-        seed: Seed of the random maps.
-
-    Returns:
-        (count, size, size) float64 maps by name: `random`, independent pixels; `random, smooth`,
-        the same averaged over the window, as coarse as occlusion maps; `gaussian`, centered, with
-        a standard deviation of a quarter of the side.
+    `random` has independent pixels; `random, smooth` averages over the window, as coarse as
+    occlusion maps; `gaussian` is centered, with a standard deviation of a quarter of the side.
     """
     random = np.random.default_rng(seed)
     noise = random.random((count, size, size))
@@ -116,15 +99,9 @@ def bootstrap_mean(
 def compare_with_baselines(
     scores: dict[str, Sequence[float]], lower_is_better: bool
 ) -> dict[str, dict[str, Any]]:
-    """Compare the scores of saliency maps with those of baselines on the same faces.
+    """The `bootstrap_mean` of (faces,) scores, by name of the maps.
 
-    Args:
-        scores: (faces,) numbers by name of the maps, "saliency" first.
-        lower_is_better: Whether a lower score is better.
-
-    Returns:
-        The `bootstrap_mean` of each; baselines also have `ahead`, that of the difference by which
-        the saliency maps are better, face by face.
+    Baselines also have `ahead`, that of the difference by which "saliency" is better on each face.
     """
     ours = np.asarray(scores["saliency"], np.float64)
     sign = 1 if lower_is_better else -1

@@ -13,6 +13,23 @@ FILLINGS = ("zero", "mean", "blur")
 Predict = Callable[[tf.Tensor], tf.Tensor]
 
 
+class Windows(NamedTuple):
+    """Which windows are hidden, and how.
+
+    Attributes:
+        window: Side of the hidden square, pixels.
+        stride: Step between windows, pixels, at most `window`.
+        filling: What hidden pixels become, see `fill_image`.
+    """
+
+    window: int = 8
+    stride: int = 2
+    filling: str = "zero"
+
+
+DEFAULT_WINDOWS = Windows()
+
+
 class Occlusions(NamedTuple):
     """Predictions with each window hidden; the windows begin at `window_starts`.
 
@@ -216,14 +233,7 @@ def occlusion_saliency(
 def gather_windows(
     occlusions: Occlusions, size: Sequence[int], window: int, stride: int
 ) -> SaliencyMaps:
-    """Gather predictions with each window hidden into maps of pixels.
-
-    Args:
-        occlusions: From `occlude`.
-        size: (height, width) of the images.
-        window: Side of the hidden square, pixels.
-        stride: Step between windows, pixels.
-    """
+    """Gather the result of `occlude` into maps of `size`, (height, width)."""
     covers_y = tf.cast(coverage(size[0], window, stride), tf.float32)
     covers_x = tf.cast(coverage(size[1], window, stride), tf.float32)
 

@@ -82,8 +82,8 @@ def curves_text(history: pd.DataFrame, metric: str) -> str:
     return f"{text} Best epoch on validation: {best['epoch']:.0f}, with {form(best[validation])}."
 
 
-def embed_curves(history: pd.DataFrame) -> list[dict[str, Any]]:
-    """Curves of accuracy and loss for the page, see `embedding.embed`."""
+def embed_curves(history: pd.DataFrame) -> list[tuple[dict[str, Any], str]]:
+    """Curves of accuracy and loss for the page: `embedding.embed` and text of each."""
     pictures = []
     for metric in ("accuracy", "loss"):
         figure, file = curves_figure(history, metric), io.BytesIO()
@@ -91,6 +91,6 @@ def embed_curves(history: pd.DataFrame) -> list[dict[str, Any]]:
         with matplotlib.rc_context({"svg.hashsalt": metric}):
             figure.savefig(file, format="svg", metadata={"Date": None})
         width, height = (round(side * SCREEN_DPI) for side in figure.get_size_inches())
-        alt = curves_text(history, metric)
-        pictures.append(embed("image/svg+xml", file.getvalue(), width, height, alt))
+        picture = embed("image/svg+xml", file.getvalue(), width, height)
+        pictures.append((picture, curves_text(history, metric)))
     return pictures

@@ -89,23 +89,14 @@ def class_names(maps: dict[str, np.ndarray]) -> tuple[list[str | None], list[str
 
 
 class OccludedFace(NamedTuple):
-    """A face with regions hidden: a row of `occlusions_figure`.
+    """A face with regions hidden: a row of `occlusions_figure`."""
 
-    Attributes:
-        face: (height, width) grey levels 0..255.
-        truth: Name of the true class, or None.
-        answer: Name of the class predicted for the whole face.
-        occluded: (count, height, width), the face with one region hidden in each.
-        answers: (count,) names of the classes predicted for those.
-        lost: (count,) probability that the explained class loses, -1..1.
-    """
-
-    face: np.ndarray
-    truth: str | None
-    answer: str
-    occluded: np.ndarray
-    answers: list[str]
-    lost: list[float]
+    face: np.ndarray  # (height, width) grey levels 0..255
+    truth: str | None  # name of the true class
+    answer: str  # name of the class predicted for the whole face
+    occluded: np.ndarray  # (count, height, width), the face with one region hidden in each
+    answers: list[str]  # names of the classes predicted for those
+    lost: list[float]  # probability that the explained class loses, -1..1
 
 
 def occluded_faces(
@@ -114,16 +105,11 @@ def occluded_faces(
     """The rows of `occlusions_figure` for explained images."""
     rows = []
     for i, windows in enumerate(maps["window"]):
-        places = [tuple(window) for window in windows if window[0] >= 0]
+        row, column = windows[windows[:, 0] >= 0].T
+        occluded, lost = maps["occluded"][i, : len(row)], maps["lost"][i, row, column].tolist()
+        answers = maps["classes"][maps["answer"][i, row, column]].tolist()
         rows.append(
-            OccludedFace(
-                face=maps["image"][i],
-                truth=truths[i],
-                answer=predictions[i],
-                occluded=maps["occluded"][i, : len(places)],
-                answers=[maps["classes"][maps["answer"][i][place]] for place in places],
-                lost=[float(maps["lost"][i][place]) for place in places],
-            )
+            OccludedFace(maps["image"][i], truths[i], predictions[i], occluded, answers, lost)
         )
     return rows
 
@@ -192,11 +178,7 @@ def mean_maps_figure(
 ) -> Figure:
     """Draw the mean map of each predicted class over the mean face, one column a class.
 
-    Args:
-        classes: Class names.
-        faces: (classes, height, width) mean faces, grey levels 0..255.
-        maps: (classes, height, width) mean maps; they share one scale.
-        regions: Where the maps lie, see `faithfulness.mean_maps`, by class name.
+    Faces and maps are (classes, height, width); `regions` are those of `faithfulness.mean_maps`.
     """
     figure = Figure(figsize=(1.75 * len(classes) + 0.3, 2.75), layout="constrained")
     top = maps.max()
@@ -280,7 +262,7 @@ def attended_figure(
         faces: (count, height, width, 1) grey levels 0..255.
         theta: (count, 6) transforms.
         attended: (count, height, width, 1) grey levels 0..255, the transformed images.
-        truths: (count,) names of the true classes, the titles of the columns.
+        truths: (count,) titles of the columns.
     """
     count = len(faces)
     figure = Figure(figsize=(1.5 * count + 0.6, 3.5), layout="constrained")
