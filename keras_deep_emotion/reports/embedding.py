@@ -16,10 +16,7 @@ COLUMN_WIDTH = 730  # of the text, CSS pixels
 SMALLEST_SCALE, SCROLLING_SCALE = 0.58, 0.75
 
 
-FIGURES = (
-    Run.CONFUSION_MATRIX, Run.RELIABILITY, Run.SALIENCY, Run.OCCLUSIONS, Run.MEAN_SALIENCY,
-    Run.ATTENDED, Run.MISTAKES,
-)  # fmt: skip
+FIGURES = [name for name in Run.DERIVED if name.endswith(".png")]
 
 
 def embed_figures(run: Run) -> dict[str, dict[str, Any]]:

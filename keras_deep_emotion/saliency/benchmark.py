@@ -59,7 +59,7 @@ def benchmark_saliency(
         ValueError: If windows do not fit the images, or there are fewer than two images.
     """
     task, size = run.task, run.config.image_size
-    window_starts(size, *windows[:2])  # checked before data are read
+    window_starts(size, windows.window, windows.stride)  # checked before data are read
     builder, split = open_dataset(task, data_dir), task.splits["test"]
     examples = evenly_spaced_examples(builder, split, size, faces)
     images = np.stack([example["image"].numpy() for example in examples])

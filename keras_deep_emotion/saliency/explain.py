@@ -102,7 +102,7 @@ def explain_faces(
     @tf.function(autograph=False)
     def compute(images):
         occlusions = occlude(model.classify, images, class_id, *windows)
-        return occlusions, gather_windows(occlusions, images.shape[1:3], *windows[:2])
+        return occlusions, gather_windows(occlusions, images.shape[1:3], windows.window, windows.stride)
 
     occlusions, maps = compute(images)
     theta, attended = attended_regions(model.network, images)
@@ -217,7 +217,7 @@ def explain_split(
         ValueError: If windows do not fit the images, or the split is empty.
     """
     task, size = run.task, run.config.image_size
-    window_starts(size, *windows[:2])  # checked before data are read
+    window_starts(size, windows.window, windows.stride)  # checked before data are read
     examples = first_per_class(open_dataset(task, data_dir), task.splits[split], size, per_class)
     labels = [int(example["label"]) for example in examples]
     return save_explanation(
@@ -296,7 +296,7 @@ def explain_files(
     Raises:
         ValueError: If windows do not fit the images, or no file could be read.
     """
-    window_starts(model.size, *windows[:2])
+    window_starts(model.size, windows.window, windows.stride)
     names, images, unreadable = [], [], []
     for file in files:
         content, error = read_crop(file)
