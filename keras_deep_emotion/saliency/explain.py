@@ -102,7 +102,8 @@ def explain_faces(
     @tf.function(autograph=False)
     def compute(images):
         occlusions = occlude(model.classify, images, class_id, *windows)
-        return occlusions, gather_windows(occlusions, images.shape[1:3], windows.window, windows.stride)
+        size = images.shape[1:3]
+        return occlusions, gather_windows(occlusions, size, windows.window, windows.stride)
 
     occlusions, maps = compute(images)
     theta, attended = attended_regions(model.network, images)

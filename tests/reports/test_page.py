@@ -111,9 +111,7 @@ def test_the_command_names_only_what_differs_from_the_recipe():
 
 def test_what_a_run_learnt_from_others_is_said(tmp_path):
     small_run(tmp_path, TrainConfig(teachers="runs/a,ferplus", teacher_share=0.3))
-    assert "Targets 30 % the mean prediction of runs/a,ferplus" in text_of(
-        write_page(tmp_path)
-    )
+    assert "Targets 30 % the mean prediction of runs/a,ferplus" in text_of(write_page(tmp_path))
 
 
 def test_a_setting_without_an_option_is_named_beside_the_command(tmp_path):
