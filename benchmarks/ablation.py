@@ -1,17 +1,17 @@
-"""What each choice of recipe `best` brings: one setting changed at a time, judged on validation.
+"""Ablation of recipe `best`: validation accuracy with one choice changed at a time.
 
-    python benchmarks/ablation.py --output DIR [--data-dir DIR] [--width 12] [--epochs 10]
+    PYTHONPATH=. python benchmarks/ablation.py --output DIR [--data-dir DIR] [--width 12]
 
-The test split is not looked at. What --output holds already is not trained again.
+The test split is not read. Runs that --output holds are reused.
 """
 
 from pathlib import Path
 
 import click
 import numpy as np
-import pandas as pd
 
 from keras_deep_emotion.config import PRECISIONS, TrainConfig
+from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training.single_machine import train
 
 VARIANTS = {
@@ -21,37 +21,26 @@ VARIANTS = {
     "labels, not smoothed": {"soft_labels": False, "label_smoothing": 0.0},
     "without cutout": {"cutout": 0.0},
     "without augmentation": {
-        "cutout": 0.0,
-        "flip": False,
-        "rotation": 0.0,
-        "zoom": 0.0,
-        "shift": 0.0,
+        "cutout": 0.0, "flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.0,
     },
     "without schedule": {"cosine": False, "warmup": 0.0},
     "without weight decay": {"weight_decay": 0.0},
     "without averaged weights": {"average": 0.0},
     "without dropout": {"dropout": 0.0},
     "statistics kept while training": {"fresh_statistics": False},
-    "taught by the weights that ship": {"teachers": "ferplus"},
+    "shipped weights as teacher": {"teachers": "ferplus"},
     "residual network": {"network": "residual"},
     "rare classes weigh more": {"class_balance": 0.5},
     "Adam, rate 0.002, in place of SGD": {
-        "optimizer": "adam",
-        "learning_rate": 0.002,
-        "weight_decay": 0.05,
-        "theta_rate": 0.03,
+        "optimizer": "adam", "learning_rate": 0.002, "weight_decay": 0.05, "theta_rate": 0.03,
     },
-    # By its own optimiser: without normalisation, it hardly learns at SGD's rate.
+    # With its own optimizer: without normalization, it hardly learns at SGD's rate.
     "the paper's network": {
-        "network": "paper",
-        "width": 10,
-        "optimizer": "adam",
-        "learning_rate": 0.005,
-        "weight_decay": 0.0,
-        "theta_rate": 0.03,
+        "network": "paper", "width": 10, "optimizer": "adam", "learning_rate": 0.005,
+        "weight_decay": 0.0, "theta_rate": 0.03,
     },
     "ResNet50": {"network": "resnet50"},
-}
+}  # fmt: skip
 
 
 @click.command()
@@ -63,30 +52,23 @@ VARIANTS = {
 @click.option("--seed", "seeds", multiple=True, type=int, default=[0])
 @click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)))
 @click.option("--precision", default="auto", type=click.Choice(PRECISIONS))
-def main(output, data_dir, dataset, width, epochs, seeds, only, precision):
-    common = {"dataset": dataset, "width": width, "epochs": epochs, "precision": precision}
-    lines = []
-    for title, changes in VARIANTS.items():
-        if only and title not in only:
-            continue
-        accuracies, seconds = [], []
+def main(output, data_dir, seeds, only, **common):
+    rows = ["\n| variant | validation accuracy, % | faces a second |\n|---|---|---|"]
+    for title in only or VARIANTS:
+        accuracies, speeds = [], []
         for seed in seeds:
-            config = TrainConfig.from_recipe("best", **{**common, "seed": seed, **changes})
-            folder = output / f"{title.replace(' ', '_').replace(',', '')}-{seed}"
-            folder.mkdir(parents=True, exist_ok=True)
-            settings = folder / "config.json"
-            if settings.exists() and TrainConfig.from_json(settings) != config:
-                raise click.ClickException(f"{folder} is of other settings: name another --output.")
-            settings.write_text(config.to_json())
-            accuracies.append(train(config, folder, data_dir))
-            history = pd.read_csv(folder / "history.csv")
-            seconds.append(history["images_per_second"].iloc[1:].median())
+            config = TrainConfig.from_recipe("best", seed=seed, **{**common, **VARIANTS[title]})
+            run = Run(output / f"{title.replace(' ', '_').replace(',', '')}-{seed}")
+            if run.has(Run.CONFIG) and run.config != config:
+                raise click.ClickException(f"{run} has other settings: name another --output.")
+            run.write_config(config)
+            accuracies.append(train(config, run, data_dir))
+            speeds.append(run.history["images_per_second"].iloc[1:].median())
         spread = f" ± {100 * np.std(accuracies, ddof=1):.2f}" if len(seeds) > 1 else ""
-        line = f"| {title} | {100 * np.mean(accuracies):.2f}{spread} | {np.median(seconds):,.0f} |"
-        click.echo(line)
-        lines.append(line)
-    click.echo("\n| variant | validation accuracy, % | faces a second |\n|---|---|---|")
-    click.echo("\n".join(lines))
+        accuracy = f"{100 * np.mean(accuracies):.2f}{spread}"
+        rows.append(f"| {title} | {accuracy} | {np.median(speeds):,.0f} |")
+        click.echo(rows[-1])
+    click.echo("\n".join(rows))
 
 
 if __name__ == "__main__":

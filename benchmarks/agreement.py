@@ -1,60 +1,50 @@
-"""Accuracy on FER+ by how far its ten taggers agree, and on the faces that its authors judge by.
+"""Accuracy on FER+ by the agreement of its ten taggers, compared with the taggers themselves.
 
     python cli.py evaluate --weights ferplus
     PYTHONPATH=. python benchmarks/agreement.py ferplus [--original] [--data-dir DIR]
 
-It reads the predictions in a folder that `fit` or `evaluate` made, of fer2013/ferplus.
-Barsoum et al. (2016) test on faces whose most frequent vote has more than half of all, single votes
-left out; on the rest they take no label to be right. The paper's protocol keeps them. Where that
-vote is for contempt or none, the label is the most frequent of the seven emotions all the same.
-
-Then how well people do on these faces: one of the ten taggers, and the model, against the most
-frequent emotion of the other nine; and how often ten new votes, drawn by the shares of the ten
-given, make the same label. These shares lean to the label that they made, so ten other people would
-make it less often: it is about the most that any model can reach. With --original, how far FER+'s
-labels and taggers agree with FER-2013's own labels; fer2013/original must be built.
+Reads the predictions in a folder that `fit` or `evaluate` made, of fer2013/ferplus. Clear faces are
+those that Barsoum et al. (2016) test on: without single votes, one vote has more than half of them.
+Taggers and model are compared with the most frequent emotion of the other nine taggers. The share
+of labels that ten new votes, drawn from a face's votes, give again is about the highest accuracy a
+model can reach. --original also compares FER+ with FER-2013's own labels, which must be built.
 """
 
 from pathlib import Path
 
 import click
 import numpy as np
-import tensorflow_datasets as tfds
 
 from keras_deep_emotion.data.reading import open_dataset
+from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.evaluate import load_predictions
 from keras_deep_emotion.evaluation.metrics import classification_report
 from tfds_builders.contract import EMOTIONS
 from tfds_builders.fer2013.ferplus import FERPLUS_VOTES
 
-ORDER = [FERPLUS_VOTES.index(name) for name in EMOTIONS]
-PANELS = 100  # of ten new taggers each
-EDGES = (0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.001)  # share of the votes for the label
+EMOTION_VOTES = [FERPLUS_VOTES.index(name) for name in EMOTIONS]
+PANELS = 100  # of ten new votes for each face
+EDGES = (0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.001)  # share of the most frequent vote
 
 
-def column(dataset, feature, data_dir):
-    """{name of a test face: its value of one feature}."""
-    examples = open_dataset(dataset, "paper", data_dir).as_dataset(split="test")
-    return {one["name"].decode(): one[feature] for one in tfds.as_numpy(examples)}
+def features_by_name(dataset, feature, data_dir):
+    """One feature of the test faces, by name."""
+    examples = open_dataset(Task.parse(dataset), data_dir).as_dataset(split="test")
+    return {one["name"].decode(): one[feature] for one in examples.as_numpy_iterator()}
 
 
 def label_shares(votes):
-    """(faces, 10) votes to (faces, 7): 1 for the most frequent emotion, parts of 1 where tied."""
-    emotions = votes[:, ORDER]
+    """(faces, 10) votes to (faces, 7): 1 for the most frequent emotion, shared by ties."""
+    emotions = votes[:, EMOTION_VOTES]
     top = emotions == emotions.max(axis=1, keepdims=True)
     return top / top.sum(axis=1, keepdims=True)
 
 
-def against_the_others(votes, answers):
-    """How often a tagger, and the model, name what the other taggers name.
+def leave_one_out_accuracy(votes, predicted):
+    """Accuracy of a tagger, and of the model, on the labels of the other taggers.
 
-    Args:
-        votes: (faces, 10) integers, in the order of `emotions.FERPLUS_VOTES`.
-        answers: (faces,) integers, the model's, in the order of `emotions.EMOTIONS`.
-
-    Returns:
-        Two shares, 0 to 1: each tagger of each face is left out in turn. One who voted for none of
-        the seven emotions counts as wrong.
+    votes: (faces, 10) integers, in the order of `FERPLUS_VOTES`. predicted: (faces,) integers, in
+    the order of `EMOTIONS`. Votes for none of the seven emotions count as wrong.
     """
     faces = np.arange(len(votes))
     tagger = model = 0.0
@@ -62,19 +52,18 @@ def against_the_others(votes, answers):
         others = votes.copy()
         others[:, vote] -= 1
         label = label_shares(others)
-        taggers = votes[:, vote] / votes.sum(axis=1)  # who voted so: where nobody did, none counts
-        model += (taggers * label[faces, answers]).mean()
-        if vote in ORDER:
-            tagger += (taggers * label[:, ORDER.index(vote)]).mean()
+        share = votes[:, vote] / votes.sum(axis=1)  # 0 where nobody has this vote to leave out
+        model += (share * label[faces, predicted]).mean()
+        if vote in EMOTION_VOTES:
+            tagger += (share * label[:, EMOTION_VOTES.index(vote)]).mean()
     return tagger, model
 
 
-def same_label_again(votes, labels):
-    """Share of faces, 0 to 1, on which ten new votes make the label too, mean of `PANELS`."""
-    rng = np.random.default_rng(0)
+def resampled_accuracy(votes, labels):
+    """Share of faces whose label ten new votes give again, mean of `PANELS`."""
+    random, faces = np.random.default_rng(0), np.arange(len(votes))
     shares = votes / votes.sum(axis=1, keepdims=True)
-    faces = np.arange(len(votes))
-    panels = (label_shares(rng.multinomial(10, shares)) for _ in range(PANELS))
+    panels = (label_shares(random.multinomial(10, shares)) for _ in range(PANELS))
     return np.mean([panel[faces, labels].mean() for panel in panels])
 
 
@@ -83,43 +72,34 @@ def same_label_again(votes, labels):
 @click.option("--original", is_flag=True)
 @click.option("--data-dir", type=click.Path(path_type=Path))
 def main(folder, original, data_dir):
-    votes = column("fer2013/ferplus", "votes", data_dir)
-    original_labels = column("fer2013/original", "label", data_dir) if original else {}
     table = load_predictions(folder)
-    names = table["name"].astype(str)
-    votes = np.array([votes[name] for name in names], np.int64)
+    of_face = features_by_name("fer2013/ferplus", "votes", data_dir)
+    votes = np.array([of_face[name] for name in table["name"]], np.int64)
     labels = table["label"].map(EMOTIONS.index).to_numpy()
     share = votes.max(axis=1) / votes.sum(axis=1)
     several = np.where(votes > 1, votes, 0)
     clear = several.max(axis=1) > several.sum(axis=1) / 2
-
-    click.echo(
-        "| votes for the most frequent | faces | accuracy, % (95 % interval) |\n|---|---|---|"
-    )
     rows = {
         f"{100 * low:.0f} to {min(100 * high, 100):.0f} %": (share >= low) & (share < high)
-        for low, high in zip(EDGES, EDGES[1:], strict=False)
+        for low, high in zip(EDGES[:-1], EDGES[1:], strict=True)
     }
-    rows["more than half, single votes left out"] = clear
-    rows["the others"] = ~clear
-    rows["all"] = np.ones(len(table), bool)
+    rows |= {"clear": clear, "not clear": ~clear, "all": np.ones(len(table), bool)}
+    click.echo("| most frequent vote | faces | accuracy, % (95 % interval) |\n|---|---|---|")
     for title, chosen in rows.items():
-        found = classification_report(table[chosen])
-        low, high = found["accuracy_interval"]
-        click.echo(
-            f"| {title} | {found['faces']:,} | {100 * found['accuracy']:.2f} "
-            f"({100 * low:.2f} to {100 * high:.2f}) |"
-        )
-
-    tagger, model = against_the_others(votes, table[list(EMOTIONS)].to_numpy().argmax(axis=1))
-    again = same_label_again(votes, labels)
-    click.echo(f"\nagreement with the other nine: a tagger {tagger:.2%}, the model {model:.2%}")
-    click.echo(f"the same label from ten new votes: {again:.2%}")
+        report = classification_report(table[chosen])
+        low, high = report["accuracy_interval"]
+        accuracy = f"{100 * report['accuracy']:.2f} ({100 * low:.2f} to {100 * high:.2f})"
+        click.echo(f"| {title} | {report['faces']:,} | {accuracy} |")
+    predicted = table[list(EMOTIONS)].to_numpy().argmax(axis=1)
+    tagger, model = leave_one_out_accuracy(votes, predicted)
+    click.echo(f"\nlabels of the other nine taggers: a tagger {tagger:.2%}, the model {model:.2%}")
+    click.echo(f"labels of ten new votes: {resampled_accuracy(votes, labels):.2%}")
     if original:
-        own = np.array([original_labels[name] for name in names])
-        same = votes[:, ORDER][np.arange(len(own)), own] / votes.sum(axis=1)
+        of_face = features_by_name("fer2013/original", "label", data_dir)
+        own = np.array([of_face[name] for name in table["name"]])
+        same = votes[:, EMOTION_VOTES][np.arange(len(own)), own] / votes.sum(axis=1)
         click.echo(
-            f"agreement with FER-2013's own label: FER+'s label {(labels == own).mean():.2%}, "
+            f"FER-2013's own labels: FER+'s labels {(labels == own).mean():.2%}, "
             f"a tagger {same.mean():.2%}"
         )
 

@@ -1,58 +1,49 @@
-"""What several runs reach together: the mean of their answers, on validation.
+"""Validation accuracy of several runs, and of their mean prediction.
 
     PYTHONPATH=. python benchmarks/ensemble.py RUN RUN RUN [--data-dir DIR]
 
-Folders of runs on one data set; a folder of weights that ship is one too. It hints at how much
-could be won by training one network on the answers of several. The test split is not looked at.
+RUNs are run folders of one data set, shipped weights included. The test split is not read.
 """
 
 from pathlib import Path
 
 import click
 
-from keras_deep_emotion.data.task import parse_dataset
-from keras_deep_emotion.evaluation.evaluate import open_split, predict_split
+from keras_deep_emotion.data.reading import open_dataset
+from keras_deep_emotion.evaluation.evaluate import predict_split
 from keras_deep_emotion.evaluation.metrics import classification_report
-from keras_deep_emotion.runs import open_run
+from keras_deep_emotion.runs import Run
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--data-dir", type=click.Path(path_type=Path))
 def main(runs, data_dir):
-    opened = [open_run(run) for run in runs]
-    if len({data_of(config) for config, *_ in opened}) > 1:
-        raise click.UsageError("Name runs on one data set, protocol and fold: these differ in it.")
-    click.echo("| validation accuracy | as they are | averaged with mirror images |\n|---|---|---|")
-    both = {flip: [] for flip in (False, True)}
-    for run, (config, model, _) in zip(runs, opened, strict=True):
-        builder, split = open_split(config, data_dir, "validation")
-        for flip, tables in both.items():
-            tables.append(predict_split(model, builder, split, config.image_size, flip=flip))
-        click.echo(row(run.name, *(tables[-1] for tables in both.values())))
-    click.echo(row("together", *(mean_answers(tables) for tables in both.values())))
+    runs = [Run.open(run) for run in runs]
+    task, *others = {run.task for run in runs}
+    if others:
+        raise click.UsageError("Name runs of one data set, protocol and fold.")
+    builder, split = open_dataset(task, data_dir), task.splits["validation"]
+    click.echo("| validation accuracy | plain | averaged with mirror images |\n|---|---|---|")
+    columns = ([], [])  # without and with mirror images
+    for run in runs:
+        model, size = run.load_model(), run.config.image_size
+        for flip, tables in enumerate(columns):
+            tables.append(predict_split(model, builder, split, size, flip=bool(flip)))
+        click.echo(row(run.path.name, *(tables[-1] for tables in columns)))
+    click.echo(row("together", *map(mean_prediction, columns)))
 
 
-def data_of(config):
-    """What a run is judged on: data set, variant (the default if none is named), protocol, fold."""
-    return (*parse_dataset(config.dataset), config.protocol, config.fold)
-
-
-def mean_answers(tables):
-    """One table of the mean probabilities, from tables of the same faces in the same order."""
-    mean = tables[0].copy()
-    classes = mean.columns[3:]
+def mean_prediction(tables):
+    """Average the probabilities of tables with the same faces in the same order."""
+    mean, classes = tables[0].copy(), tables[0].columns[3:]
     mean[classes] = sum(table[classes] for table in tables) / len(tables)
     return mean
 
 
 def row(title, *tables):
-    """A line of the table."""
-    return (
-        f"| {title} | "
-        + " | ".join(f"{classification_report(t)['accuracy']:.2%}" for t in tables)
-        + " |"
-    )
+    cells = (f"{classification_report(table)['accuracy']:.2%}" for table in tables)
+    return f"| {' | '.join([title, *cells])} |"
 
 
 if __name__ == "__main__":

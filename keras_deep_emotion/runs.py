@@ -180,7 +180,7 @@ class Run:
     def is_finished(self) -> bool:
         """Whether all epochs are trained and the run was evaluated after the last.
 
-        A report alone does not tell: an interrupted run can be evaluated too.
+        A report is not enough: an interrupted run can be evaluated too.
         """
         if not (self.has(self.PAGE) and self.has(self.HISTORY)):
             return False

@@ -1,6 +1,7 @@
 """Evaluate a run on its test split, and compare two runs."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,8 +16,11 @@ from keras_deep_emotion.runs import Run
 
 
 def evaluate_run(
-    run: Run, data_dir: str | Path | None = None, flip: bool = False, output: Path | None = None
-) -> dict:
+    run: str | Path | Run,
+    data_dir: str | Path | None = None,
+    flip: bool = False,
+    output: str | Path | None = None,
+) -> dict[str, Any]:
     """Evaluate a run's model on its test split; write predictions.csv and report.json.
 
     Args:
@@ -26,19 +30,23 @@ def evaluate_run(
         output: Folder for the files, created if needed; None for the run's own.
 
     Returns:
-        The report: `metrics.classification_report` and what was tested. `deduplicated` is the
-        report of the deduplicated part of the split, if there is one; `flip_averaged` the headline
-        numbers with mirror images, if `flip`; `attention` the `attention_statistics` of a model
-        with a spatial transformer.
+        The `metrics.classification_report` of the test split, with `dataset`, `protocol`, `split`,
+        `paper_accuracy` (percent, or None) and `paper_differs` (why it does not compare).
+        `deduplicated` is the report of the deduplicated part of the split, if there is one;
+        `flip_averaged` the accuracy with mirror images, if `flip`; `attention` the
+        `attention_statistics` of a model with a spatial transformer.
+
+    Raises:
+        FileNotFoundError: If the run has no model, or the data set is not built.
     """
-    run, task, size = Run.open(run), Run(run).task, Run(run).config.image_size
-    output = Run(output or run)
-    model = run.load_model()
+    run, output = Run.open(run), Run(output or run)
+    task, size = run.task, run.config.image_size
     builder, split = open_dataset(task, data_dir), task.splits["test"]
+    model = run.load_model()
     output.path.mkdir(parents=True, exist_ok=True)
     with atomic_write(output / Run.PREDICTIONS) as temporary:
         predict_split(model, builder, split, size).to_csv(temporary, index=False)
-    # Evaluate what the file says, so that everyone who reads it gets the same numbers.
+    # Evaluate the file's rounded probabilities, so that its readers get the same numbers.
     table = read_predictions(output / Run.PREDICTIONS)
     report = {
         "dataset": builder.info.full_name,
@@ -71,15 +79,12 @@ def predict_split(
     """Predict a split of a built data set.
 
     Args:
-        model: From (batch, size, size, 1) grey levels to probabilities.
+        model: Maps (batch, size, size, 1) grey levels 0..255 to probabilities.
         builder: From `data.open_dataset`.
         split: TFDS split expression.
         size: Side of the images, pixels.
-        batch_size: Images at once.
+        batch_size: Number of images in a batch.
         flip: Average the predictions for each image and its mirror image.
-
-    Returns:
-        A `predictions.predictions_table`.
     """
     columns = {"name": [], "subject": [], "label": []}
     probabilities = []
@@ -103,17 +108,9 @@ def predict_split(
 def attention_statistics(
     model: keras.Model, builder, split: str, size: int, count: int = 1024
 ) -> dict[str, list[float]]:
-    """Mean and spread of the spatial transformer's transforms over images.
+    """Mean and spread of the spatial transformer's transforms of the first images of a split.
 
-    A transformer can collapse in training: then every image gets the same transform, and only
-    these numbers show it.
-
-    Args:
-        model: A network with a layer `theta`.
-        builder: From `data.open_dataset`.
-        split: TFDS split expression.
-        size: Side of the images, pixels.
-        count: Number of images, the first of the split.
+    They show whether the transformer has collapsed to the same transform for every image.
 
     Returns:
         `mean` and `spread` (standard deviation), each the six numbers of the 2 x 3 matrix by rows.
@@ -140,7 +137,7 @@ def load_predictions(folder: str | Path) -> pd.DataFrame:
     return read_predictions(run / Run.PREDICTIONS)
 
 
-def compare_runs(folder: str | Path, other: str | Path) -> dict:
+def compare_runs(folder: str | Path, other: str | Path) -> dict[str, Any]:
     """Compare the predictions in two folders on the same images; write against.json to the first.
 
     Returns:
@@ -148,7 +145,7 @@ def compare_runs(folder: str | Path, other: str | Path) -> dict:
 
     Raises:
         FileNotFoundError: If a folder holds no predictions.
-        ValueError: If they are damaged, or for other images or labels.
+        ValueError: If they are damaged, or of different images or labels.
     """
     tables = load_predictions(folder), load_predictions(other)
     try:

@@ -1,66 +1,53 @@
-"""From predictions to figures that can be published: accuracy with its interval, per class too.
+"""Metrics of predictions: accuracy with its interval, per class, per person, and calibration."""
 
-No TensorFlow: a predictions.csv can be judged anywhere.
-"""
+from typing import Any
 
 import numpy as np
-from sklearn import metrics
+import pandas as pd
 
 from keras_deep_emotion.evaluation.predictions import predicted_classes
 from keras_deep_emotion.evaluation.statistics import wilson_interval
 
 
-def classification_report(table):
-    """Judge predictions.
+def classification_report(table: pd.DataFrame) -> dict[str, Any]:
+    """Compute the metrics of predictions.
 
     Args:
-        table: as from `predictions_table`, one row or more.
+        table: A `predictions.predictions_table`, one row or more.
 
     Returns:
-        dict that can be written as JSON: `faces`, `correct`, `accuracy`, `accuracy_interval` (95 %,
-        Wilson), `balanced_accuracy` (mean recall over the classes that occur), `macro_f1` (over
-        the same), `classes`, `per_class` (precision, recall, f1, faces of each; precision is null
-        where a class was never predicted), `confusion` (rows: true class, columns: predicted),
-        `calibration`, `per_person` and `surest_mistakes` (see there).
+        Metrics that can be written as JSON: `faces`, `correct`, `accuracy`, `accuracy_interval`
+        (95 %, Wilson); `balanced_accuracy` and `macro_f1`, means of recall and F1 over the classes
+        that occur; `classes`; `per_class`, `faces`, `precision`, `recall` and `f1` of each (None
+        where undefined); `confusion`, counts with a row for each true class and a column for each
+        predicted class; `calibration`, see `calibration`; `per_person`, see `per_subject`;
+        `surest_mistakes`, see `confident_mistakes`.
 
     Raises:
-        ValueError: the table is empty, a label is none of its classes, or a probability no number.
+        ValueError: If the table is empty, a label is not one of the classes, or a probability is
+            NaN.
     """
-    if table.empty:
-        raise ValueError("There are no predictions to judge: the split holds no faces.")
     classes = list(table.columns[3:])
-    without = int(table[classes].isna().any(axis=1).sum())
-    if without:
-        raise ValueError(
-            f"{without:,} of {len(table):,} faces have no probabilities: the training has "
-            "diverged. Train anew with a lower --learning-rate."
-        )
-    position = {name: i for i, name in enumerate(classes)}
-    unknown = sorted(set(table["label"]) - set(classes))
-    if unknown:
-        raise ValueError(f"Labels must be among {', '.join(classes)}. Received: {unknown[0]}")
-    truth = table["label"].map(position).to_numpy()
-    guess = table[classes].to_numpy().argmax(axis=1)
-    confusion = metrics.confusion_matrix(truth, guess, labels=range(len(classes)))
-    faces = confusion.sum(axis=1)
-    guesses = confusion.sum(axis=0)
+    check_predictions(table, classes)
+    true = table["label"].map(classes.index).to_numpy()
+    predicted = table[classes].to_numpy().argmax(axis=1)
+    size = len(classes)
+    confusion = np.bincount(size * true + predicted, minlength=size**2).reshape(size, size)
+    faces, predictions = confusion.sum(axis=1), confusion.sum(axis=0)
     hits = confusion.diagonal()
-    correct = int(hits.sum())
     present = faces > 0
-    f1 = 2 * hits / np.maximum(faces + guesses, 1)
     recall = hits / np.maximum(faces, 1)
+    precision = hits / np.maximum(predictions, 1)
+    f1 = 2 * hits / np.maximum(faces + predictions, 1)
     return {
-        "faces": len(table),
-        "correct": correct,
-        "accuracy": correct / len(table),
-        "accuracy_interval": list(wilson_interval(correct, len(table))),
+        **accuracy_report(hits.sum(), len(table)),
         "balanced_accuracy": float(recall[present].mean()),
         "macro_f1": float(f1[present].mean()),
         "classes": classes,
         "per_class": {
             name: {
                 "faces": int(faces[i]),
-                "precision": float(hits[i] / guesses[i]) if guesses[i] else None,
+                "precision": float(precision[i]) if predictions[i] else None,
                 "recall": float(recall[i]) if present[i] else None,
                 "f1": float(f1[i]) if present[i] else None,
             }
@@ -73,92 +60,89 @@ def classification_report(table):
     }
 
 
-def calibration(table, bins=15):
-    """How far the probability that a model gives its answers is the share that are right.
+def check_predictions(table: pd.DataFrame, classes: list[str]) -> None:
+    """Raise ValueError if a table is empty or has unknown labels or missing probabilities."""
+    if table.empty:
+        raise ValueError("There are no predictions to evaluate: the split holds no faces.")
+    missing = int(table[classes].isna().any(axis=1).sum())
+    if missing:
+        raise ValueError(
+            f"{missing:,} of {len(table):,} faces have no probabilities: the training has "
+            "diverged. Train again with a lower --learning-rate."
+        )
+    unknown = sorted(set(table["label"]) - set(classes))
+    if unknown:
+        raise ValueError(f"Labels must be among {', '.join(classes)}. Received: {unknown[0]}")
 
-    Args:
-        table: as from `predictions_table`, one row or more.
-        bins: of equal width, of the answers' probabilities.
 
-    Returns:
-        dict: `error`, the expected calibration error (Guo et al., 2017), 0 to 1; `bins`, for each
-        that holds faces its bounds `low` and `high`, their number, mean `probability` and
-        `accuracy`; `per_class`, the last three of all faces that were given this answer (null
-        where none was).
-    """
-    classes = list(table.columns[3:])
-    scores = table[classes].to_numpy()
-    guess = scores.argmax(axis=1)
-    _, sure, right = predicted_classes(table)
-
-    def group(chosen):
-        return {
-            "faces": int(chosen.sum()),
-            "probability": float(sure[chosen].mean()) if chosen.any() else None,
-            "accuracy": float(right[chosen].mean()) if chosen.any() else None,
-        }
-
-    place = np.minimum((sure * bins).astype(int), bins - 1)
-    groups = [
-        {"low": i / bins, "high": (i + 1) / bins, **group(place == i)}
-        for i in range(bins)
-        if (place == i).any()
-    ]
-    error = sum(one["faces"] * abs(one["probability"] - one["accuracy"]) for one in groups)
+def accuracy_report(correct: int, faces: int) -> dict[str, Any]:
+    """`faces`, `correct`, `accuracy` and its 95 % Wilson interval `accuracy_interval`."""
+    correct, faces = int(correct), int(faces)
     return {
-        "error": error / len(table),
-        "bins": groups,
-        "per_class": {name: group(guess == i) for i, name in enumerate(classes)},
+        "faces": faces,
+        "correct": correct,
+        "accuracy": correct / faces,
+        "accuracy_interval": list(wilson_interval(correct, faces)),
     }
 
 
-def per_subject(table):
-    """How well each person's faces are read.
+def calibration(table: pd.DataFrame, bins: int = 15) -> dict[str, Any]:
+    """Compare the probabilities of predicted classes with their accuracy.
 
     Args:
-        table: as from `predictions_table`.
+        table: A `predictions.predictions_table`, one row or more.
+        bins: Number of bins of equal width for the probabilities.
 
     Returns:
-        dict from subject, in order of their names, to a dict: `faces`, `correct`, `accuracy`,
-        `accuracy_interval` (95 %, Wilson). Faces of nobody known (subject "") are left out, so it
-        is empty where the data set names no one.
+        `error`, the expected calibration error (Guo et al., 2017), between 0 and 1; `bins`, for
+        each bin that is not empty its bounds `low` and `high`, number of `faces`, mean
+        `probability` and `accuracy`; `per_class`, the last three for the faces predicted as each
+        class (None where there are none).
     """
-    subjects = table["subject"].to_numpy()
-    right = predicted_classes(table)[2]
-    people = {}
-    for subject in sorted(set(subjects) - {""}):
-        own = right[subjects == subject]
-        faces, correct = len(own), int(own.sum())
-        people[subject] = {
-            "faces": faces,
-            "correct": correct,
-            "accuracy": correct / faces,
-            "accuracy_interval": list(wilson_interval(correct, faces)),
+    names, probabilities, correct = predicted_classes(table)
+
+    def summary(mask):
+        some = mask.any()
+        return {
+            "faces": int(mask.sum()),
+            "probability": float(probabilities[mask].mean()) if some else None,
+            "accuracy": float(correct[mask].mean()) if some else None,
         }
-    return people
 
-
-def confident_mistakes(table, count=12):
-    """The wrong answers that were given the highest probability: the ones to look at first.
-
-    Args:
-        table: as from `predictions_table`.
-        count: how many at most.
-
-    Returns:
-        list of dicts `name`, `subject`, `label` (true class), `answer`, `probability` (of the
-        answer, 0 to 1), the surest first, those of equal probability in the table's order.
-    """
-    answers, sure, right = predicted_classes(table)
-    wrong = np.flatnonzero(~right)
-    chosen = wrong[np.argsort(-sure[wrong], kind="stable")][:count]
-    return [
-        {
-            "name": table["name"].iloc[i],
-            "subject": table["subject"].iloc[i],
-            "label": table["label"].iloc[i],
-            "answer": str(answers[i]),
-            "probability": float(sure[i]),
-        }
-        for i in chosen
+    bin_of = np.minimum((probabilities * bins).astype(int), bins - 1)
+    filled = [
+        {"low": i / bins, "high": (i + 1) / bins, **summary(bin_of == i)}
+        for i in np.unique(bin_of).tolist()
     ]
+    error = sum(one["faces"] * abs(one["probability"] - one["accuracy"]) for one in filled)
+    return {
+        "error": error / len(table),
+        "bins": filled,
+        "per_class": {name: summary(names == name) for name in table.columns[3:]},
+    }
+
+
+def per_subject(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Accuracy for each person, by name; faces of unknown persons (subject "") are left out."""
+    correct = pd.Series(predicted_classes(table)[2])
+    groups = correct.groupby(table["subject"].to_numpy())
+    return {
+        subject: accuracy_report(group.sum(), len(group)) for subject, group in groups if subject
+    }
+
+
+def confident_mistakes(table: pd.DataFrame, count: int = 12) -> list[dict[str, Any]]:
+    """The misclassified faces with the highest probability of the predicted class.
+
+    Args:
+        table: A `predictions.predictions_table`.
+        count: Maximum number of faces.
+
+    Returns:
+        `name`, `subject`, `label` (true class), `answer` (predicted class) and `probability` of
+        each, the most confident first, equals in the table's order.
+    """
+    names, probabilities, correct = predicted_classes(table)
+    mistakes = table[["name", "subject", "label"]].assign(answer=names, probability=probabilities)
+    mistakes = mistakes[~correct].sort_values("probability", ascending=False, kind="stable")
+    return mistakes.head(count).to_dict("records")

@@ -1,4 +1,7 @@
-"""TODO."""
+"""Tables of predictions, as predictions.csv in a run folder holds them."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -6,57 +9,66 @@ import pandas as pd
 COLUMNS = ("name", "subject", "label")
 
 
-def predictions_table(names, subjects, labels, probabilities, classes):
-    """Gather predictions in the form that a run folder keeps.
+def predictions_table(
+    names: Sequence[str],
+    subjects: Sequence[str],
+    labels: Sequence[int],
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+) -> pd.DataFrame:
+    """Build a table of predictions.
 
     Args:
-        names: (count,) text, the native file or row of each face.
-        subjects: (count,) text, "" where unknown.
+        names: (count,) file or row of each face in the native data.
+        subjects: (count,) person or character of each face, "" where unknown.
         labels: (count,) integers, true class.
         probabilities: (count, classes) float.
-        classes: names of the classes, in the order of the columns of `probabilities`.
+        classes: Class names, in the order of the columns of `probabilities`.
 
     Returns:
-        DataFrame with `name`, `subject`, `label` (its name) and one column of probability a class.
+        A table with `name`, `subject`, `label` (class name) and one column of probabilities for
+        each class.
     """
     table = pd.DataFrame(np.asarray(probabilities), columns=list(classes))
-    table.insert(0, "label", [classes[int(label)] for label in labels])
-    table.insert(0, "subject", list(subjects))
-    table.insert(0, "name", list(names))
+    label_names = [classes[int(label)] for label in labels]
+    for column, values in zip(COLUMNS[::-1], (label_names, subjects, names), strict=True):
+        table.insert(0, column, list(values))
     return table
 
 
-def read_predictions(path):
-    """Read a predictions.csv back, as `predictions_table` made it.
+def read_predictions(path: str | Path) -> pd.DataFrame:
+    """Read predictions.csv.
+
+    Returns:
+        A `predictions_table`. Missing probabilities are NaN.
 
     Raises:
-        ValueError: the file lacks the columns of one, or is no table at all.
+        ValueError: If the file is not a table, or lacks required columns.
     """
-    # Names as they were written: 007 and 1e3 are no numbers.
-    text = dict.fromkeys(COLUMNS, str)
+    text = dict.fromkeys(COLUMNS, str)  # names such as 007 and 1e3 are not numbers
     try:
         table = pd.read_csv(path, keep_default_na=False, dtype=text)
-    except ValueError as error:  # of pandas: nothing in it, rows of different lengths, not UTF-8
+    except ValueError as error:  # an empty file, ragged rows, or not UTF-8
         raise ValueError(f"{path} is damaged: {error}") from error
     if tuple(table.columns[:3]) != COLUMNS or len(table.columns) < 5:
         raise ValueError(f"{path} must have the columns name, subject, label and one a class.")
-    # Of a network that has diverged they are empty, which pandas would keep as text.
+    # A diverged network has empty cells, which pandas would keep as text.
     classes = table.columns[3:]
     table[classes] = table[classes].apply(pd.to_numeric, errors="coerce")
     return table
 
 
-def predicted_classes(table):
-    """What each face was taken for.
+def predicted_classes(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The predicted class of each face.
 
     Args:
-        table: as from `predictions_table`.
+        table: A `predictions_table`.
 
     Returns:
-        Three arrays of (count,): the name of the class answered (the first of equals), its
-        probability from 0 to 1, and whether it is the true one.
+        (names, probabilities, correct), each (count,): name of the most probable class (the first
+        of equals), its probability, and whether it is the true class.
     """
-    classes = list(table.columns[3:])
+    classes = table.columns[3:]
     scores = table[classes].to_numpy()
-    answers = np.array(classes)[scores.argmax(axis=1)]
-    return answers, scores.max(axis=1), answers == table["label"].to_numpy()
+    names = np.array(classes, dtype=str)[scores.argmax(axis=1)]
+    return names, scores.max(axis=1), names == table["label"].to_numpy()

@@ -1,142 +1,145 @@
-"""TODO."""
+"""Confidence intervals of accuracies, and tests of their differences."""
 
 import math
-from statistics import NormalDist
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy import stats
 
 from keras_deep_emotion.evaluation.predictions import predicted_classes
 
-SIGNIFICANCE_LEVEL = (
-    0.05  # ours: p-values from here on are called chance; the level of the 95 % intervals
-)
+# ours: differences with p-values below it are called significant; it matches the 95 % intervals
+SIGNIFICANCE_LEVEL = 0.05
 
 
-def wilson_interval(correct, total, confidence=0.95):
-    """Interval of a share (Wilson, 1927): it holds near 0 and 1 and for few faces too.
+def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of a proportion (Wilson, 1927).
+
+    It is valid for proportions near 0 and 1 and for small samples too.
 
     Args:
-        correct: how many were right.
-        total: of how many, 1 or more.
-        confidence: of the interval, above 0 and below 1.
+        correct: Number of successes.
+        total: Number of trials, 1 or more.
+        confidence: Confidence level, between 0 and 1.
 
     Returns:
-        (low, high), shares from 0 to 1.
+        (low, high), between 0 and 1.
 
     Raises:
-        ValueError: the counts are not 0 <= correct <= total, total >= 1.
+        ValueError: If not 0 <= correct <= total, or total is 0.
+
+    Example:
+    >>> low, high = wilson_interval(81, 263)  # Newcombe (1998), table I
+    >>> f"{low:.4f} to {high:.4f}"
+    '0.2553 to 0.3662'
     """
     if not 0 <= correct <= total or total < 1:
         raise ValueError(f"correct must be 0 to total >= 1. Received: {correct} of {total}")
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share = correct / total
-    centre = share + z * z / (2 * total)
-    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    interval = stats.binomtest(correct, total).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
-def mcnemar(table, other):
-    """Whether two models differ on the same faces: the exact test of McNemar (1947).
+def sign_test(first: int, second: int) -> float:
+    """Two-sided p-value of two counts under equal chances; 1.0 if both are 0."""
+    if first + second == 0:
+        return 1.0
+    return float(stats.binomtest(first, first + second).pvalue)
 
-    Only faces that one model gets right and the other wrong tell them apart. Were the models
-    equally good, each such face would fall to either like a coin: the p-value is the two-sided
-    binomial one. The interval is Newcombe's for paired shares (1998, Statistics in Medicine 17,
-    2635-2650, method 10), from `wilson_interval`; near p = 0.05 the two may disagree a little.
+
+def mcnemar(table: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any]:
+    """Test whether two models differ on the same faces: the exact test of McNemar (1947).
+
+    Only faces that one model classifies correctly and the other does not are informative; the
+    p-value is the `sign_test` of their counts. The interval is Newcombe's for paired proportions,
+    see `paired_interval`; near p = 0.05 the two may disagree.
 
     Args:
-        table: as from `predictions_table`, one row or more.
-        other: the same faces by another model, in any order.
+        table: A `predictions.predictions_table`, one row or more.
+        other: Predictions of another model for the same faces, in any order.
 
     Returns:
-        dict that can be written as JSON: `faces`; how many have `both_right`, `only_first`,
-        `only_second`, `both_wrong`; `difference`, the first accuracy less the second, -1 to 1;
-        `difference_interval` (95 %); `p_value`, 0 to 1.
+        `faces`; the counts `both_right`, `only_first`, `only_second` and `both_wrong`;
+        `difference` of the accuracies, first minus second; its 95 % `difference_interval`;
+        `p_value`. All values can be written as JSON.
 
     Raises:
-        ValueError: there are no faces, a name stands twice in a table, or names or labels of the
-            two are not the same.
+        ValueError: If there are no faces, a table has a name twice, or the tables have different
+            names or labels.
+
+    Example:
+    >>> from keras_deep_emotion.evaluation.predictions import predictions_table
+    >>> def predictions(*happy):
+    ...     scores = [[1 - share, share] for share in happy]
+    ...     return predictions_table("abc", [""] * 3, [1, 1, 1], scores, ["sadness", "happiness"])
+    >>> result = mcnemar(predictions(0.9, 0.8, 0.7), predictions(0.9, 0.3, 0.2))
+    >>> result["both_right"], result["only_first"], result["p_value"]
+    (1, 2, 0.5)
     """
-    if table.empty:
-        raise ValueError("There are no predictions to compare.")
-    for one in (table, other):
-        twice = one["name"][one["name"].duplicated()]
-        if len(twice):
-            raise ValueError(
-                f"Each face must stand in a table once. Received: {twice.iloc[0]} twice"
-            )
-    apart = sorted(set(table["name"]) ^ set(other["name"]))
-    if apart:
-        raise ValueError(
-            "Both must be judged on the same faces: choose runs of one data set, protocol and "
-            f"fold. Received: {len(apart):,} in only one of them, such as {apart[0]}"
-        )
-    other = other.set_index("name").loc[table["name"]].reset_index()
-    relabelled = np.flatnonzero(table["label"].to_numpy() != other["label"].to_numpy())
-    if len(relabelled):
-        i = relabelled[0]
-        raise ValueError(
-            "Both must be judged by the same labels: choose runs of one data set and variant. "
-            f"Received: {table['name'].iloc[i]} as {table['label'].iloc[i]} and as "
-            f"{other['label'].iloc[i]}"
-        )
+    other = match_faces(table, other)
     first, second = predicted_classes(table)[2], predicted_classes(other)[2]
-    both_right, both_wrong = int((first & second).sum()), int((~first & ~second).sum())
-    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
-    faces = len(table)
+    groups = (first & second, first & ~second, ~first & second, ~first & ~second)
+    both_right, only_first, only_second, both_wrong = counts = [int(one.sum()) for one in groups]
     return {
-        "faces": faces,
+        "faces": len(table),
         "both_right": both_right,
         "only_first": only_first,
         "only_second": only_second,
         "both_wrong": both_wrong,
-        "difference": (only_first - only_second) / faces,
-        "difference_interval": list(
-            paired_interval(both_right, only_first, only_second, both_wrong)
-        ),
+        "difference": (only_first - only_second) / len(table),
+        "difference_interval": list(paired_interval(*counts)),
         "p_value": sign_test(only_first, only_second),
     }
 
 
-def sign_test(one, other):
-    """Probability that a fair coin falls at least as unevenly, two-sided: 1 for none at all.
+def match_faces(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Return `other` with its rows in the order of `table`; raise ValueError if they differ."""
+    if table.empty:
+        raise ValueError("There are no predictions to compare.")
+    for one in (table, other):
+        repeated = one["name"][one["name"].duplicated()]
+        if len(repeated):
+            raise ValueError(f"Names must be unique. Received: {repeated.iloc[0]} twice")
+    unmatched = sorted(set(table["name"]) ^ set(other["name"]))
+    if unmatched:
+        raise ValueError(
+            "Both runs must be evaluated on the same faces: choose runs of one data set, protocol "
+            f"and fold. Received: {len(unmatched):,} in only one of them, such as {unmatched[0]}"
+        )
+    other = other.set_index("name").loc[table["name"]].reset_index()
+    relabeled = np.flatnonzero(table["label"].to_numpy() != other["label"].to_numpy())
+    if len(relabeled):
+        name, label = table[["name", "label"]].iloc[relabeled[0]]
+        raise ValueError(
+            "Both runs must be evaluated with the same labels: choose runs of one data set and "
+            f"variant. Received: {name} as {label} and as {other['label'].iloc[relabeled[0]]}"
+        )
+    return other
 
-    Args:
-        one: how often it fell on one side, 0 or more.
-        other: on the other.
-    """
-    tosses = one + other
-    ways, ways_of_i = 0, 1  # to have up to i heads, and i heads; in whole numbers, so exact
-    for i in range(min(one, other) + 1):
-        ways += ways_of_i
-        ways_of_i = ways_of_i * (tosses - i) // (i + 1)
-    return min(1.0, 2 * ways / 2**tosses)
 
+def paired_interval(
+    both: int, only_first: int, only_second: int, neither: int
+) -> tuple[float, float]:
+    """95 % confidence interval of the difference of two proportions of the same faces.
 
-def paired_interval(both, only_first, only_second, neither):
-    """95 % interval of the difference of two shares of the same faces, as `mcnemar` says.
-
-    Args:
-        both: count of faces that count in both shares.
-        only_first: in the first only.
-        only_second: in the second only.
-        neither: in none; all four together are 1 or more.
+    The arguments count the faces of both proportions, of one only and of neither. Source: Newcombe
+    (1998), Statistics in Medicine 17, 2635-2650, method 10.
 
     Returns:
-        (low, high) of the first share less the second, -1 to 1.
+        (low, high) of the first proportion minus the second, between -1 and 1.
     """
     total = both + only_first + only_second + neither
     one, two = both + only_first, both + only_second
     low_one, high_one = (abs(bound - one / total) for bound in wilson_interval(one, total))
     low_two, high_two = (abs(bound - two / total) for bound in wilson_interval(two, total))
-    # How much the shares move together; lessened where they do, the paper's continuity correction.
-    together = both * neither - only_first * only_second
-    if together > 0:
-        together = max(together - total / 2, 0)
-    # No correlation is defined where a share is 0 or 1.
+    # The correlation of the proportions, with the source's continuity correction.
+    covariance = both * neither - only_first * only_second
+    if covariance > 0:
+        covariance = max(covariance - total / 2, 0)
+    # The correlation is undefined where a proportion is 0 or 1.
     scale = math.sqrt(one * (total - one) * two * (total - two)) or 1
-    shared = together / scale
+    correlation = covariance / scale
     difference = (only_first - only_second) / total
-    low = math.sqrt(low_one**2 - 2 * shared * low_one * high_two + high_two**2)
-    high = math.sqrt(high_one**2 - 2 * shared * high_one * low_two + low_two**2)
+    low = math.sqrt(low_one**2 - 2 * correlation * low_one * high_two + high_two**2)
+    high = math.sqrt(high_one**2 - 2 * correlation * high_one * low_two + low_two**2)
     return difference - low, difference + high

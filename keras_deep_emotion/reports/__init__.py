@@ -1,6 +1,6 @@
 """Reports: figures, report.html, model cards and annotated pictures, drawn from saved files.
 
-Nothing is computed with a model here: evaluation and saliency save what is drawn.
+No model runs here: `evaluation` and `saliency` compute and save what is drawn.
 """
 
 import lazy_loader
@@ -11,6 +11,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "annotation": ["annotate", "save_timeline"],
         "model_card": ["render_model_card"],
         "page": ["write_page", "write_report"],
-        "text": ["accuracy_summary", "attention_summary", "comparison_summary"],
+        "text": ["accuracy_summary", "attention_summary", "comparison_summary", "evaluation_lines"],
     },
 )

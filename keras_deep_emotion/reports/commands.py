@@ -1,22 +1,20 @@
-"""Commands that repeat a run."""
+"""The command that repeats a run."""
 
 import dataclasses
 import shlex
+from typing import Any
 
 from keras_deep_emotion.config import TrainConfig
 
-# What `fit` has no option for.
-WITHOUT_OPTION = ("image_size",)
+WITHOUT_OPTION = ("image_size",)  # settings that `fit` has no option for
 
 
-def fit_command(config):
-    """The command that trains with these settings: what differs from the recipe's, and no more.
+def fit_command(config: TrainConfig) -> str:
+    """The shell command that trains with these settings, except those `WITHOUT_OPTION`.
 
-    Args:
-        config: `TrainConfig`. Its `image_size` is not in it: `fit` has no option for that.
-
-    Returns:
-        One line for a shell, `python cli.py fit --dataset ...`.
+    Example:
+    >>> fit_command(TrainConfig.from_recipe("paper", dataset="ferg", flip=False, seed=2))
+    'python cli.py fit --dataset ferg --recipe paper --no-flip --seed 2'
     """
     words = ["python", "cli.py", "fit", "--dataset", config.dataset, "--recipe", config.recipe]
     for name, value in changed_settings(config).items():
@@ -30,8 +28,8 @@ def fit_command(config):
     return shlex.join(words)
 
 
-def changed_settings(config):
-    """{name: value} of the settings that differ from the recipe's, but for the data set."""
+def changed_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings that differ from the recipe's, other than the data set."""
     recipe = TrainConfig.from_recipe(config.recipe, dataset=config.dataset)
     settings = dataclasses.asdict(config)
     return {name: value for name, value in settings.items() if value != getattr(recipe, name)}

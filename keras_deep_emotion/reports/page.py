@@ -1,53 +1,32 @@
-"""report.html: everything in a run folder on one page, with its pictures, readable offline.
+"""report.html: the contents of a run folder on one page that needs no network.
 
-It is made from the files alone, without TensorFlow, so an old run's page can be made again anywhere.
+The page is made from the saved files, without TensorFlow.
 """
 
 import dataclasses
 from pathlib import Path
-
-import jinja2
+from typing import Any
 
 from keras_deep_emotion.files import read_json, write_text
-from keras_deep_emotion.reports.commands import (
-    WITHOUT_OPTION,
-    changed_settings,
-    fit_command,
-)
-from keras_deep_emotion.reports.embedding import embed_pictures
-from keras_deep_emotion.reports.figures.curves import curves, training_facts
+from keras_deep_emotion.reports import text
+from keras_deep_emotion.reports.commands import WITHOUT_OPTION, changed_settings, fit_command
+from keras_deep_emotion.reports.embedding import embed_figures
+from keras_deep_emotion.reports.figures.curves import embed_curves, training_summary
 from keras_deep_emotion.reports.figures.evaluation import draw_evaluation
 from keras_deep_emotion.reports.figures.saliency import (
     draw_mean_saliency,
     draw_mistakes,
     draw_saliency,
 )
-from keras_deep_emotion.reports.text import (
-    attention_text,
-    confusion_cells,
-    count,
-    emotion_rows,
-    faithfulness_rows,
-    headline_rows,
-    interval_scale,
-    mistake_rows,
-    number,
-    people_rows,
-    percent,
-    setting_text,
-    verdict,
-)
+from keras_deep_emotion.reports.templates import render
 from keras_deep_emotion.runs import Run
 
 PEOPLE_SHOWN = 12
-
-
-VERSIONS = {
+VERSION_TITLES = {
     "python": "Python",
     "keras": "Keras",
     "tensorflow": "TensorFlow",
     "keras_deep_emotion": "keras-deep-emotion",
-    "machine": "machine",
 }
 
 
@@ -58,7 +37,7 @@ def write_report(run: Run) -> Path:
     return write_page(run)
 
 
-def write_page(run: Run | str | Path) -> Path:
+def write_page(run: str | Path | Run) -> Path:
     """Write report.html from the files in a run folder; sections without files are left out.
 
     Returns:
@@ -69,82 +48,77 @@ def write_page(run: Run | str | Path) -> Path:
         ValueError: If a file is damaged.
     """
     run = Run(run)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # names come from users' files
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, number=number, count=count)
-    write_text(run / Run.PAGE, environment.get_template("report.html.j2").render(contents(run)))
+    write_text(run / Run.PAGE, render("report.html.j2", **contents(run)))
     return run / Run.PAGE
 
 
-def contents(run: Run) -> dict:
-    """The template's variables; None or empty where the folder lacks the file.
-
-    Raises:
-        ValueError: If a file is damaged.
-    """
+def contents(run: Run) -> dict[str, Any]:
+    """The template's variables; None or empty if the folder lacks their file."""
     config, task, report, history = run.config, run.task, run.report, run.history
     labels = run.labels if run.has(Run.LABELS) else (report or {}).get("classes", [])
-    changed = changed_settings(config)
-    faithfulness = read_json(run / Run.FAITHFULNESS)
+    faithfulness, changed = read_json(run / Run.FAITHFULNESS), changed_settings(config)
+    attention = (report or {}).get("attention")
     page = {
         "run": run.path.resolve().name,
-        "title": task.title,
-        "name": task.name,
-        "variant": task.variant,
+        "task": task,
         "config": config,
         "settings": [
-            (one, setting_text(value), one in changed)
-            for one, value in dataclasses.asdict(config).items()
+            (name, text.setting_text(value), name in changed)
+            for name, value in dataclasses.asdict(config).items()
         ],
         "labels": labels,
         "report": report,
-        "verdict": verdict(config, report) if report else "",
-        "comparable": bool(report) and not task.differences_from_paper,
-        "scale": interval_scale(report) if report else None,
-        "rows": headline_rows(report) if report else [],
-        "emotions": emotion_rows(report) if report else [],
+        "comparison": text.paper_comparison(config, report) if report else "",
+        "rows": accuracy_rows(report) if report else [],
         "people_shown": PEOPLE_SHOWN,
-        "people": people_rows(report.get("per_person")) if report else [],
-        "mistakes": mistake_rows(report.get("surest_mistakes")) if report else [],
-        "attention": attention_text(report) if report else "",
-        "confusion": confusion_cells(report) if report else [],
-        "training": training_facts(history) if history is not None else None,
-        "curves": curves(history) if history is not None else [],
-        "pictures": embed_pictures(run, report, labels),
-        "faithfulness": faithfulness_rows(faithfulness) if faithfulness else None,
+        "attention": text.attention_summary(attention) if attention else "",
+        "training": training_summary(history) if history is not None else None,
+        "curves": embed_curves(history) if history is not None else [],
+        "pictures": embed_figures(run),
+        "confusion_text": text.confusion_text(report) if report else "Confusion matrix.",
+        "faithfulness": faithfulness,
+        "measures": [
+            title
+            for measure, title in text.MEASURES.items()
+            if faithfulness and measure in faithfulness["scores"]
+        ],
+        "methods": text.faithfulness_rows(faithfulness["scores"]) if faithfulness else [],
         "commands": [task.build_command(), fit_command(config)],
-        "unrepeatable": {one: changed[one] for one in WITHOUT_OPTION if one in changed},
+        "without_option": {name: changed[name] for name in WITHOUT_OPTION if name in changed},
         "versions": [
-            (VERSIONS.get(key, key), value)
-            for key, value in (read_json(run / Run.VERSIONS) or {}).items()
+            (VERSION_TITLES.get(name, name), version)
+            for name, version in (read_json(run / Run.VERSIONS) or {}).items()
         ],
     }
-    page["sections"] = sections(page)
-    return page
+    return {**page, "sections": sections(page)}
 
 
-def sections(page):
-    """(anchor, title) of the sections that have something to show, in the order of the page."""
-    drawn = page["pictures"]
-    there = {
-        "data": ("What was trained on what", True),
-        "numbers": ("Numbers", page["report"]),
-        "curves": ("How it learnt", page["curves"]),
-        "confusion": ("What it takes for what", "confusion_matrix" in drawn),
-        "calibration": ("How sure it is", "reliability" in drawn),
-        "saliency": ("Where it looks", {"saliency", "occlusions"} & set(drawn)),
-        "faithfulness": ("Whether the maps can be trusted", page["faithfulness"]),
-        "attended": (
-            "What the transformer attends to",
-            "attended" in drawn or page["attention"],
-        ),
-        "mistakes": ("Its surest mistakes", "mistakes" in drawn or page["mistakes"]),
-        "repeat": ("How to repeat it", True),
-        "limits": ("What it is not", True),
+def accuracy_rows(report: dict[str, Any]) -> list[tuple[str, dict]]:
+    """(title, report) of the test split, and of its other evaluations."""
+    titles = {
+        "deduplicated": f"test, {text.DEDUPLICATED}",
+        "flip_averaged": f"test, {text.FLIP_AVERAGED}",
     }
-    return {anchor: title for anchor, (title, shown) in there.items() if shown}
+    return [("test", report)] + [(titles[key], report[key]) for key in titles if key in report]
+
+
+def sections(page: dict[str, Any]) -> dict[str, str]:
+    """Titles of the sections that have contents, by anchor, in the order of the page."""
+    pictures, report = set(page["pictures"]), page["report"]
+    shown = {
+        "data": ("Data and training", True),
+        "numbers": ("Metrics", report),
+        "curves": ("Learning curves", page["curves"]),
+        "confusion": ("Confusion matrix", "confusion_matrix" in pictures),
+        "calibration": ("Calibration", "reliability" in pictures),
+        "saliency": ("Saliency", {"saliency", "occlusions"} & pictures),
+        "faithfulness": ("Faithfulness of the maps", page["faithfulness"]),
+        "attended": ("Spatial transformer", "attended" in pictures or page["attention"]),
+        "mistakes": (
+            "Most confident mistakes",
+            "mistakes" in pictures or (report and report["surest_mistakes"]),
+        ),
+        "repeat": ("How to repeat this run", True),
+        "limits": ("Limits", True),
+    }
+    return {anchor: title for anchor, (title, has_contents) in shown.items() if has_contents}

@@ -1,46 +1,113 @@
-"""What the page says of a report: sentences, rows of tables, numbers as text."""
+"""Text of reports: formatted numbers, sentences, and the lines that commands print."""
 
 import math
+from typing import Any
 
 import numpy as np
 
+from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.statistics import SIGNIFICANCE_LEVEL
 
-# Of the six numbers, whose unit is half a face: a tenth of a pixel of 48.
+# Of the transform's numbers, whose unit is half the image: a tenth of a pixel of 48.
 CONSTANT_THETA = 0.004
+NO_BREAK = "\u00a0"
+DEDUPLICATED = "without duplicates of training faces"
+FLIP_AVERAGED = "averaged with mirror images"
+METHODS = {  # of faithfulness.json; others are shown by their own name
+    "saliency": "this run's maps",
+    "gaussian": "centered Gaussian",
+    "random": "random pixels",
+    "random, smooth": "random regions",
+}
+MEASURES = {  # of faithfulness.json: title, explanation
+    "deletion": (
+        "Deletion",
+        "area under the probability of the predicted class while the most important pixels are "
+        "hidden first; lower is better.",
+    ),
+    "insertion": (
+        "Insertion",
+        "the same area while the most important pixels are shown first; higher is better.",
+    ),
+    "pointing": (
+        "Pointing game",
+        "share of faces whose most important pixel lies in the mouth, the eyes or the brows; "
+        "higher is better.",
+    ),
+}
 
 
-def comparison_summary(comparison):
-    """Two sentences: how far apart two runs are, and whether chance does as much.
+def missing(value: float | None) -> bool:
+    """Whether a number is None or NaN."""
+    return value is None or math.isnan(value)
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share in percent, with a no-break space; a dash if missing."""
+    return "–" if missing(share) else f"{100 * share:.{digits}f}{NO_BREAK}%"
+
+
+def plain_percent(share: float | None, digits: int = 1) -> str:
+    """A share in percent, in ASCII; a hyphen if missing."""
+    return "-" if missing(share) else f"{share:.{digits}%}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with fixed decimals; a dash if missing."""
+    return "–" if missing(value) else f"{value:.{digits}f}"
+
+
+def count(value: float | None) -> str:
+    """A whole number with thousands separators; a dash if missing."""
+    return "–" if missing(value) else f"{value:,.0f}"
+
+
+def setting_text(value: Any) -> str:
+    """A setting as the page shows it."""
+    # By repr: 1 and 1.0 equal True.
+    return {"None": "none", "True": "yes", "False": "no"}.get(repr(value), str(value))
+
+
+def evaluation_lines(report: dict[str, Any]) -> list[str]:
+    """The lines that `evaluate` prints of the report of `evaluation.evaluate_run`."""
+    lines = [
+        f"{report['dataset']}, protocol {report['protocol']}, split {report['split']}",
+        accuracy_summary(report, report["paper_accuracy"], report["paper_differs"]),
+        mean_scores(report),
+    ]
+    if unique := report.get("deduplicated"):
+        lines += [f"{DEDUPLICATED}: {text(unique)}" for text in (accuracy_summary, mean_scores)]
+    if "flip_averaged" in report:
+        lines.append(f"{FLIP_AVERAGED}: {accuracy_summary(report['flip_averaged'])}")
+    if "attention" in report:
+        lines.append(f"spatial transformer: {attention_summary(report['attention'])}")
+    lines.append(f"{'':<12}{'faces':>7}{'precision':>11}{'recall':>8}{'probability':>13}")
+    for name, row in report["per_class"].items():
+        probability = report["calibration"]["per_class"][name]["probability"]
+        lines.append(
+            f"{name:<12}{row['faces']:>7,}{plain_percent(row['precision']):>11}"
+            f"{plain_percent(row['recall']):>8}{plain_percent(probability):>13}"
+        )
+    if report["per_person"]:
+        lines.append(people_summary(report["per_person"]))
+    if report["surest_mistakes"]:
+        lines.append("most confident mistakes (true -> predicted):")
+    for mistake in report["surest_mistakes"][:5]:
+        classes = f"{mistake['label']} -> {mistake['answer']}"
+        lines.append(f"{mistake['probability']:>8.1%}  {classes:<24}  {mistake['name']}")
+    return lines
+
+
+def accuracy_summary(
+    report: dict[str, Any], paper_accuracy: float | None = None, paper_differs: list[str] = ()
+) -> str:
+    """One line: accuracy, its interval, and the paper's accuracy.
 
     Args:
-        comparison: what `mcnemar` returns.
-    """
-    faces = comparison["faces"]
-    first, second = (
-        100 * (comparison["both_right"] + comparison[only]) / faces
-        for only in ("only_first", "only_second")
-    )
-    low, high = (100 * bound for bound in comparison["difference_interval"])
-    p = comparison["p_value"]
-    verdict = "within chance" if p >= SIGNIFICANCE_LEVEL else "more than chance"
-    return (
-        f"{first:.2f} % here, {second:.2f} % there: {100 * comparison['difference']:+.2f} points "
-        f"on the same {faces:,} faces (95 % interval {low:+.2f} to {high:+.2f})\n"
-        f"the difference is {verdict}: {comparison['only_first']:,} faces only this one gets "
-        f"right, {comparison['only_second']:,} only the other "
-        f"(McNemar, {'p < 0.0001' if p < 0.0001 else f'p = {p:.4f}'})"
-    )
-
-
-def accuracy_summary(report, paper_accuracy=None, paper_differs=()):
-    """One sentence: accuracy, its interval, and the paper's number where it has one.
-
-    Args:
-        report: what `evaluate` returns.
-        paper_accuracy: percent, or None.
-        paper_differs: what keeps it from being compared, see `datasets.differences_from_paper`.
+        report: From `metrics.classification_report`.
+        paper_accuracy: Percent; None if the paper has none.
+        paper_differs: Why the two do not compare, see `Task.differences_from_paper`.
     """
     low, high = (100 * bound for bound in report["accuracy_interval"])
     line = (
@@ -50,237 +117,132 @@ def accuracy_summary(report, paper_accuracy=None, paper_differs=()):
     if not paper_accuracy:
         return line
     line += f"; the paper: {paper_accuracy:.2f} %"
-    if paper_differs:
-        line += f", which does not compare: {' and '.join(paper_differs)}"
-    return line
+    return f"{line}, not comparable: {' and '.join(paper_differs)}" if paper_differs else line
 
 
-def attention_summary(attention):
-    """One clause: what the spatial transformer does.
+def mean_scores(report: dict[str, Any]) -> str:
+    """One line: balanced accuracy, macro F1 and calibration error."""
+    return (
+        f"balanced accuracy {100 * report['balanced_accuracy']:.2f} %, "
+        f"macro F1 {report['macro_f1']:.3f}, "
+        f"calibration error {report['calibration']['error']:.3f}"
+    )
 
-    Args:
-        attention: what `runs.attention` returns.
-    """
+
+def people_summary(people: dict[str, dict]) -> str:
+    """One line: lowest and highest accuracy among people; of equals, whoever has more faces."""
+    lowest = min(people, key=lambda name: (people[name]["accuracy"], -people[name]["faces"]))
+    highest = max(people, key=lambda name: (people[name]["accuracy"], people[name]["faces"]))
+    lowest, highest = (
+        f"{name} {100 * people[name]['accuracy']:.2f} % of {people[name]['faces']:,} faces"
+        for name in (lowest, highest)
+    )
+    if len(people) == 1:
+        return f"one person: {lowest}"
+    return f"{len(people)} people: lowest accuracy {lowest}, highest {highest}"
+
+
+def attention_summary(attention: dict[str, list[float]]) -> str:
+    """One clause: which region the spatial transformer attends to, and whether it varies."""
     zoom_x, _, shift_x, _, zoom_y, shift_y = attention["mean"]
     text = (
-        f"attends to {zoom_x:.0%} of the width and {zoom_y:.0%} of the height on average, "
-        f"{shift_x / 2:+.1%} and {shift_y / 2:+.1%} of them off the centre; "
+        f"attends to {zoom_x:.0%} of the width and {zoom_y:.0%} of the height on average, shifted "
+        f"from the center by {shift_x / 2:+.1%} and {shift_y / 2:+.1%}; the transform "
     )
     largest = max(attention["spread"])
     if largest < CONSTANT_THETA:
-        return text + "the same for every face but for a fraction of a pixel: it looks at none"
-    return text + f"its numbers differ among faces by up to {largest:.3f} (standard deviation)"
+        return text + "is the same for every face, to a fraction of a pixel"
+    return text + f"varies among faces by up to {largest:.3f} (standard deviation)"
 
 
-NO_BREAK = "\u00a0"
+def comparison_summary(comparison: dict[str, Any]) -> str:
+    """Two lines: the accuracies of two runs compared by `evaluation.mcnemar`, and the test."""
+    faces, p = comparison["faces"], comparison["p_value"]
+    first, second = (
+        100 * (comparison["both_right"] + comparison[only]) / faces
+        for only in ("only_first", "only_second")
+    )
+    low, high = (100 * bound for bound in comparison["difference_interval"])
+    return (
+        f"this run {first:.2f} %, the other {second:.2f} %: "
+        f"{100 * comparison['difference']:+.2f} points "
+        f"on the same {faces:,} faces (95 % interval {low:+.2f} to {high:+.2f})\n"
+        f"the difference is {'not ' * (p >= SIGNIFICANCE_LEVEL)}significant: only this run is "
+        f"right on {comparison['only_first']:,} faces, only the other on "
+        f"{comparison['only_second']:,} "
+        f"(McNemar's test, {'p < 0.0001' if p < 0.0001 else f'p = {p:.4f}'})"
+    )
 
 
-# Of faithfulness.json; what has no title here stands under its own name.
-METHODS = {
-    "saliency": "this run's map",
-    "gaussian": "a hill in the middle",
-    "random": "random pixels",
-    "random, smooth": "random regions",
-}
+def saliency_lines(result: dict[str, Any]) -> list[str]:
+    """The lines that `explain --score` prints of the result of `saliency.benchmark_saliency`."""
+
+    def interval(score, form=".3f"):
+        low, high = score["interval"]
+        return f"{score['mean']:{form}} ({low:{form}} to {high:{form}})"
+
+    lines = [f"{result['faces']} faces of {result['dataset']}, {result['split']}"]
+    titles = {
+        "deletion": "deletion area (lower is better)",
+        "insertion": "insertion area (higher is better)",
+        "pointing": "pointing game (share of hits)",
+    }
+    for measure, maps in result["scores"].items():
+        lines.append(titles[measure])
+        for name, score in maps.items():
+            line = f"  {name:<16}{interval(score)}"
+            if "ahead" in score:
+                line += f"; saliency is better by {interval(score['ahead'], '+.3f')}"
+            lines.append(line)
+    lines.append("mean map of each predicted class: share in each third of the rows, in the rim")
+    for name, region in result["regions"].items():
+        lines.append(
+            f"  {name:<12}{region['faces']:>6,} faces: upper {region['upper']:.0%}, middle "
+            f"{region['middle']:.0%}, lower {region['lower']:.0%}; rim {region['rim']:.0%}"
+        )
+    lines.append("rank correlation with maps of shuffled weights (near 0: maps depend on weights)")
+    lines += [f"  {name:<16}{interval(one)}" for name, one in result["randomisation"].items()]
+    return lines
 
 
-MEASURES = {
-    "deletion": (
-        "Deletion",
-        "The answer's probability while the most telling places are hidden first: "
-        "lower is more faithful.",
-    ),
-    "insertion": (
-        "Insertion",
-        "The answer's probability while they are shown first: higher is more faithful.",
-    ),
-    "pointing": (
-        "Pointing",
-        "Share of faces whose most telling place lies where the expression was drawn: "
-        "higher is better.",
-    ),
-}
-
-
-def verdict(config, report):
-    """The paper's number, and what keeps it from being compared with ours, in sentences.
-
-    Args:
-        config: `TrainConfig`.
-        report: report.json.
-    """
-    accuracy = report.get("paper_accuracy")
+def paper_comparison(config: TrainConfig, report: dict[str, Any]) -> str:
+    """The paper's accuracy, and whether it compares with the run's, in sentences."""
+    accuracy = report["paper_accuracy"]
     if not accuracy:
-        return "The paper has no number for these data."
+        return "The paper reports no accuracy on this data set."
     text = f"The paper reports {accuracy:.2f}{NO_BREAK}%. "
-    apart = Task.from_config(config).differences_from_paper
-    if apart:
-        return text + f"The two do not compare: {' and '.join(apart)}."
+    differences = Task.from_config(config).differences_from_paper
+    if differences:
+        return f"{text}The two are not comparable: {' and '.join(differences)}."
     text += "The protocol matches: splits of the paper's sizes."
     if config.recipe != "paper":
         text += f" Recipe {config.recipe} is not the paper's network and settings."
     return text
 
 
-def interval_scale(report):
-    """Places on a line from 0 to 100 %: accuracy, its interval, the paper's number."""
-    low, high = report["accuracy_interval"]
-    return {
-        "low": 100 * low,
-        "width": 100 * (high - low),
-        "point": 100 * report["accuracy"],
-        "paper": report.get("paper_accuracy"),
-    }
-
-
-def headline_rows(report):
-    """(title, report) of what was judged: all test faces, those without duplicates, the average."""
-    rows = [("test", report)]
-    for key, title in (
-        ("deduplicated", "test without faces that stand in training"),
-        ("flip_averaged", "each face averaged with its mirror image"),
-    ):
-        if key in report:
-            rows.append((title, report[key]))
-    return rows
-
-
-def emotion_rows(report):
-    """One dict an emotion: faces, recall, precision, f1, how often answered and how surely."""
-    given = report.get("calibration", {}).get("per_class", {})
-    nothing = {"faces": None, "probability": None}
-    return [
-        {
-            "name": name,
-            **row,
-            "named": given.get(name, nothing)["faces"],
-            "probability": given.get(name, nothing)["probability"],
-        }
-        for name, row in report["per_class"].items()
-    ]
-
-
-def people_rows(people):
-    """Rows of the table of people, worst first.
-
-    Args:
-        people: as `evaluation.per_person` gives them, or None.
-    """
-    rows = [
-        {
-            "name": name,
-            "faces": row["faces"],
-            "accuracy": row["accuracy"],
-            "interval": row["accuracy_interval"],
-        }
-        for name, row in (people or {}).items()
-    ]
-    return sorted(rows, key=lambda row: row["accuracy"])
-
-
-def mistake_rows(mistakes):
-    """Rows of the table of mistakes.
-
-    Args:
-        mistakes: as `evaluation.surest_mistakes` gives them, or None.
-    """
-    keys = ("name", "label", "answer", "probability")
-    return [{key: row[key] for key in keys} for row in mistakes or []]
-
-
-def attention_text(report):
-    """What the transformer does, as a sentence; nothing where the run has none."""
-    if not report.get("attention"):
-        return ""
-    return f"On the test faces it {attention_summary(report['attention'])}."
-
-
-def confusion_cells(report):
-    """Rows of (true class, cells): of each cell its count and its share of the row."""
-    confusion = np.array(report["confusion"])
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    return [
-        (name, list(zip(counts.tolist(), row.tolist(), strict=True)))
-        for name, counts, row in zip(report["classes"], confusion, shares, strict=True)
-    ]
-
-
-def confusion_text(report):
-    """A confusion matrix in words: its size and the three commonest mistakes."""
-    confusion = np.array(report["confusion"])
-    classes = report["classes"]
-    text = (
-        f"Confusion matrix of {report['faces']:,} test faces, rows the true emotion, columns the "
-        f"predicted: {percent(report['accuracy'])} lie on the diagonal."
-    )
-    wrong = confusion - np.diag(confusion.diagonal())
-    order = np.argsort(-wrong, axis=None, kind="stable")[:3]
-    places = [np.unravel_index(place, wrong.shape) for place in order]
+def confusion_text(report: dict[str, Any]) -> str:
+    """A confusion matrix in words, with its three most common mistakes."""
+    confusion, classes = np.array(report["confusion"]), report["classes"]
+    mistakes = confusion - np.diag(confusion.diagonal())
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:3]
+    cells = [np.unravel_index(cell, mistakes.shape) for cell in order]
     common = [
-        f"{classes[row]} taken for {classes[column]} ({wrong[row, column]:,})"
-        for row, column in places
-        if wrong[row, column]
+        f"{classes[row]} as {classes[column]} ({mistakes[row, column]:,})"
+        for row, column in cells
+        if mistakes[row, column]
     ]
-    return text + (f" Commonest mistakes: {', '.join(common)}." if common else " No mistakes.")
+    return (
+        f"Confusion matrix of {report['faces']:,} test faces: a row for each true emotion, a "
+        f"column for each predicted one. {percent(report['accuracy'])} lie on the diagonal. "
+        + (f"Most common mistakes: {', '.join(common)}." if common else "No mistakes.")
+    )
 
 
-def reliability_text(report):
-    """A reliability diagram in words."""
-    text = "Reliability diagram: probability that the model gives against the share that is right."
-    error = report.get("calibration", {}).get("error")
-    return text + ("" if error is None else f" Expected calibration error {number(error)}.")
-
-
-def faithfulness_rows(found):
-    """The tables of faithfulness.json.
-
-    Args:
-        found: as `write_page` reads it: `faces`, `scores` of measure and method, `randomisation`.
-
-    Returns:
-        dict: `faces`; `measures`, (title, explanation) of each; `rows`, of each method its title
-        and a score or None for each measure; `randomisation`, (which weights, score) of each.
-        A score has `mean` and `interval`.
-    """
-    scores = found.get("scores", {})
-    measures = [one for one in MEASURES if one in scores]
-    # In the file's order, ours first.
-    known = dict.fromkeys(method for measure in measures for method in scores[measure])
-    return {
-        "faces": found.get("faces"),
-        "measures": [MEASURES[one] for one in measures],
-        "rows": [
-            (METHODS.get(method, method), [scores[measure].get(method) for measure in measures])
-            for method in known
-        ],
-        "randomisation": list(found.get("randomisation", {}).items()),
-    }
-
-
-def setting_text(value):
-    """A setting as the page shows it."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
-
-
-def missing(value):
-    """Whether there is no number."""
-    return value is None or math.isnan(value)
-
-
-def percent(share, digits=1):
-    """A share as percent; a dash where there is none."""
-    return "–" if missing(share) else f"{100 * share:.{digits}f}{NO_BREAK}%"
-
-
-def number(value, digits=3):
-    """A number with its decimals; a dash where there is none."""
-    return "–" if missing(value) else f"{value:.{digits}f}"
-
-
-def count(value):
-    """A whole number with its thousands; a dash where there is none."""
-    return "–" if missing(value) else f"{value:,.0f}"
+def faithfulness_rows(scores: dict[str, dict]) -> list[tuple[str, list]]:
+    """Rows of the table of faithfulness: title of a method, its score by each measure or None."""
+    columns = [scores[measure] for measure in MEASURES if measure in scores]
+    methods = dict.fromkeys(method for column in columns for method in column)
+    return [
+        (METHODS.get(method, method), [column.get(method) for column in columns])
+        for method in methods
+    ]

@@ -11,6 +11,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "benchmark": ["benchmark_saliency"],
         "explain": ["Classifier", "explain_faces", "explain_files", "explain_run", "explain_split"],
         "faithfulness": ["score_faithfulness"],
-        "occlusion": ["SaliencyMaps", "occlude", "occlusion_saliency"],
+        "occlusion": ["SaliencyMaps", "Windows", "occlude", "occlusion_saliency"],
     },
 )

@@ -18,7 +18,12 @@ from keras_deep_emotion.saliency.faithfulness import (
     score_faithfulness,
     shuffle_weights,
 )
-from keras_deep_emotion.saliency.occlusion import fill_image, window_starts
+from keras_deep_emotion.saliency.occlusion import (
+    DEFAULT_WINDOWS,
+    Windows,
+    fill_image,
+    window_starts,
+)
 
 PARTS = ("mouth", "eyes", "brows")  # boxes of toon_faces
 RANDOMIZED = 48  # images whose maps are compared with those of randomized weights
@@ -31,9 +36,7 @@ def benchmark_saliency(
     output: str | Path | None = None,
     faces: int = 200,
     seed: int = 0,
-    window: int = 8,
-    stride: int = 2,
-    filling: str = "zero",
+    windows: Windows = DEFAULT_WINDOWS,
 ) -> dict[str, Any]:
     """Score the saliency maps of a run; write faithfulness.json and mean_saliency.npz.
 
@@ -43,9 +46,7 @@ def benchmark_saliency(
         output: Folder for the files, created if needed; None for the run's own.
         faces: Number of test images, evenly spaced over the split.
         seed: Seed of the random baselines and the randomized weights.
-        window: Side of the hidden square, pixels.
-        stride: Step between windows, pixels, at most `window`.
-        filling: What hidden pixels become, see `occlusion.fill_image`.
+        windows: What to hide.
 
     Returns:
         What faithfulness.json holds: `faces`, `dataset`, `split`, `window`, `stride`, `filling`;
@@ -58,21 +59,20 @@ def benchmark_saliency(
         ValueError: If windows do not fit the images, or there are fewer than two images.
     """
     task, size = run.task, run.config.image_size
-    window_starts(size, window, stride)  # checked before data are read
-    windows = {"window": window, "stride": stride, "filling": filling}
+    window_starts(size, windows.window, windows.stride)  # checked before data are read
     builder, split = open_dataset(task, data_dir), task.splits["test"]
     examples = evenly_spaced_examples(builder, split, size, faces)
     images = np.stack([example["image"].numpy() for example in examples])
     model = Classifier.from_run(run)
-    explanation = explain_faces(model, images, None, **windows)
+    explanation = explain_faces(model, images, None, windows)
     has_parts = all(part in builder.info.features for part in PARTS)
     scores = score_faithfulness(
         compiled_classifier(model),
         images,
-        fill_image(tf.constant(images), "blur", window).numpy(),
+        fill_image(tf.constant(images), "blur", windows.window).numpy(),
         explanation.saliency,
         explanation.class_id,
-        window,
+        windows.window,
         np.stack([part_boxes(example) for example in examples]) if has_parts else None,
         seed,
     )
@@ -81,7 +81,7 @@ def benchmark_saliency(
         "dataset": builder.info.full_name,
         "split": split,
         "faces": len(images),
-        **windows,
+        **windows._asdict(),
         "scores": scores,
         "randomisation": randomization_test(model, images, explanation, seed, windows),
         "regions": {
@@ -104,11 +104,7 @@ def benchmark_saliency(
 
 
 def evenly_spaced_examples(builder, split: str, size: int, count: int) -> list[dict]:
-    """Examples evenly spaced over a split, as from `data.read_examples`.
-
-    Raises:
-        ValueError: If `count` is below 2, or the split has fewer than 2 examples.
-    """
+    """Examples evenly spaced over a split; raise ValueError if fewer than two."""
     examples = list(read_examples(builder, split, size))
     if min(count, len(examples)) < 2:
         raise ValueError(f"Scores need 2 faces or more. Received: {min(count, len(examples))}")
@@ -117,7 +113,7 @@ def evenly_spaced_examples(builder, split: str, size: int, count: int) -> list[d
 
 
 def part_boxes(example: dict) -> np.ndarray:
-    """Boxes of the parts that make the expression, relative to the cropped face: (3, 4)."""
+    """Boxes of mouth, eyes and brows relative to the cropped face: (3, 4)."""
     face = example["face"].numpy()
     parts = np.stack([example[part].numpy() for part in PARTS])
     corner, side = face[:2], face[2:] - face[:2]
@@ -140,7 +136,7 @@ def compiled_classifier(model: Classifier):
 
 
 def randomization_test(
-    model: Classifier, images: np.ndarray, explanation: Explanation, seed: int, windows: dict
+    model: Classifier, images: np.ndarray, explanation: Explanation, seed: int, windows: Windows
 ) -> dict[str, dict]:
     """Rank correlation of maps with those of models with shuffled weights (Adebayo et al., 2018).
 
@@ -151,19 +147,13 @@ def randomization_test(
     result = {}
     for name, share in RANDOMIZATIONS:
         randomized = randomize_layers(model, share, seed)
-        maps = explain_faces(randomized, images, class_id, **windows).saliency
+        maps = explain_faces(randomized, images, class_id, windows).saliency
         result[name] = bootstrap_mean(rank_correlation(explanation.saliency[: len(images)], maps))
     return result
 
 
 def randomize_layers(model: Classifier, share: float, seed: int) -> Classifier:
-    """A copy of a model with shuffled weights, from the output backwards.
-
-    Args:
-        model: A classifier with a network, which is not changed.
-        share: Share of the layers with weights to shuffle; the last one always is.
-        seed: Seed of the order.
-    """
+    """A copy of a model in which a share of the layers, at least the last, has shuffled weights."""
     copy = keras.models.clone_model(model.network)
     copy.set_weights(model.network.get_weights())
     layers = [layer for layer in copy.layers if layer.weights]

@@ -1,6 +1,6 @@
-"""Explain a model's predictions: saliency maps, telling occlusions, attended regions.
+"""Explain a model's predictions: saliency maps, most important windows, attended regions.
 
-The numbers behind pictures like the paper's figures 11 and 12, which `reports` draws.
+`reports` draws the results like the paper's figures 11 and 12.
 """
 
 from pathlib import Path
@@ -16,14 +16,21 @@ from keras_deep_emotion.images.inputs import read_crop
 from keras_deep_emotion.images.preprocessing import decode_image, prepare_face
 from keras_deep_emotion.models.folding import fold_batch_normalization
 from keras_deep_emotion.runs import Run
-from keras_deep_emotion.saliency.occlusion import fill_image, gather_windows, occlude, window_starts
+from keras_deep_emotion.saliency.occlusion import (
+    DEFAULT_WINDOWS,
+    Windows,
+    fill_image,
+    gather_windows,
+    occlude,
+    window_starts,
+)
 
 TOP_WINDOWS = 9  # the paper, figure 11
 MISTAKES = 6
 
 
 class Classifier(NamedTuple):
-    """What is explained. Any object with these attributes will do, such as a predictor.
+    """A model to explain. Any object with these attributes will do, such as a predictor.
 
     Attributes:
         labels: Class names.
@@ -57,13 +64,10 @@ class Explanation(NamedTuple):
     Attributes:
         probabilities: (count, classes) float32.
         class_id: (count,) int64, the explained class.
-        saliency: (count, size, size) float32, see `occlusion.SaliencyMaps`.
-        decisive: (count, size, size) bool, see there.
-        lost: (count, rows, columns) float32, see `occlusion.Occlusions`.
-        answer: (count, rows, columns) int64, see there.
+        saliency, decisive: (count, size, size), see `occlusion.SaliencyMaps`.
+        lost, answer: (count, rows, columns), see `occlusion.Occlusions`.
         theta: (count, 6) float32 transforms; None without a transformer.
-        attended: (count, size, size) float32 grey levels 0..255, the warped images; None without a
-            transformer.
+        attended: (count, size, size) float32 grey levels 0..255, the transformed images, or None.
     """
 
     probabilities: np.ndarray
@@ -80,9 +84,7 @@ def explain_faces(
     model: Classifier,
     images: np.ndarray,
     class_id: np.ndarray | None = None,
-    window: int = 8,
-    stride: int = 2,
-    filling: str = "zero",
+    windows: Windows = DEFAULT_WINDOWS,
 ) -> Explanation:
     """Explain the predictions for images in memory.
 
@@ -90,44 +92,28 @@ def explain_faces(
         model: The classifier.
         images: (count, size, size, 1) grey levels 0..255.
         class_id: (count,) integers, the class to explain; None for the predicted class.
-        window: Side of the hidden square, pixels.
-        stride: Step between windows, pixels, at most `window`.
-        filling: What hidden pixels become, see `occlusion.fill_image`.
+        windows: What to hide.
 
     Raises:
-        ValueError: If window, stride or filling are invalid.
+        ValueError: If windows do not fit the images.
     """
     images = tf.convert_to_tensor(images, tf.float32)
 
     @tf.function(autograph=False)
     def compute(images):
-        occlusions = occlude(model.classify, images, class_id, window, stride, filling)
-        return occlusions, gather_windows(occlusions, images.shape[1:3], window, stride)
+        occlusions = occlude(model.classify, images, class_id, *windows)
+        size = images.shape[1:3]
+        return occlusions, gather_windows(occlusions, size, windows.window, windows.stride)
 
     occlusions, maps = compute(images)
     theta, attended = attended_regions(model.network, images)
-    return Explanation(
-        probabilities=occlusions.probabilities.numpy(),
-        class_id=occlusions.class_id.numpy(),
-        saliency=maps.saliency.numpy(),
-        decisive=maps.decisive.numpy(),
-        lost=occlusions.lost.numpy(),
-        answer=occlusions.answer.numpy(),
-        theta=theta,
-        attended=attended,
-    )
+    tensors = {**occlusions._asdict(), **maps._asdict()}
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    return Explanation(**arrays, theta=theta, attended=attended)
 
 
 def attended_regions(network: keras.Model | None, images) -> tuple:
-    """Transforms and warped images of the spatial transformer.
-
-    Args:
-        network: The Keras model, or None.
-        images: (count, size, size, 1) float32 grey levels 0..255.
-
-    Returns:
-        (theta, attended) as in `Explanation`; (None, None) without a transformer.
-    """
+    """Transforms and transformed images, `theta` and `attended` of `Explanation`."""
     if network is None or not any(layer.name == "attended" for layer in network.layers):
         return None, None
     outputs = [network.get_layer(name).output for name in ("theta", "attended")]
@@ -136,15 +122,10 @@ def attended_regions(network: keras.Model | None, images) -> tuple:
 
 
 def top_windows(lost: np.ndarray, count: int = TOP_WINDOWS) -> list[tuple[int, int]]:
-    """The windows whose hiding costs most, no two of them close together.
+    """(row, column) of at most `count` windows, the highest probability lost first.
 
-    Args:
-        lost: (rows, columns) probability lost by hiding each window.
-        count: Number of windows at most.
-
-    Returns:
-        (row, column) of windows, the most telling first. Adjacent windows cost nearly the same: of
-        those less than a sixth of the grid apart in both directions, only the first is kept.
+    Adjacent windows are nearly the same: of those less than a sixth of the grid apart in both
+    directions, only the first is kept.
     """
     rows, columns = lost.shape
     chosen: list[tuple[int, int]] = []
@@ -159,31 +140,13 @@ def top_windows(lost: np.ndarray, count: int = TOP_WINDOWS) -> list[tuple[int, i
 
 
 def occluded_faces(
-    image: np.ndarray,
-    filled: np.ndarray,
-    windows: list[tuple[int, int]],
-    window: int,
-    stride: int,
+    image: np.ndarray, filled: np.ndarray, places: list[tuple[int, int]], window: int, stride: int
 ) -> np.ndarray:
-    """One image with each of some windows hidden.
-
-    Args:
-        image: (size, size) grey levels.
-        filled: (size, size), what hidden pixels become.
-        windows: (row, column) of each window.
-        window: Side of the hidden square, pixels.
-        stride: Step between windows, pixels.
-
-    Returns:
-        (len(windows), size, size) grey levels.
-    """
-    tops, lefts = (window_starts(side, window, stride) for side in image.shape)
-    faces = np.repeat(np.asarray(image)[None], len(windows), axis=0)
-    for face, (row, column) in zip(faces, windows, strict=True):
-        hidden = (
-            slice(tops[row], tops[row] + window),
-            slice(lefts[column], lefts[column] + window),
-        )
+    """One (size, size) image with the window at each (row, column) hidden: (places, size, size)."""
+    starts = window_starts(len(image), window, stride)
+    faces = np.repeat(np.asarray(image)[None], len(places), axis=0)
+    for face, place in zip(faces, places, strict=True):
+        hidden = tuple(slice(starts[i], starts[i] + window) for i in place)
         face[hidden] = filled[hidden]
     return faces
 
@@ -195,39 +158,24 @@ def save_explanation(
     names: list[str],
     truth: list[int] | None = None,
     class_id: list[int] | None = None,
-    window: int = 8,
-    stride: int = 2,
-    filling: str = "zero",
+    windows: Windows = DEFAULT_WINDOWS,
 ) -> Path:
-    """Explain images and save everything that is drawn of them to an .npz file.
+    """Explain images and save the arrays that `reports` draws to an .npz file.
 
-    Args:
-        path: File to write; its folder is created.
-        model: The classifier.
-        images: (count, size, size, 1) float32 grey levels 0..255.
-        names: (count,) names of the images.
-        truth: (count,) true classes; None if unknown.
-        class_id: (count,) classes to explain; None for the predicted ones.
-        window: Side of the hidden square, pixels.
-        stride: Step between windows, pixels, at most `window`.
-        filling: What hidden pixels become, see `occlusion.fill_image`.
-
-    Returns:
-        `path`. The arrays are those of `Explanation`, `name`, `classes`, `image` (count, size,
-        size), `label` (the true classes, if known), and of the most telling windows `window`
-        (count, 9, 2) rows and columns (-1 where there are fewer) and `occluded` (count, 9, size,
-        size), the images with them hidden.
+    Arguments are as in `explain_faces`. The arrays are those of `Explanation`, `name`, `classes`,
+    `image` (count, size, size), `label` (the true classes, if known), and of the `top_windows`
+    `window` (count, 9, 2) rows and columns (-1 where there are fewer) and `occluded` (count, 9,
+    size, size), the images with them hidden. Returns `path`.
     """
-    explanation = explain_faces(model, images, class_id, window, stride, filling)
-    filled = fill_image(tf.convert_to_tensor(images, tf.float32), filling, window).numpy()
-    windows = np.full((len(images), TOP_WINDOWS, 2), -1)
-    occluded = np.zeros((len(images), TOP_WINDOWS, *images.shape[1:3]), np.float32)
+    explanation = explain_faces(model, images, class_id, windows)
+    images, (window, stride, filling) = images[..., 0], windows
+    filled = fill_image(tf.constant(images[..., None], tf.float32), filling, window)[..., 0].numpy()
+    places = np.full((len(images), TOP_WINDOWS, 2), -1)
+    occluded = np.zeros((len(images), TOP_WINDOWS, *images.shape[1:]), np.float32)
     for i, lost in enumerate(explanation.lost):
         top = top_windows(lost)
-        windows[i, : len(top)] = top
-        occluded[i, : len(top)] = occluded_faces(
-            images[i, ..., 0], filled[i, ..., 0], top, window, stride
-        )
+        places[i, : len(top)] = top
+        occluded[i, : len(top)] = occluded_faces(images[i], filled[i], top, window, stride)
     arrays = {key: value for key, value in explanation._asdict().items() if value is not None}
     if truth is not None:
         arrays["label"] = truth
@@ -237,8 +185,8 @@ def save_explanation(
             temporary,
             name=names,
             classes=model.labels,
-            image=images[..., 0],
-            window=windows,
+            image=images,
+            window=places,
             occluded=occluded,
             **arrays,
         )
@@ -251,9 +199,7 @@ def explain_split(
     output: str | Path | None = None,
     split: str = "test",
     per_class: int = 1,
-    window: int = 8,
-    stride: int = 2,
-    filling: str = "zero",
+    windows: Windows = DEFAULT_WINDOWS,
 ) -> Path:
     """Explain the true class of images of a run's data set; write saliency.npz.
 
@@ -263,9 +209,7 @@ def explain_split(
         output: Folder for the file, created if needed; None for the run's own.
         split: "train", "validation" or "test".
         per_class: Images of each class, the first of the split.
-        window: Side of the hidden square, pixels.
-        stride: Step between windows, pixels, at most `window`.
-        filling: What hidden pixels become, see `occlusion.fill_image`.
+        windows: What to hide.
 
     Returns:
         Path of the file, see `save_explanation`.
@@ -274,7 +218,7 @@ def explain_split(
         ValueError: If windows do not fit the images, or the split is empty.
     """
     task, size = run.task, run.config.image_size
-    window_starts(size, window, stride)  # checked before data are read
+    window_starts(size, windows.window, windows.stride)  # checked before data are read
     examples = first_per_class(open_dataset(task, data_dir), task.splits[split], size, per_class)
     labels = [int(example["label"]) for example in examples]
     return save_explanation(
@@ -282,64 +226,48 @@ def explain_split(
         Classifier.from_run(run),
         np.stack([example["image"].numpy() for example in examples]),
         [example["name"].numpy().decode() for example in examples],
-        truth=labels,
-        class_id=labels,
-        window=window,
-        stride=stride,
-        filling=filling,
+        labels,
+        labels,
+        windows,
     )
 
 
 def first_per_class(builder, split: str, size: int, per_class: int) -> list[dict]:
-    """The first examples of each class of a split, class by class.
-
-    Returns:
-        Examples as from `data.read_examples`; fewer of a class if the split has fewer.
-
-    Raises:
-        ValueError: If `per_class` is below 1, or the split is empty.
-    """
+    """The first `per_class` examples of each class of a split, or as many as it has."""
     if per_class < 1:
         raise ValueError(f"--per-class must be 1 or more. Received: {per_class}")
     classes = builder.info.features["label"].num_classes
-    found: dict[int, list] = {label: [] for label in range(classes)}
+    groups: dict[int, list] = {label: [] for label in range(classes)}
     for example in read_examples(builder, split, size):
-        same_class = found[int(example["label"])]
-        if len(same_class) < per_class:
-            same_class.append(example)
-        if all(len(group) == per_class for group in found.values()):
+        group = groups[int(example["label"])]
+        if len(group) < per_class:
+            group.append(example)
+        if all(len(group) == per_class for group in groups.values()):
             break
-    if not any(found.values()):
+    if not any(groups.values()):
         raise ValueError(f"Split {split} holds no faces.")
-    return [example for group in found.values() for example in group]
+    return [example for group in groups.values() for example in group]
 
 
 def explain_mistakes(run: Run, data_dir: str | Path | None = None) -> Path | None:
-    """Explain the most confident mistakes of an evaluated run; write mistakes.npz.
-
-    Returns:
-        Path of the file, see `save_explanation`; None if there is no mistake.
-    """
+    """Explain the most confident mistakes of an evaluated run; write mistakes.npz if any."""
     mistakes = run.report["surest_mistakes"][:MISTAKES]
     if not mistakes:
         return None
     task = run.task
-    places = {mistake["name"]: place for place, mistake in enumerate(mistakes)}
-    found = {}
-    examples = read_examples(
-        open_dataset(task, data_dir), task.splits["test"], run.config.image_size
-    )
-    for example in examples:
+    builder, split = open_dataset(task, data_dir), task.splits["test"]
+    names = [mistake["name"] for mistake in mistakes]
+    images = {}
+    for example in read_examples(builder, split, run.config.image_size):
         name = example["name"].numpy().decode()
-        if name in places:
-            found[places[name]] = example["image"].numpy()
-    shown = [mistakes[place] for place in sorted(found)]
+        if name in names:
+            images[name] = example["image"].numpy()
     return save_explanation(
         run / Run.MISTAKE_MAPS,
         Classifier.from_run(run),
-        np.stack([found[place] for place in sorted(found)]),
-        [mistake["name"] for mistake in shown],
-        truth=[run.labels.index(mistake["label"]) for mistake in shown],
+        np.stack([images[name] for name in names]),
+        names,
+        truth=[run.labels.index(mistake["label"]) for mistake in mistakes],
     )
 
 
@@ -350,7 +278,10 @@ def explain_run(run: Run, data_dir: str | Path | None = None) -> None:
 
 
 def explain_files(
-    model: Classifier, files: list[str | Path], output: str | Path, **windows: Any
+    model: Classifier,
+    files: list[str | Path],
+    output: str | Path,
+    windows: Windows = DEFAULT_WINDOWS,
 ) -> tuple[Path, list[tuple[Path, str]]]:
     """Explain the predictions for image files of cropped faces; write saliency.npz.
 
@@ -358,7 +289,7 @@ def explain_files(
         model: The classifier.
         files: Images in any format that `images.open_photo` reads.
         output: Folder for the file, created if needed.
-        windows: `window`, `stride` and `filling`, as in `explain_faces`.
+        windows: What to hide.
 
     Returns:
         (path of the file, list of (file, reason) that could not be read).
@@ -366,12 +297,16 @@ def explain_files(
     Raises:
         ValueError: If windows do not fit the images, or no file could be read.
     """
-    window_starts(model.size, windows.get("window", 8), windows.get("stride", 2))
-    contents = [(Path(file), *read_crop(file)) for file in files]
-    good = [(file, content) for file, content, error in contents if error is None]
-    bad = [(file, error) for file, _, error in contents if error is not None]
-    if not good:
-        raise ValueError("; ".join(f"{file}: {error}" for file, error in bad) + ".")
-    images = np.stack([prepare_face(decode_image(one), model.size).numpy() for _, one in good])
-    names = [str(file) for file, _ in good]
-    return save_explanation(Run(output) / Run.SALIENCY_MAPS, model, images, names, **windows), bad
+    window_starts(model.size, windows.window, windows.stride)
+    names, images, unreadable = [], [], []
+    for file in files:
+        content, error = read_crop(file)
+        if error is not None:
+            unreadable.append((Path(file), error))
+            continue
+        names.append(str(file))
+        images.append(prepare_face(decode_image(content), model.size).numpy())
+    if not names:
+        raise ValueError("; ".join(f"{file}: {error}" for file, error in unreadable) + ".")
+    path = Run(output) / Run.SALIENCY_MAPS
+    return save_explanation(path, model, np.stack(images), names, windows=windows), unreadable

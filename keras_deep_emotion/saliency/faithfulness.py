@@ -1,32 +1,33 @@
-"""Is a map right? Deletion and insertion, the pointing game, and maps of scrambled weights.
+"""Faithfulness of saliency maps: deletion, insertion, the pointing game, randomized weights.
 
-A map is easy to like and hard to check. Each score stands beside those of maps that know nothing of
-the model, on the same faces; NumPy only, whatever the model was made with.
+Each score is compared with that of baseline maps that do not depend on the model. NumPy only.
 
 Sources: deletion and insertion, Petsiuk et al., "RISE" (2018); pointing game, Zhang et al.,
-"Top-down neural attention by excitation backprop" (2016); scrambled weights, Adebayo et al.,
+"Top-down neural attention by excitation backprop" (2016); randomized weights, Adebayo et al.,
 "Sanity checks for saliency maps" (2018).
 """
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 STEPS = 48  # ours: of the curves; RISE takes as many as the image has rows
+Predict = Callable[[np.ndarray], np.ndarray]
 
 
-def causal_curve(predict, start, end, maps, class_id, steps=STEPS):
-    """Probability of a class while pixels change, the hottest first.
+def causal_curve(
+    predict: Predict,
+    start: np.ndarray,
+    end: np.ndarray,
+    maps: np.ndarray,
+    class_id: Sequence[int],
+    steps: int = STEPS,
+) -> np.ndarray:
+    """Probability of a class while pixels change from `start` to `end`, the most important first.
 
-    Args:
-        predict: maps (n, height, width, channels) float32 arrays to (n, classes) probabilities.
-        start: (batch, height, width, channels) the images to start with.
-        end: of the same shape, what each pixel becomes.
-        maps: (batch, height, width) how much each pixel matters.
-        class_id: (batch,) integers, the class whose probability is followed.
-        steps: how many times pixels change, 1 or more, about as many each time.
-
-    Returns:
-        (batch, steps + 1) float64: probabilities from all of `start` to all of `end`.
+    Arguments are as in `score_faithfulness`. Returns (batch, steps + 1) float64 probabilities.
     """
     batch, height, width = maps.shape
     order = np.argsort(-maps.reshape(batch, -1), axis=1, kind="stable")
@@ -37,125 +38,109 @@ def causal_curve(predict, start, end, maps, class_id, steps=STEPS):
     return np.stack(curve, axis=1).astype(np.float64)
 
 
-def area_under_curve(curve):
-    """Area under curves of equal steps, by trapezoids: (batch, points) to (batch,)."""
+def area_under_curve(curve: np.ndarray) -> np.ndarray:
+    """Area under (batch, points) curves of equal steps, by trapezoids: (batch,)."""
     return (curve[:, :-1] + curve[:, 1:]).mean(axis=1) / 2
 
 
-def pointing_game(maps, parts):
-    """Whether the hottest pixel of each map lies in one of the parts that matter.
+def pointing_game(maps: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Whether the maximum of each map lies in one of the image's parts.
 
     Args:
         maps: (batch, height, width).
-        parts: (batch, parts, 4) boxes: ymin, xmin, ymax, xmax, shares of the image's sides.
+        parts: (batch, parts, 4) boxes: ymin, xmin, ymax, xmax, relative to the image.
 
     Returns:
-        (batch,) bool. Of several hottest pixels, the one in the middle of them all is taken: an
-        occlusion map is flat where windows cover the same pixels.
+        (batch,) bool. Occlusion maps are flat where the same windows cover pixels: of several
+        maxima, the one nearest to their mean is used.
     """
     hits = []
     for one, boxes in zip(maps, np.asarray(parts), strict=True):
-        hottest = np.argwhere(one == one.max())
-        middle = hottest.mean(axis=0)
-        place = hottest[((hottest - middle) ** 2).sum(axis=1).argmin()]
-        y, x = (place + 0.5) / one.shape  # the pixel's centre
+        maxima = np.argwhere(one == one.max())
+        distances = ((maxima - maxima.mean(axis=0)) ** 2).sum(axis=1)
+        y, x = (maxima[distances.argmin()] + 0.5) / one.shape  # center of the pixel
         hits.append(any(box[0] <= y <= box[2] and box[1] <= x <= box[3] for box in boxes))
     return np.array(hits)
 
 
-def baseline_maps(count, size, window, seed=0):
-    """Maps that know nothing of any model.
+def baseline_maps(count: int, size: int, window: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Maps that do not depend on any model: (count, size, size) float64, by name.
 
-    Args:
-        count: how many of each.
-        size: side of the maps, pixels.
-        window: side of the square by which the maps to compare with were made, pixels.
-        seed: of the random ones.
-
-    Returns:
-        {name: (count, size, size) float64}: `random`, each pixel by itself; `random, smooth`, the
-        same averaged over the window, as coarse as an occlusion map is; `gaussian`, a hill in the
-        middle, whose standard deviation is a quarter of the side: faces stand in the middle.
+    `random` has independent pixels; `random, smooth` averages over the window, as coarse as
+    occlusion maps; `gaussian` is centered, with a standard deviation of a quarter of the side.
     """
     random = np.random.default_rng(seed)
     noise = random.random((count, size, size))
-    around = np.pad(
-        random.random((count, size, size)), ((0, 0), (window, window), (window, window)), "wrap"
-    )
-    sums = around.cumsum(axis=1).cumsum(axis=2)
-    low = slice(0, size)
-    high = slice(window, window + size)
+    padding = ((0, 0), (window, window), (window, window))
+    padded = np.pad(random.random((count, size, size)), padding, "wrap")
+    sums = padded.cumsum(axis=1).cumsum(axis=2)
+    low, high = slice(0, size), slice(window, window + size)
     smooth = sums[:, high, high] - sums[:, low, high] - sums[:, high, low] + sums[:, low, low]
     side = (np.arange(size) - (size - 1) / 2) / (size / 4)
-    hill = np.exp(-(side[:, None] ** 2 + side**2) / 2)
+    gaussian = np.exp(-(side[:, None] ** 2 + side**2) / 2)
     return {
         "random": noise,
         "random, smooth": smooth / window**2,
-        "gaussian": np.repeat(hill[None], count, axis=0),
+        "gaussian": np.repeat(gaussian[None], count, axis=0),
     }
 
 
-def bootstrap_mean(values, confidence=0.95, resamples=2000, seed=0):
-    """Mean over faces and its interval, by the percentiles of a bootstrap.
-
-    Args:
-        values: (faces,) numbers, one or more.
-        confidence: of the interval, above 0 and below 1.
-        resamples: how many.
-        seed: of the resampling.
-
-    Returns:
-        dict of `mean` and `interval`, [low, high].
-    """
+def bootstrap_mean(
+    values: Sequence[float], confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> dict[str, Any]:
+    """`mean` of values and its percentile bootstrap `interval`, [low, high]."""
     values = np.asarray(values, np.float64)
-    chosen = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
+    indices = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
     tail = (1 - confidence) / 2
-    low, high = np.quantile(values[chosen].mean(axis=1), [tail, 1 - tail])
-    return {"mean": float(values.mean()), "interval": [float(low), float(high)]}
+    interval = np.quantile(values[indices].mean(axis=1), [tail, 1 - tail])
+    return {"mean": float(values.mean()), "interval": interval.tolist()}
 
 
-def compare_with_baselines(scores, lower_is_better):
-    """Set a map's scores beside those of the baselines on the same faces.
+def compare_with_baselines(
+    scores: dict[str, Sequence[float]], lower_is_better: bool
+) -> dict[str, dict[str, Any]]:
+    """The `bootstrap_mean` of (faces,) scores, by name of the maps.
 
-    Args:
-        scores: {name: (faces,) numbers}, `saliency` first.
-        lower_is_better: for what `ahead` means.
-
-    Returns:
-        {name: `mean` and `interval`}; of each but `saliency` also `ahead`, the mean and interval of
-        how much `saliency` does better, face by face: above 0 where it does.
+    Baselines also have `ahead`, that of the difference by which "saliency" is better on each face.
     """
     ours = np.asarray(scores["saliency"], np.float64)
-    result = {}
-    for name, values in scores.items():
-        result[name] = bootstrap_mean(values)
-        if name != "saliency":
-            better = np.asarray(values, np.float64) - ours
-            result[name]["ahead"] = bootstrap_mean(better if lower_is_better else -better)
+    sign = 1 if lower_is_better else -1
+    result = {name: bootstrap_mean(values) for name, values in scores.items()}
+    for name in scores.keys() - {"saliency"}:
+        difference = np.asarray(scores[name], np.float64) - ours
+        result[name]["ahead"] = bootstrap_mean(sign * difference)
     return result
 
 
-def score_faithfulness(predict, images, blurred, maps, class_id, window, parts=None, seed=0):
-    """Score maps and the baselines by deletion, insertion and, where parts are known, pointing.
+def score_faithfulness(
+    predict: Predict,
+    images: np.ndarray,
+    blurred: np.ndarray,
+    maps: np.ndarray,
+    class_id: np.ndarray,
+    window: int,
+    parts: np.ndarray | None = None,
+    seed: int = 0,
+) -> dict[str, dict[str, dict]]:
+    """Score saliency maps and baselines by deletion, insertion and the pointing game.
 
     Args:
-        predict: maps (n, size, size, channels) float32 arrays to (n, classes) probabilities.
-        images: (batch, size, size, channels) float32 grey levels 0..255.
-        blurred: of the same shape; insertion begins with it, as in RISE. Deletion ends in black, as
-            the paper's windows.
-        maps: (batch, size, size).
-        class_id: (batch,) the class that the maps are of.
-        window: by which they were made, pixels.
-        parts: as `pointing_game` takes them, or None.
-        seed: of the random maps.
+        predict: Maps (n, size, size, channels) float32 arrays to (n, classes) probabilities.
+        images: (batch, size, size, channels) float32 grey levels 0..255. Deletion ends in black,
+            as the paper's windows.
+        blurred: Blurred images, with which insertion begins, as in RISE.
+        maps: (batch, size, size) saliency maps.
+        class_id: (batch,) integers, the explained class.
+        window: Side of the hidden square of the maps, pixels.
+        parts: Boxes for `pointing_game`; None to leave it out.
+        seed: Seed of the random baselines.
 
     Returns:
-        dict of `deletion` (the area: less is better), `insertion` (more is better), perhaps
-        `pointing` (share of hits), each as from `compared`.
+        `deletion` (area, lower is better), `insertion` (area, higher is better) and `pointing`
+        (share of hits), each as from `compare_with_baselines`.
     """
     count, size = maps.shape[:2]
     all_maps = {"saliency": maps, **baseline_maps(count, size, window, seed)}
-    black = np.zeros_like(images)
 
     def areas(start, end):
         return {
@@ -163,9 +148,10 @@ def score_faithfulness(predict, images, blurred, maps, class_id, window, parts=N
             for name, one in all_maps.items()
         }
 
+    deletion, insertion = areas(images, np.zeros_like(images)), areas(blurred, images)
     scores = {
-        "deletion": compare_with_baselines(areas(images, black), lower_is_better=True),
-        "insertion": compare_with_baselines(areas(blurred, images), lower_is_better=False),
+        "deletion": compare_with_baselines(deletion, lower_is_better=True),
+        "insertion": compare_with_baselines(insertion, lower_is_better=False),
     }
     if parts is not None:
         hits = {name: pointing_game(one, parts) for name, one in all_maps.items()}
@@ -173,61 +159,54 @@ def score_faithfulness(predict, images, blurred, maps, class_id, window, parts=N
     return scores
 
 
-def shuffle_weights(weights, seed=0):
-    """Weights of the same values in another order, each array by itself.
-
-    Args:
-        weights: list of arrays.
-        seed: of the order.
-    """
+def shuffle_weights(weights: list[np.ndarray], seed: int = 0) -> list[np.ndarray]:
+    """Shuffle the values within each array of weights."""
     random = np.random.default_rng(seed)
     return [random.permutation(one.ravel()).reshape(one.shape) for one in weights]
 
 
-def rank_correlation(maps, others):
-    """Rank correlation (Spearman) of maps, face by face: (batch, height, width) twice to (batch,).
-
-    Of a map that is flat, which resembles nothing, it is 0.
-    """
+def rank_correlation(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of (batch, height, width) maps: (batch,), 0 if a map is constant."""
     pairs = zip(maps.reshape(len(maps), -1), others.reshape(len(others), -1), strict=True)
     return np.array(
         [0.0 if np.ptp(a) == 0 or np.ptp(b) == 0 else stats.spearmanr(a, b)[0] for a, b in pairs]
     )
 
 
-def mean_maps(maps, class_id, classes):
-    """What maps of each class have in common, and in which part of the face it lies.
+def mean_maps(
+    maps: np.ndarray, class_id: np.ndarray, classes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """The mean map of each class, and in which region of the face it lies.
 
     Args:
-        maps: (batch, height, width), saliency; what is below 0 counts as 0.
-        class_id: (batch,) integers, the class that each is of.
-        classes: names of the classes.
+        maps: (batch, height, width) saliency maps; negative values count as 0.
+        class_id: (batch,) integers, the class of each.
+        classes: Class names.
 
     Returns:
-        {name: dict}, of the classes that occur: `faces`, `map` (height, width), the mean of the
-        maps, each divided by its sum, so that every face counts alike (a map that is nowhere above
-        0 is left out); and what share of it lies in the `upper`, `middle` and `lower` third of the
-        rows, and in the `rim`, the outer sixth on all sides.
+        For each class that occurs: number of `faces`; `map`, the (height, width) mean of the maps,
+        each divided by its sum (a map without positive values is left out); the shares of it in
+        the `upper`, `middle` and `lower` third of the rows, and in the `rim`, the outer sixth on
+        all sides.
     """
     _, height, width = maps.shape
     positive = np.maximum(maps, 0)
     sums = positive.sum(axis=(1, 2))
-    inside = np.zeros((height, width), bool)
-    inside[height // 6 : height - height // 6, width // 6 : width - width // 6] = True
-    thirds = [round(height * i / 3) for i in range(4)]
+    rim = np.ones((height, width), bool)
+    rim[height // 6 : height - height // 6, width // 6 : width - width // 6] = False
     result = {}
     for i, name in enumerate(classes):
         chosen = (np.asarray(class_id) == i) & (sums > 0)
-        if chosen.any():
-            mean = (positive[chosen] / sums[chosen, None, None]).mean(axis=0)
-            rows = mean.sum(axis=1)
-            result[name] = {
-                "faces": int(chosen.sum()),
-                "map": mean,
-                **{
-                    part: float(rows[thirds[j] : thirds[j + 1]].sum())
-                    for j, part in enumerate(("upper", "middle", "lower"))
-                },
-                "rim": float(mean[~inside].sum()),
-            }
+        if not chosen.any():
+            continue
+        mean = (positive[chosen] / sums[chosen, None, None]).mean(axis=0)
+        upper, middle, lower = np.split(mean, [round(height / 3), round(2 * height / 3)])
+        result[name] = {
+            "faces": int(chosen.sum()),
+            "map": mean,
+            "upper": float(upper.sum()),
+            "middle": float(middle.sum()),
+            "lower": float(lower.sum()),
+            "rim": float(mean[rim].sum()),
+        }
     return result

@@ -1,25 +1,44 @@
-"""Where a model looks: hide one region of the face after another and see what the answer loses.
+"""Occlusion saliency: hide one region of an image after another and measure what it changes.
 
-Source: the paper, section IV-C (an N x N window of zeros slid over the face; the windows that turn
-a right answer wrong are marked); Zeiler & Fergus (2014), who measure the probability lost.
+Sources: the paper, section IV-C (an N x N window of zeros slides over the face; windows that make a
+correct prediction wrong are marked); Zeiler & Fergus (2014), who measure the probability lost.
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 FILLINGS = ("zero", "mean", "blur")
+Predict = Callable[[tf.Tensor], tf.Tensor]
+
+
+class Windows(NamedTuple):
+    """Which windows are hidden, and how.
+
+    Attributes:
+        window: Side of the hidden square, pixels.
+        stride: Step between windows, pixels, at most `window`.
+        filling: What hidden pixels become, see `fill_image`.
+    """
+
+    window: int = 8
+    stride: int = 2
+    filling: str = "zero"
+
+
+DEFAULT_WINDOWS = Windows()
 
 
 class Occlusions(NamedTuple):
-    """What hiding each window did, before it is gathered into a map.
+    """Predictions with each window hidden; the windows begin at `window_starts`.
 
     Attributes:
-        probabilities: (batch, classes) float32, of the whole faces.
-        class_id: (batch,) int64, the class that was watched.
-        lost: (batch, rows, columns) float32 in [-1, 1]: the probability that the watched class
-            loses; rows and columns of windows, whose first pixels `window_starts` gives.
-        answer: (batch, rows, columns) int64, the class answered with the window hidden.
+        probabilities: (batch, classes) float32, of the whole images.
+        class_id: (batch,) int64, the explained class.
+        lost: (batch, rows, columns) float32 in [-1, 1], the probability that the explained class
+            loses when each window is hidden.
+        answer: (batch, rows, columns) int64, the class predicted with each window hidden.
     """
 
     probabilities: tf.Tensor
@@ -29,15 +48,15 @@ class Occlusions(NamedTuple):
 
 
 class SaliencyMaps(NamedTuple):
-    """What hiding regions did.
+    """Saliency maps.
 
     Attributes:
-        probabilities: (batch, classes) float32, of the whole faces.
-        class_id: (batch,) int64, the class that was watched.
-        saliency: (batch, height, width) float32 in [-1, 1]: the mean, over the windows that cover
-            a pixel, of the probability that the watched class loses.
-        decisive: (batch, height, width) bool: a window that covers the pixel makes the answer
-            other than the watched class.
+        probabilities: (batch, classes) float32, of the whole images.
+        class_id: (batch,) int64, the explained class.
+        saliency: (batch, height, width) float32 in [-1, 1], the probability that the explained
+            class loses, mean over the windows that cover a pixel.
+        decisive: (batch, height, width) bool, whether the predicted class differs from the
+            explained class with a window hidden that covers the pixel.
     """
 
     probabilities: tf.Tensor
@@ -46,19 +65,20 @@ class SaliencyMaps(NamedTuple):
     decisive: tf.Tensor
 
 
-def window_starts(side, window, stride):
-    """First pixels of the windows along a side: 0, stride, ... and one flush with the end.
+def window_starts(side: int, window: int, stride: int) -> list[int]:
+    """First pixels of the windows along a side: 0, stride, ..., and one that ends at the edge.
 
     Args:
-        side: length, pixels.
-        window: width of the window, 1 to side.
-        stride: step, 1 to window, so that no pixel is left out.
-
-    Returns:
-        List of integers; the windows that start there cover every pixel.
+        side: Length of the side, pixels.
+        window: Width of the windows, 1 to side.
+        stride: Step between windows, 1 to window: the windows cover every pixel.
 
     Raises:
-        ValueError: window or stride is out of range.
+        ValueError: If window or stride is out of range.
+
+    Example:
+    >>> window_starts(10, window=4, stride=4)
+    [0, 4, 6]
     """
     if not 1 <= window <= side:
         raise ValueError(
@@ -72,21 +92,21 @@ def window_starts(side, window, stride):
     return starts
 
 
-def fill_image(images, filling, window):
-    """What hidden pixels become, for whole images.
+def fill_image(images: tf.Tensor, filling: str, window: int) -> tf.Tensor:
+    """What the pixels of images become when they are hidden.
 
     Args:
-        images: (batch, height, width, channels) float32, grey levels 0..255; static but for batch.
-        filling: "zero" is grey level 0, black, as in the paper; "mean" each image's mean, by
-            channel; "blur" the image blurred by a Gaussian whose standard deviation is half the
-            window, so that what is smaller than the window is gone.
-        window: side of the hidden square, pixels.
+        images: (batch, height, width, channels) float32 grey levels 0..255; only the batch size may
+            be dynamic.
+        filling: "zero" for black, as in the paper; "mean" for the mean of each image and channel;
+            "blur" for the image blurred by a Gaussian with a standard deviation of half a window.
+        window: Side of the hidden square, pixels.
 
     Returns:
-        Tensor of the images' shape.
+        A tensor of the same shape.
 
     Raises:
-        ValueError: there is no such filling.
+        ValueError: If there is no such filling.
     """
     if filling == "zero":
         return tf.zeros_like(images)
@@ -96,7 +116,7 @@ def fill_image(images, filling, window):
         raise ValueError(f"filling must be one of {', '.join(FILLINGS)}. Received: {filling}")
 
     def kernel(side):
-        """(side, side): how much of each pixel along a side goes into each; rows sum to 1."""
+        """Weights of the blur along a side: (side, side); rows sum to 1."""
         place = tf.range(side, dtype=tf.float32)
         return tf.nn.softmax(-(((place[:, None] - place) / (window / 2)) ** 2) / 2, axis=1)
 
@@ -104,45 +124,47 @@ def fill_image(images, filling, window):
     return tf.einsum("yY,xX,bYXc->byxc", kernel(height), kernel(width), images)
 
 
-def occlude(predict, images, class_id=None, window=8, stride=2, filling="zero", chunk=256):
-    """Hide each window of each image and predict again. Graph code.
+def occlude(
+    predict: Predict,
+    images: tf.Tensor,
+    class_id: Sequence[int] | tf.Tensor | None = None,
+    window: int = 8,
+    stride: int = 2,
+    filling: str = "zero",
+    chunk: int = 256,
+) -> Occlusions:
+    """Predict images with each window hidden. Graph code.
 
     Args:
-        predict: maps (n, height, width, channels) float32 to (n, classes) probabilities: any
-            model, whatever it was made with.
-        images: (batch, height, width, channels) float32 tensor, grey levels 0..255; height and
-            width static.
-        class_id: (batch,) integers, the class to watch (the true one, say), or None for the one
-            that the model answers.
-        window: side of the hidden square, pixels.
-        stride: step between windows, pixels.
-        filling: what hidden pixels become, see `filled`.
-        chunk: how many (image, window) pairs are predicted at once; bounds the memory whatever
-            the batch.
-
-    Returns:
-        `Occlusions`.
+        predict: Maps (n, height, width, channels) float32 to (n, classes) probabilities.
+        images: (batch, height, width, channels) float32 grey levels 0..255; height and width are
+            static.
+        class_id: (batch,) integers, the class to explain; None for the predicted class.
+        window: Side of the hidden square, pixels.
+        stride: Step between windows, pixels, at most `window`.
+        filling: What hidden pixels become, see `fill_image`.
+        chunk: Number of (image, window) pairs predicted at once; it bounds the memory.
 
     Raises:
-        ValueError: window or stride does not fit the images, or there is no such filling.
+        ValueError: If windows do not fit the images, or there is no such filling.
     """
     height, width = images.shape[1:3]
-    # Computed, not constants: masks in the graph bloat an export.
+    # Masks are computed: as constants they would bloat an export.
     covers_y = coverage(height, window, stride)
     covers_x = coverage(width, window, stride)
     rows, columns = covers_y.shape[0], covers_x.shape[0]
     substitute = fill_image(images, filling, window)
 
-    # Asked for its shape alone: nothing else needs the result, so no graph computes it.
+    # Only the shape is used, so the graph does not compute this prediction.
     classes = predict(images[:1]).shape[-1]
 
-    # Of each image all windows and, last, the whole of it: in chunks too, whatever the batch.
+    # The places of each image are its windows and, last, the whole image.
     places = rows * columns + 1
     pairs = tf.shape(images)[0] * places
     black = filling == "zero"  # nothing to gather
 
     def hide_and_predict(number):
-        # The last chunk repeats the last pair: every chunk has one shape.
+        # The last chunk repeats the last pair: all chunks have the same shape.
         pair = tf.minimum(number * chunk + tf.range(chunk), pairs - 1)
         image, place = pair // places, pair % places
         window_hidden = tf.minimum(place, places - 2)
@@ -162,65 +184,56 @@ def occlude(predict, images, class_id=None, window=8, stride=2, filling="zero", 
     )
     scores = tf.reshape(tf.reshape(scores, (-1, classes))[:pairs], (-1, places, classes))
     probabilities = scores[:, -1]
-    watched = tf.argmax(probabilities, axis=1) if class_id is None else tf.cast(class_id, tf.int64)
-    of_watched = tf.gather(scores, watched, axis=2, batch_dims=1)  # (batch, places)
-    lost = of_watched[:, -1:] - of_watched[:, :-1]
+    explained = (
+        tf.argmax(probabilities, axis=1) if class_id is None else tf.cast(class_id, tf.int64)
+    )
+    of_explained = tf.gather(scores, explained, axis=2, batch_dims=1)  # (batch, places)
+    lost = of_explained[:, -1:] - of_explained[:, :-1]
     return Occlusions(
         probabilities=probabilities,
-        class_id=watched,
+        class_id=explained,
         lost=tf.reshape(lost, (-1, rows, columns)),
         answer=tf.reshape(tf.argmax(scores[:, :-1], axis=2), (-1, rows, columns)),
     )
 
 
-def coverage(side, window, stride):
-    """Which pixels along a side each window covers: (windows, side) bool.
-
-    Raises:
-        ValueError: window or stride does not fit the side.
-    """
+def coverage(side: int, window: int, stride: int) -> tf.Tensor:
+    """Which pixels along a side each window covers: (windows, side) bool."""
     starts = tf.constant(window_starts(side, window, stride))[:, None]
     pixel = tf.range(side)
     return (starts <= pixel) & (pixel < starts + window)
 
 
 def occlusion_saliency(
-    predict, images, class_id=None, window=8, stride=2, filling="zero", chunk=256
-):
-    """Hide each window of each image and gather what the prediction loses. Graph code.
-
-    Args:
-        predict: maps (n, height, width, channels) float32 to (n, classes) probabilities.
-        images: (batch, height, width, channels) float32 tensor, grey levels 0..255; height and
-            width static.
-        class_id: (batch,) integers, the class to watch, or None for the one that is answered.
-        window: side of the hidden square, pixels.
-        stride: step between windows, pixels, at most the window.
-        filling: what hidden pixels become, see `filled`.
-        chunk: how many (image, window) pairs are predicted at once.
-
-    Returns:
-        `Saliency`.
+    predict: Predict,
+    images: tf.Tensor,
+    class_id: Sequence[int] | tf.Tensor | None = None,
+    window: int = 8,
+    stride: int = 2,
+    filling: str = "zero",
+    chunk: int = 256,
+) -> SaliencyMaps:
+    """Compute saliency maps by occlusion; arguments as in `occlude`. Graph code.
 
     Raises:
-        ValueError: as `occlude`.
+        ValueError: If windows do not fit the images, or there is no such filling.
+
+    Example:
+    >>> def brightness(images):  # class 1: the mean grey level
+    ...     share = tf.reduce_mean(images, axis=(1, 2, 3)) / 255
+    ...     return tf.stack([1 - share, share], axis=1)
+    >>> image = tf.reshape(tf.constant([255.0, 0, 0, 255]), (1, 2, 2, 1))
+    >>> occlusion_saliency(brightness, image, [1], window=1, stride=1).saliency.numpy().tolist()
+    [[[0.25, 0.0], [0.0, 0.25]]]
     """
-    found = occlude(predict, images, class_id, window, stride, filling, chunk)
-    return gather_windows(found, images.shape[1:3], window, stride)
+    occlusions = occlude(predict, images, class_id, window, stride, filling, chunk)
+    return gather_windows(occlusions, images.shape[1:3], window, stride)
 
 
-def gather_windows(found, size, window, stride):
-    """Gather what each window did into maps of pixels.
-
-    Args:
-        found: `Occlusions`.
-        size: (height, width) of the images.
-        window: side of the hidden square, pixels.
-        stride: step between windows, pixels, at most the window.
-
-    Returns:
-        `Saliency`.
-    """
+def gather_windows(
+    occlusions: Occlusions, size: Sequence[int], window: int, stride: int
+) -> SaliencyMaps:
+    """Gather the result of `occlude` into maps of `size`, (height, width)."""
     covers_y = tf.cast(coverage(size[0], window, stride), tf.float32)
     covers_x = tf.cast(coverage(size[1], window, stride), tf.float32)
 
@@ -228,10 +241,10 @@ def gather_windows(found, size, window, stride):
         """Sum over the windows that cover each pixel: (batch, height, width)."""
         return tf.einsum("brc,ry,cx->byx", tf.cast(values, tf.float32), covers_y, covers_x)
 
-    changed = found.answer != found.class_id[:, None, None]
+    changed = occlusions.answer != occlusions.class_id[:, None, None]
     return SaliencyMaps(
-        probabilities=found.probabilities,
-        class_id=found.class_id,
-        saliency=spread(found.lost) / tf.einsum("ry,cx->yx", covers_y, covers_x),
+        probabilities=occlusions.probabilities,
+        class_id=occlusions.class_id,
+        saliency=spread(occlusions.lost) / tf.einsum("ry,cx->yx", covers_y, covers_x),
         decisive=spread(changed) > 0.5,
     )

@@ -33,19 +33,19 @@ def votes(**counts):
 )
 def test_each_tagger_is_held_against_the_other_nine(agreement, counts, tagger, happy, neutral):
     for answer, expected in ((HAPPINESS, happy), (NEUTRAL, neutral)):
-        found = agreement.against_the_others(votes(**counts), np.array([answer]))
+        found = agreement.leave_one_out_accuracy(votes(**counts), np.array([answer]))
         assert found == pytest.approx((tagger, expected))
 
 
 def test_shares_are_means_over_the_faces(agreement):
     both = np.concatenate([votes(happiness=6, neutral=4), votes(sadness=10)])
-    found = agreement.against_the_others(both, np.array([NEUTRAL, EMOTIONS.index("sadness")]))
+    found = agreement.leave_one_out_accuracy(both, np.array([NEUTRAL, EMOTIONS.index("sadness")]))
     assert found == pytest.approx((0.8, 0.5))
 
 
 def test_new_votes_make_the_label_again_as_often_as_chance_has_it(agreement):
-    assert agreement.same_label_again(votes(happiness=10), np.array([HAPPINESS])) == 1
+    assert agreement.resampled_accuracy(votes(happiness=10), np.array([HAPPINESS])) == 1
     # Seven and three: 8,497 + half of 1,029 ten-thousandths (binomial, more than five, just five).
     many = np.repeat(votes(happiness=7, neutral=3), 500, axis=0)
-    found = agreement.same_label_again(many, np.full(500, HAPPINESS))
+    found = agreement.resampled_accuracy(many, np.full(500, HAPPINESS))
     assert found == pytest.approx(0.9012, abs=0.005)

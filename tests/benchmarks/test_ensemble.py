@@ -20,7 +20,7 @@ def test_probabilities_are_averaged_and_judged(ensemble):
     faces = {"name": ["a", "b"], "subject": ["", ""], "label": ["fear", "anger"]}
     one = pd.DataFrame({**faces, "anger": [0.6, 0.7], "fear": [0.4, 0.3]})
     other = pd.DataFrame({**faces, "anger": [0.1, 0.5], "fear": [0.9, 0.5]})
-    mean = ensemble.mean_answers([one, other])
+    mean = ensemble.mean_prediction([one, other])
     assert mean["anger"].tolist() == pytest.approx([0.35, 0.6])
     assert mean["fear"].tolist() == pytest.approx([0.65, 0.4])
     assert one["anger"].tolist() == [0.6, 0.7]
@@ -46,9 +46,9 @@ def test_a_run_with_itself_is_the_run_on_validation(ensemble, run_dir, toon_face
     assert together == first.replace(run_dir.name, "together")
 
 
-def test_a_default_variant_may_be_named(ensemble):
+def test_a_default_variant_may_be_named():
     unnamed, named, other = (
-        ensemble.data_of(TrainConfig(dataset=dataset))
+        Task.from_config(TrainConfig(dataset=dataset))
         for dataset in ("fer2013", "fer2013/ferplus", "fer2013/original")
     )
     assert unnamed == named
@@ -58,4 +58,4 @@ def test_a_default_variant_may_be_named(ensemble):
 def test_runs_on_different_data_are_refused(ensemble, run_dir):
     done = CliRunner().invoke(ensemble.main, [str(run_dir), str(Run.shipped("ferplus").path)])
     assert done.exit_code == 2
-    assert "Name runs on one data set, protocol and fold" in done.output
+    assert "Name runs of one data set, protocol and fold" in done.output

@@ -130,9 +130,9 @@ def test_fit_evaluate_explain_export_predict(run_command, toon_faces_dir, tmp_pa
     for name in ("confusion_matrix.png", "reliability.png", "predictions.csv", "report.json"):
         assert f"wrote {run / name}\n" in output
         assert (run / name).stat().st_size > 0
-    assert "6 people: worst " in output
+    assert "6 people: lowest accuracy " in output
     surest = report["surest_mistakes"][:5]
-    shown = output.partition("surest mistakes (true -> answer):\n")[2].splitlines()[:5]
+    shown = output.partition("most confident mistakes (true -> predicted):\n")[2].splitlines()[:5]
     for mistake, line in zip(surest, shown, strict=True):
         said = [f"{mistake['probability']:.1%}", mistake["label"], "->", mistake["answer"]]
         assert line.split() == [*said, mistake["name"]]
@@ -174,8 +174,8 @@ def test_evaluate_against_another_run(run_command, run_dir, toon_faces_dir, tmp_
     assert "+1.98 points on the same 504 faces (95 % interval +" in output  # 10 of 504
     # All ten of ten: 2 of 1024.
     assert (
-        "the difference is more than chance: 10 faces only this one gets right, 0 only the other "
-        "(McNemar, p = 0.0020)\n"
+        "the difference is significant: only this run is right on 10 faces, only the other on 0 "
+        "(McNemar's test, p = 0.0020)\n"
     ) in output
     assert f"wrote {tmp_path}/one/against.json\n" in output
     found = json.loads((tmp_path / "one/against.json").read_text())
@@ -186,8 +186,8 @@ def test_evaluate_against_another_run(run_command, run_dir, toon_faces_dir, tmp_
     table.iloc[:-4].to_csv(tmp_path / "other/predictions.csv", index=False)
     fails(
         run_command, *arguments, "--against", tmp_path / "other",
-        says=f"{tmp_path}/one and {tmp_path}/other cannot be compared. Both must be judged on the "
-        "same faces: choose runs of one data set, protocol and fold. Received: 4 in only one",
+        says=f"{tmp_path}/one and {tmp_path}/other cannot be compared. Both runs must be evaluated "
+        "on the same faces: choose runs of one data set, protocol and fold. Received: 4 in only one",
     )  # fmt: skip
 
 
@@ -237,8 +237,9 @@ def test_the_deduplicated_part_is_judged_in_full(
     report = json.loads((tmp_path / "report.json").read_text())
     table = read_predictions(tmp_path / "predictions.csv")
     assert report["deduplicated"] == classification_report(table.iloc[:100])
-    assert re.search(r"without faces that also stand in training: accuracy .* on 100 faces", output)
-    assert f"and of these: balanced accuracy {report['deduplicated']['balanced_accuracy']:.2%}" in (
+    title = "without duplicates of training faces"
+    assert re.search(rf"{title}: accuracy .* on 100 faces", output)
+    assert f"{title}: balanced accuracy {report['deduplicated']['balanced_accuracy']:.2%}" in (
         output.replace(" %", "%")
     )
 

@@ -109,7 +109,7 @@ def test_summary_reads_as_a_sentence(table):
     assert accuracy_summary(report) == "accuracy 66.67 % on 6 faces (95 % interval 30.00 to 90.32)"
     assert accuracy_summary(report, 70.02).endswith("; the paper: 70.02 %")
     assert accuracy_summary(report, 70.02, ["a", "b"]).endswith(
-        "; the paper: 70.02 %, which does not compare: a and b"
+        "; the paper: 70.02 %, not comparable: a and b"
     )
 
 
@@ -150,10 +150,11 @@ def test_calibration_of_a_class_never_answered_is_null():
 def test_a_dead_transformer_is_called_one():
     dead = {"mean": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0], "spread": [0.0] * 6}
     assert "100% of the width" in attention_summary(dead)
-    assert "the same for every face" in attention_summary(dead)
+    assert "the transform is the same for every face" in attention_summary(dead)
     alive = {"mean": [0.8, 0.0, 0.1, 0.0, 0.9, -0.04], "spread": [0.02, 0, 0, 0, 0.01, 0]}
     text = attention_summary(alive)
-    assert "80% of the width and 90% of the height on average, +5.0% and -2.0% of them" in text
+    assert "80% of the width and 90% of the height on average, shifted" in text
+    assert "from the center by +5.0% and -2.0%;" in text
     assert text.endswith("by up to 0.020 (standard deviation)")
 
 
@@ -164,7 +165,7 @@ def test_the_reliability_curve_is_drawn_where_the_bins_are():
     )
     curve, counts = reliability_figure(classification_report(table), "toon").axes
     # (4 * 0.2 + 0.62) / 5
-    assert curve.get_title() == "toon\ncalibration error (ECE) 0.284, 5 faces"
+    assert curve.get_title("left") == "toon\nexpected calibration error 0.284, 5 faces"
     points = curve.lines[1].get_xydata()
     np.testing.assert_allclose(points, [[0.62, 0], [0.95, 0.75]])
     (bars,) = curve.collections  # the intervals
@@ -235,17 +236,18 @@ def test_mcnemar_of_ten_against_two_by_the_binomial():
     assert turned["p_value"] == found["p_value"]
     assert turned["difference_interval"] == pytest.approx([-high, -low])
     assert comparison_summary(found).splitlines() == [
-        "83.33 % here, 56.67 % there: +26.67 points on the same 30 faces "
+        "this run 83.33 %, the other 56.67 %: +26.67 points on the same 30 faces "
         f"(95 % interval {100 * low:+.2f} to {100 * high:+.2f})",
-        "the difference is more than chance: 10 faces only this one gets right, 2 only the other "
-        "(McNemar, p = 0.0386)",
+        "the difference is significant: only this run is right on 10 faces, only the other on 2 "
+        "(McNemar's test, p = 0.0386)",
     ]
 
 
 def test_a_difference_within_chance_is_called_that():
     found = mcnemar(judged([1, 1, 1, 1, 0]), judged([0, 0, 0, 1, 1]))
     assert found["p_value"] == pytest.approx(2 * (1 + 4) / 16)  # three against one
-    assert "the difference is within chance: 3 faces only this one" in comparison_summary(found)
+    text = comparison_summary(found)
+    assert "the difference is not significant: only this run is right on 3 faces" in text
 
 
 def test_a_model_does_not_differ_from_itself(table):

@@ -25,7 +25,7 @@ from keras_deep_emotion.saliency.explain import (
     occluded_faces,
     top_windows,
 )
-from keras_deep_emotion.saliency.occlusion import occlusion_saliency
+from keras_deep_emotion.saliency.occlusion import Windows, occlusion_saliency
 
 
 def run(*arguments, code=0):
@@ -115,7 +115,9 @@ def test_a_picture_that_is_turned_by_exif_is_explained_upright(export_dir, face,
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
     lying.save(tmp_path / "lying.png", exif=exif)
-    explain_files(load_folder(export_dir), [tmp_path / "lying.png"], tmp_path, window=8, stride=8)
+    explain_files(
+        load_folder(export_dir), [tmp_path / "lying.png"], tmp_path, Windows(window=8, stride=8)
+    )
     with np.load(tmp_path / "saliency.npz") as maps:
         np.testing.assert_allclose(maps["image"][0], face[1][..., 0], atol=0.6)
 
@@ -153,7 +155,9 @@ def test_scores_are_measured_beside_chance_and_kept(run_dir, toon_faces_dir, tmp
     assert sum(one["faces"] for one in result["regions"].values()) == 12
     assert (tmp_path / "mean_saliency.png").stat().st_size > 1000
     shown = result["scores"]["insertion"]["saliency"]["mean"]
-    assert "insertion area (more is better)" in output and f"saliency        {shown:.3f}" in output
+    assert (
+        "insertion area (higher is better)" in output and f"saliency        {shown:.3f}" in output
+    )
 
 
 def test_a_model_that_sees_nothing_is_scored_too(run_dir, toon_faces_dir, tmp_path):
@@ -232,7 +236,7 @@ def test_the_pictures_show_what_the_model_answered(run_dir, toon_faces_dir, tmp_
     keep("saliency_figure")
     copy = Run(shutil.copytree(run_dir, tmp_path / "run"))
     model = Classifier.from_run(copy)
-    explain_split(copy, toon_faces_dir, window=12, stride=6)
+    explain_split(copy, toon_faces_dir, windows=Windows(12, 6))
     figures.draw_saliency(copy)
     (rows,) = drawn["occlusions_figure"]
     assert [row.truth for row in rows] == model.labels

@@ -7,7 +7,7 @@ import pytest
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.pipeline import FaceArrays
 from keras_deep_emotion.data.task import Task
-from keras_deep_emotion.reports.model_card import taught_by
+from keras_deep_emotion.reports.model_card import render_model_card
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training.distillation import (
     distillation_targets,
@@ -106,8 +106,8 @@ def test_a_taught_run_is_resumed_without_its_teacher(run_dir, toon_faces_dir, tm
     assert pd.read_csv(again / "history.csv")["loss"][0] == pytest.approx(loss, abs=1e-6)
 
 
-def test_the_card_says_so():
-    assert taught_by(TrainConfig()) == ""
-    assert taught_by(TrainConfig(teachers="a,b")) == (
-        " 50% of its targets are the mean answers of 2 other runs."
-    )
+def test_the_card_names_the_teachers():
+    report = Run.shipped("ferplus").report
+    sentence = "50% of each training target is the mean prediction of 2 other runs."
+    assert sentence in render_model_card(TrainConfig(teachers="a,b"), report)
+    assert "training target" not in render_model_card(TrainConfig(), report)

@@ -1,72 +1,64 @@
-"""history.csv: how accuracy and loss went over the epochs, and which epoch is kept."""
+"""Learning curves, from history.csv."""
 
 import io
+from typing import Any
 
 import matplotlib
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from keras_deep_emotion.reports.embedding import SCREEN_DPI, data_uri, embedded
+from keras_deep_emotion.reports.embedding import SCREEN_DPI, embed
+from keras_deep_emotion.reports.figures.canvas import BLUE, TITLE, VERMILION
 from keras_deep_emotion.reports.text import number, percent
 from keras_deep_emotion.runs import best_epoch
 
-# Blue and vermilion of Okabe and Ito: told apart by every reader, and in grey by their lightness.
-VALIDATION = {"color": "#0072b2", "linestyle": "-", "marker": "o"}
+VALIDATION = {"color": BLUE, "linestyle": "-", "marker": "o"}
+TRAINING = {"color": VERMILION, "linestyle": "--", "marker": "s"}
 
 
-TRAINING = {"color": "#d55e00", "linestyle": "--", "marker": "s"}
-
-
-def training_facts(history):
-    """Epochs done, the kept one and faces a second, of history.csv."""
-    kept = best_epoch(history)
-    speed = history.get("images_per_second")
+def training_summary(history: pd.DataFrame) -> dict[str, Any]:
+    """Number of epochs, best epoch with its validation accuracy, and median faces per second."""
+    best, speed = best_epoch(history), history.get("images_per_second")
     return {
         "epochs": len(history),
-        "kept": None if kept is None else int(kept["epoch"]),
-        "val_accuracy": None if kept is None else float(kept["val_accuracy"]),
+        "best_epoch": None if best is None else int(best["epoch"]),
+        "val_accuracy": None if best is None else float(best["val_accuracy"]),
         "speed": None if speed is None else float(speed.median()),
     }
 
 
-def curves_figure(history, name):
-    """Draw how a number went over the epochs, in training and on validation.
+def curves_figure(history: pd.DataFrame, metric: str) -> Figure:
+    """Draw a metric over the epochs, in training and validation.
 
     Args:
-        history: DataFrame with `epoch` and the columns `name` and `val_<name>`.
-        name: "accuracy" or "loss".
+        history: `Run.history`.
+        metric: "accuracy" or "loss".
 
     Returns:
-        The figure, small: its letters can be read on a phone.
+        A figure small enough to be legible on a phone.
     """
     figure = Figure(figsize=(4.2, 3.1), layout="constrained")
     axes = figure.subplots()
-    few = len(history) <= 12
     for label, column, style in (
-        ("validation", f"val_{name}", VALIDATION),
-        ("training", name, TRAINING),
+        ("validation", f"val_{metric}", VALIDATION),
+        ("training", metric, TRAINING),
     ):
-        style = {**style, "marker": style["marker"] if few else None, "markersize": 4}
-        axes.plot(history["epoch"], history[column], label=label, linewidth=1.8, **style)
-    kept = best_epoch(history)
-    if kept is not None:
-        label = f"kept: epoch {kept['epoch']:.0f}"
-        axes.axvline(kept["epoch"], color="0.35", linestyle=":", linewidth=1.2)
+        marker = style["marker"] if len(history) <= 12 else None
+        line = {**style, "marker": marker, "markersize": 4, "linewidth": 1.8}
+        axes.plot(history["epoch"], history[column], label=label, **line)
+    best = best_epoch(history)
+    if best is not None:
+        axes.axvline(best["epoch"], color="0.35", linestyle=":", linewidth=1.2)
         axes.plot(
-            kept["epoch"],
-            kept[f"val_{name}"],
-            marker="*",
-            markersize=13,
-            color="black",
-            markeredgecolor="white",
-            linestyle="none",
-            label=label,
+            best["epoch"], best[f"val_{metric}"], label=f"best: epoch {best['epoch']:.0f}",
+            linestyle="none", marker="*", markersize=13, color="black", markeredgecolor="white",
             zorder=5,
-        )
+        )  # fmt: skip
     axes.set_xlabel("epoch")
-    axes.set_title(name, loc="left", fontsize=11, fontweight="bold")
+    axes.set_title(metric, **TITLE)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
-    if name == "accuracy":
+    if metric == "accuracy":
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9")
@@ -75,28 +67,30 @@ def curves_figure(history, name):
     return figure
 
 
-def curves(history):
-    """Accuracy and loss over the epochs, as `picture` gives pictures."""
-    found = []
-    for name in ("accuracy", "loss"):
-        figure = curves_figure(history, name)
-        file = io.BytesIO()
-        # No date and fixed ids: the same run gives the same page.
-        with matplotlib.rc_context({"svg.hashsalt": name}):
+def curves_text(history: pd.DataFrame, metric: str) -> str:
+    """Learning curves in words."""
+    form = percent if metric == "accuracy" else number
+    first, last, best = history.iloc[0], history.iloc[-1], best_epoch(history)
+    validation = f"val_{metric}"
+    text = (
+        f"Curves of {metric} over {len(history)} epoch{'s' * (len(history) > 1)}. "
+        f"Validation goes from {form(first[validation])} to {form(last[validation])}, "
+        f"training from {form(first[metric])} to {form(last[metric])}."
+    )
+    if best is None:
+        return text
+    return f"{text} Best epoch on validation: {best['epoch']:.0f}, with {form(best[validation])}."
+
+
+def embed_curves(history: pd.DataFrame) -> list[tuple[dict[str, Any], str]]:
+    """Curves of accuracy and loss for the page: `embedding.embed` and text of each."""
+    pictures = []
+    for metric in ("accuracy", "loss"):
+        figure, file = curves_figure(history, metric), io.BytesIO()
+        # Without a date and with fixed ids, the same run has the same page.
+        with matplotlib.rc_context({"svg.hashsalt": metric}):
             figure.savefig(file, format="svg", metadata={"Date": None})
-        first, last = history.iloc[0], history.iloc[-1]
-        show = percent if name == "accuracy" else number
-        kept = best_epoch(history)
-        alt = (
-            f"Curves of {name} over {len(history)} epoch{'s' if len(history) > 1 else ''}. "
-            f"Validation goes from {show(first[f'val_{name}'])} to {show(last[f'val_{name}'])}, "
-            f"training from {show(first[name])} to {show(last[name])}."
-        )
-        if kept is not None:
-            alt += (
-                f" Kept is epoch {kept['epoch']:.0f}, with {show(kept[f'val_{name}'])} on "
-                "validation."
-            )
         width, height = (round(side * SCREEN_DPI) for side in figure.get_size_inches())
-        found.append(embedded(data_uri("image/svg+xml", file.getvalue()), width, height, alt))
-    return found
+        picture = embed("image/svg+xml", file.getvalue(), width, height)
+        pictures.append((picture, curves_text(history, metric)))
+    return pictures

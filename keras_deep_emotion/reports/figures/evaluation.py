@@ -1,20 +1,16 @@
 """Figures of an evaluation: confusion matrix and reliability diagram."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from keras_deep_emotion.evaluation.statistics import wilson_interval
-from keras_deep_emotion.reports.figures.canvas import save_figure
+from keras_deep_emotion.reports.figures.canvas import BLUE, TITLE, save_figure
 from keras_deep_emotion.runs import Run
-
-# Colour-blind safe and even in print: dark is much (matplotlib's own `cividis`, `magma`).
-COUNTS = "Blues"
-
-
-CURVE = "#0072b2"  # blue of Okabe and Ito's colour-blind safe palette
 
 
 def draw_evaluation(folder: str | Path) -> list[Path]:
@@ -33,96 +29,73 @@ def draw_evaluation(folder: str | Path) -> list[Path]:
     ]
 
 
-def confusion_figure(report, title):
-    """The figure of one confusion matrix; arguments as in `draw_confusion_matrix`."""
-    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+def confusion_figure(report: dict[str, Any], title: str) -> Figure:
+    """A figure of one confusion matrix; arguments as in `draw_confusion_matrix`."""
+    figure = Figure(figsize=(6.4, 6.2), layout="constrained")
     draw_confusion_matrix(figure.subplots(), report, title)
     return figure
 
 
-def draw_confusion_matrix(axes, report, title):
-    """Draw a confusion matrix into a part of a figure.
+def draw_confusion_matrix(axes: Axes, report: dict[str, Any], title: str) -> None:
+    """Draw a confusion matrix: counts and their share of the row.
 
     Args:
-        axes: of matplotlib.
-        report: what `evaluation.evaluate` returns.
-        title: accuracy, interval and number of faces are added to it.
+        axes: Where to draw it.
+        report: From `metrics.classification_report`.
+        title: First line of the title; the second is accuracy, interval and number of faces.
     """
-    confusion = np.array(report["confusion"])
-    classes = report["classes"]
+    confusion, classes = np.array(report["confusion"]), report["classes"]
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap=COUNTS, vmin=0, vmax=1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(confusion):
-        axes.text(
-            column,
-            row,
-            f"{count:,}\n{shares[row, column]:.0%}" if count else "0",
-            ha="center",
-            va="center",
-            fontsize=9,
-            color="white" if shares[row, column] > 0.5 else "black" if count else "0.6",
-        )
+        share = shares[row, column]
+        text = f"{count:,}\n{share:.0%}" if count else "0"
+        color = "white" if share > 0.5 else "black" if count else "0.6"
+        axes.text(column, row, text, ha="center", va="center", fontsize=9, color=color)
     axes.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     low, high = report["accuracy_interval"]
-    axes.set_title(
-        f"{title}: {report['accuracy']:.1%} ({low:.1%} to {high:.1%}) of {report['faces']:,}",
-        fontsize=10,
-    )
+    scores = f"accuracy {report['accuracy']:.1%} ({low:.1%} to {high:.1%})"
+    axes.set_title(f"{title}\n{scores}, {report['faces']:,} faces", **TITLE)
 
 
-def reliability_figure(report, title=""):
-    """Draw a reliability curve (Guo et al., 2017): whether answers are right as often as sure.
+def reliability_figure(report: dict[str, Any], title: str = "") -> Figure:
+    """Draw a reliability diagram (Guo et al., 2017).
 
-    Above, for each bin of the answers' probabilities, the share that are right with its 95 %
-    interval (Wilson), at their mean probability; a calibrated model lies on the diagonal. Below,
-    how many faces each bin holds.
+    Above, the accuracy of each bin of `calibration` with its 95 % Wilson interval, at the mean
+    probability of the bin; a calibrated model lies on the diagonal. Below, the number of faces.
 
     Args:
-        report: what `evaluation.evaluate` returns.
-        title: of what; the calibration error and the number of faces are added to it.
-
-    Returns:
-        The figure.
+        report: From `metrics.classification_report`.
+        title: First line of the title; the second is the calibration error and number of faces.
     """
-    calibration = report["calibration"]
-    bins = calibration["bins"]
-    sure = np.array([one["probability"] for one in bins])
-    right = np.array([one["accuracy"] for one in bins])
-    faces = np.array([one["faces"] for one in bins])
-    bounds = [
-        wilson_interval(round(share * count), count)
-        for share, count in zip(right.tolist(), faces.tolist(), strict=True)
-    ]
+    bins = report["calibration"]["bins"]
+    keys = ("low", "high", "faces", "probability", "accuracy")
+    low, high, faces, probability, accuracy = (np.array([one[key] for one in bins]) for key in keys)
+    hits = np.round(accuracy * faces).astype(int)
+    bounds = np.transpose([wilson_interval(*one) for one in zip(hits, faces, strict=True)])
     figure = Figure(figsize=(6.4, 6.4), layout="constrained")
     curve, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
-    diagonal = "as sure as right (below: too sure; above: not sure enough)"
+    diagonal = "calibrated (below: overconfident, above: underconfident)"
     curve.plot([0, 1], [0, 1], color="0.5", linestyle="--", label=diagonal)
-    # An interval holds its share, but for the last digits of a float.
-    spread = np.abs(np.array(bounds).T - right)
     curve.errorbar(
-        sure, right, spread, color=CURVE, marker="o", markersize=5, linewidth=1.5,
-        elinewidth=1, capsize=3, label="this model, with 95 % intervals",
+        probability, accuracy, np.abs(bounds - accuracy), color=BLUE, marker="o", markersize=5,
+        linewidth=1.5, elinewidth=1, capsize=3, label="this model, with 95 % intervals",
     )  # fmt: skip
     curve.set_ylim(-0.02, 1.02)
-    curve.set_ylabel("share of answers that are right")
-    # Beside the curve, for its intervals may reach anywhere.
+    curve.set_ylabel("accuracy")
+    # Outside the axes, where no interval can cross it.
     figure.legend(loc="outside lower center", frameon=False, fontsize=9)
-    curve.set_title(
-        f"{title}\ncalibration error (ECE) {calibration['error']:.3f}, "
-        f"{report['faces']:,} faces".strip(),
-        fontsize=10,
-    )
-    low = np.array([one["low"] for one in bins])
-    high = np.array([one["high"] for one in bins])
+    error = f"expected calibration error {report['calibration']['error']:.3f}"
+    curve.set_title(f"{title}\n{error}, {report['faces']:,} faces".strip(), **TITLE)
     bars = counts.bar(low, faces, high - low, align="edge", color="0.75", edgecolor="white")
     counts.bar_label(bars, [f"{count:,}" for count in faces], fontsize=7, padding=1)
-    counts.set_ylim(0, 1.2 * faces.max())  # room for the numbers
+    counts.set_ylim(0, 1.2 * faces.max())  # room for the labels
     counts.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     counts.set_ylabel("faces")
-    counts.set_xlabel("probability that the model gives its answer")
+    counts.set_xlabel("probability of the predicted class")
     for axes in (curve, counts):
         axes.set_xlim(-0.02, 1.02)
         axes.spines[["top", "right"]].set_visible(False)

@@ -1,35 +1,39 @@
 """Sheets: faces of a data set, and the results of a reproduction."""
 
 import textwrap
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
-from keras_deep_emotion.reports.figures.canvas import save_figure
+from keras_deep_emotion.reports.figures.canvas import TITLE, save_figure, show_face
 from keras_deep_emotion.reports.figures.evaluation import draw_confusion_matrix
 
+COLUMNS = 2  # confusion matrices in a row
+CELL_LENGTH = 96  # characters; longer notes are in reproduction.md
 
-def save_reproduction(table, figures, path):
-    """Draw a table of results and the confusion matrices that belong to it.
+
+def save_reproduction(
+    table: pd.DataFrame, matrices: list[tuple[str, dict[str, Any]]], path: str | Path
+) -> None:
+    """Draw a table of results above confusion matrices.
 
     Args:
-        table: DataFrame of text, as from `reproduction.reproduce`.
-        figures: list of (title, what `evaluation.evaluate` returns).
-        path: PNG to write.
+        table: From `reproduction.reproduce`.
+        matrices: Title and `metrics.classification_report` of each confusion matrix.
+        path: PNG file to write.
     """
-    across = 2
-    down = -(-len(figures) // across)
-    text_height = 0.7 + 0.22 * len(table)
-    figure = Figure(figsize=(13.5, text_height + 6.4 * down), layout="constrained")
-    parts = figure.subfigures(
-        1 + bool(down), 1, height_ratios=[text_height, 6.4 * down][: 1 + bool(down)], squeeze=False
-    )
-    axes = parts[0, 0].subplots()
+    rows = -(-len(matrices) // COLUMNS)
+    heights = [0.7 + 0.22 * len(table), 6.4 * rows][: 1 + bool(rows)]  # inches
+    figure = Figure(figsize=(13.5, sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    axes = parts[0].subplots()
     axes.axis("off")
-    axes.set_title("The paper's results and ours: accuracy on the test split, percent", loc="left")
-    # As much of a note as there is room for: the page of Markdown has it whole.
+    axes.set_title("The paper's results and ours: accuracy on the test split, percent", **TITLE)
     cells = [
-        [textwrap.shorten(str(cell), 96, placeholder=" ...") for cell in row]
+        [textwrap.shorten(str(cell), CELL_LENGTH, placeholder=" ...") for cell in row]
         for row in table.itertuples(index=False)
     ]
     drawn = axes.table(
@@ -38,29 +42,26 @@ def save_reproduction(table, figures, path):
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(9)
     drawn.auto_set_column_width(list(range(len(table.columns))))
-    if down:
-        grid = parts[1, 0].subplots(down, across, squeeze=False)
-        for place in grid.flat[len(figures) :]:
+    if matrices:
+        grid = parts[1].subplots(rows, COLUMNS, squeeze=False).flat
+        for place in grid[len(matrices) :]:
             place.axis("off")
-        for place, (title, judged) in zip(grid.flat, figures, strict=False):
-            draw_confusion_matrix(place, judged, title)
+        for place, (title, report) in zip(grid, matrices, strict=False):
+            draw_confusion_matrix(place, report, title)
     save_figure(figure, path, dpi=110)
 
 
-def save_contact_sheet(samples, classes, path):
-    """Draw faces in rows of one emotion each.
+def save_contact_sheet(samples: np.ndarray, classes: list[str], path: str | Path) -> None:
+    """Draw faces in one row for each class.
 
     Args:
-        samples: (emotions, per_class, height, width) grey levels 0..255; black where there are too
-            few.
-        classes: (emotions,) names.
-        path: PNG to write.
+        samples: (classes, per_class, height, width) grey levels 0..255; black if there are too few.
+        classes: Class names.
+        path: PNG file to write.
     """
-    emotions, per_class = samples.shape[:2]
-    figure = Figure(figsize=(1.0 * per_class, 1.02 * emotions))
-    for axes, faces, name in zip(figure.subplots(emotions, 1), samples, classes, strict=True):
-        axes.imshow(np.concatenate(list(faces), axis=1), cmap="gray", vmin=0, vmax=255)
-        axes.set_xticks([])
-        axes.set_yticks([])
+    rows, per_class = samples.shape[:2]
+    figure = Figure(figsize=(1.0 * per_class, 1.02 * rows))
+    for axes, faces, name in zip(figure.subplots(rows, 1), samples, classes, strict=True):
+        show_face(axes, np.concatenate(list(faces), axis=1))
         axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
     save_figure(figure, path, dpi=100, bbox_inches="tight")
