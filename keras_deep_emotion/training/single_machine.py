@@ -5,6 +5,7 @@ import math
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -150,6 +151,7 @@ def train(
     run_dir: str | Path | Run,
     data_dir: str | Path | None = None,
     profile: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> float:
     """Train and keep the best epoch on validation; the test split is not read.
 
@@ -158,6 +160,7 @@ def train(
         run_dir: An existing folder, with a backup if training was begun.
         data_dir: Folder of the built data sets; None for TFDS's default.
         profile: As in `fit`.
+        callbacks: Called after those of the run.
 
     Returns:
         Validation accuracy of the kept epoch.
@@ -206,6 +209,7 @@ def train(
                 config, run / Run.LOGS, averaged, validation, labels, best, profile
             ),
             Backup(run, best, state["history"]),
+            *callbacks,
         ],
     )
     return best.best[0]
@@ -214,16 +218,11 @@ def train(
 def build_trainer(
     config: TrainConfig, classes: int, steps: int
 ) -> tuple[keras.Model, keras.Model, keras.Model]:
-    """Build the network, its compiled trainer, and the float32 network that is saved.
-
-    Args:
-        config: The settings; its seed is set, and on a CPU operations are made deterministic.
-        classes: Number of classes.
-        steps: Batches an epoch.
+    """Seed everything, and build the network for some number of classes and steps an epoch.
 
     Returns:
-        (network, trainer, kept): `network` shares its weights with `trainer`, which has the device's
-        precision; `kept` is float32 whatever the precision, so it can be served anywhere.
+        (network, trainer, kept): The network in the device's precision; the compiled model that
+        trains it; a float32 network to save, so that it can be served anywhere.
     """
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     kept = build_model(config, classes)
