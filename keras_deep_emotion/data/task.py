@@ -22,7 +22,6 @@ class Task:
         fold: Fold to test on with protocol "subjects"; None otherwise, or for all folds.
 
     Example:
-
     >>> task = Task.parse("fer2013/original")
     >>> task.tfds_config, task.splits["test"], task.paper_accuracy
     ('original', 'test', 70.02)
