@@ -130,7 +130,7 @@ def test_on_several_devices_it_is_kerass_layer():
     # In a process of its own: devices are counted when TensorFlow begins.
     code = """
 import keras, tensorflow as tf
-from keras_deep_emotion.normalization import BatchNormalization
+from keras_deep_emotion.layers.batch_normalization import BatchNormalization
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
