@@ -176,7 +176,7 @@ def test_a_folder_of_all_folds_is_no_run_of_its_own(tmp_path):
 
 
 def test_all_folds_go_with_subjects_only(tmp_path):
-    with pytest.raises(ValueError, match="--fold all goes with --protocol subjects"):
+    with pytest.raises(ValueError, match="--fold all requires --protocol subjects"):
         fit_folds(TrainConfig.from_recipe("paper"), tmp_path)
 
 
@@ -309,7 +309,7 @@ def test_killed_before_the_first_epoch_it_goes_on(run_dir, toon_faces_dir, tmp_p
 
 
 def test_resume_refuses_what_is_no_run_or_damaged(run_dir, toon_faces_dir, tmp_path):
-    with pytest.raises(FileNotFoundError, match="is no run: it has no config.json"):
+    with pytest.raises(FileNotFoundError, match="is not a run: it has no config.json"):
         resume(tmp_path, toon_faces_dir)
     config = TrainConfig.from_recipe("paper", epochs=3, seed=1)
     (tmp_path / "config.json").write_text(config.to_json())
@@ -320,7 +320,7 @@ def test_resume_refuses_what_is_no_run_or_damaged(run_dir, toon_faces_dir, tmp_p
     config = TrainConfig.from_recipe("paper", epochs=3, seed=1, width=4)
     (tmp_path / "config.json").write_text(config.to_json())
     (tmp_path / "backup.npz").write_bytes(whole)
-    with pytest.raises(ValueError, match="is of another network: was config.json changed"):
+    with pytest.raises(ValueError, match="belongs to another network: was config.json changed"):
         resume(tmp_path, toon_faces_dir)
 
 
