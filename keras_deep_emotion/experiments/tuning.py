@@ -4,11 +4,10 @@ The paper tunes lambda, the weight of its L2 penalty, on validation (section III
 dropout and width are searched with it.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import filelock
@@ -33,7 +32,7 @@ from keras_deep_emotion.files import atomic_write
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training.single_machine import train
 
-# ours: the ranges and choices that are searched.
+# ours: the ranges and choices of the search.
 LEARNING_RATES = {"adam": (3e-4, 1e-2), "sgd": (2e-2, 0.5)}
 REGULARIZATION = (1e-6, 1e-2)
 DROPOUT = (0.0, 0.6)
@@ -45,8 +44,7 @@ WIDTHS = {
 }
 COLUMNS = ("trial", "learning_rate", "regularization", "dropout", "width", "val_accuracy")
 FAILURES = 3  # ours: consecutive failed trials that end a search
-JOURNAL = "search.journal"
-# User attribute of a trial: the number of a trial that does not count, see `counted_trials`.
+# User attribute of a trial: number of a trial that does not count, see `counted_trials`.
 EXCLUDES = "excludes"
 
 
@@ -60,11 +58,10 @@ def tune(
 ) -> pd.DataFrame:
     """Search for the settings with the highest validation accuracy.
 
-    Settings are drawn by a seeded TPE sampler. A trial is pruned once its validation accuracy is
-    below the median of the earlier trials at the same epoch. Calling `tune` again with the same
-    `output` continues a search; interrupted trials are repeated.
-
-    Processes with the same `config` and `storage` share one search. Each needs its own `output`.
+    Settings are drawn by a seeded TPE sampler. A trial is pruned when its validation accuracy is
+    below the median of earlier trials at the same epoch. Calling `tune` again with the same
+    `output` continues the search; interrupted trials are repeated. Processes with the same `config`
+    and `storage` share one search; each needs an `output` of its own.
 
     Args:
         config: The settings that are not searched; its seed is the seed of the search too.
@@ -90,52 +87,37 @@ def tune(
     if folder.has(Run.CONFIG) and folder.config != config:
         raise ValueError(f"{output} is a search with other settings: name another --output.")
     folder.write_config(config)
-    with locked(folder.path):
-        study = open_study(config, storage or str(folder / JOURNAL))
-        repeat_interrupted(study, config, folder, shared=storage is not None)
-        failures = 0
-        while (trial := next_trial(study, config, trials)) is not None:
-            try:
-                run_trial(study, trial, config, folder, data_dir)
-                failures = 0
-            except Exception as error:
-                study.tell(trial, state=TrialState.FAIL)
-                announce(f"trial {trial.number} failed: {error}")
-                failures += 1
-                if failures == FAILURES:
-                    raise
-            else:
-                announce(describe(study.trials[trial.number]))
-    running = [one for one in counted_trials(study) if not one.state.is_finished()]
+    try:
+        with filelock.FileLock(folder / ".lock").acquire(timeout=0):
+            study = open_study(config, storage or str(folder / "search.journal"))
+            repeat_interrupted(study, config, folder, shared=storage is not None)
+            run_trials(study, config, folder, trials, data_dir, announce)
+    except filelock.Timeout:
+        raise ValueError(
+            f"Another process is searching in {output}: name another --output."
+        ) from None
+    finished = [trial for trial in counted_trials(study) if trial.state.is_finished()]
+    running = len(counted_trials(study)) - len(finished)
     if running:
         announce(
-            f"{len(running)} trials are running in other processes. When they have ended, run the "
-            "same command again for the complete table."
+            f"{running} trials are running in other processes. When they have ended, run the same "
+            "command again for the complete table."
         )
-    table = results_table(study)
+    table = pd.DataFrame(
+        [
+            {"trial": trial.number, **trial.params, "val_accuracy": best_accuracy(trial)}
+            for trial in finished
+        ],
+        columns=COLUMNS,
+    ).astype({"val_accuracy": float})
+    table = table.sort_values("val_accuracy", ascending=False, ignore_index=True)
     with atomic_write(folder / "tuning.csv") as temporary:
         table.to_csv(temporary, index=False)
     return table
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder of trials, which the system releases if the process is killed."""
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise ValueError(
-            f"Another process is searching in {folder}: name another --output."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def open_study(config: TrainConfig, storage: str) -> optuna.Study:
-    """Create or load the study of a configuration: its name is a digest of the settings."""
+    """Create or load the study of a configuration, named by a digest of its settings."""
     try:
         if "://" in storage:
             opened = RDBStorage(storage)
@@ -146,33 +128,54 @@ def open_study(config: TrainConfig, storage: str) -> optuna.Study:
             study_name=f"tune-{hashlib.sha256(config.to_json().encode()).hexdigest()[:16]}",
             load_if_exists=True,
             direction="maximize",
-            # ours: five trials in full, then none is pruned in its first quarter.
+            # ours: five trials are never pruned, others not in the first quarter of their epochs.
             pruner=optuna.pruners.MedianPruner(5, n_warmup_steps=config.epochs // 4),
         )
-    except Exception as error:  # of SQLAlchemy, of a driver, or of the file system
+    except Exception as error:  # from SQLAlchemy, a database driver or the file system
         raise ValueError(f"--storage cannot be opened: {error}") from error
 
 
 def counted_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials of a search, without those that were repeated or started by mistake."""
+    """The trials of a search, except those that were repeated or started in excess."""
     trials = study.get_trials(deepcopy=False)
     excluded = {trial.user_attrs.get(EXCLUDES) for trial in trials}
     return [trial for trial in trials if trial.number not in excluded]
 
 
 def repeat_interrupted(study: optuna.Study, config: TrainConfig, folder: Run, shared: bool) -> None:
-    """Queue the settings of interrupted trials again.
-
-    Those are the running trials whose run is in `folder`: this process holds the lock of it.
-    """
+    """Queue the settings of interrupted trials again: those of `folder`, whose lock is held."""
     counted = {trial.number for trial in counted_trials(study)}
     for trial in study.get_trials(states=[TrialState.RUNNING]):
-        run = trial_run(folder, trial.number)
+        run = Run(folder / f"trial_{trial.number}")
         if shared and not has_settings(run, dataclasses.replace(config, **trial.params)):
-            continue  # of another process
+            continue  # it may be running in another process
         if trial.number in counted:
             study.enqueue_trial(trial.params, user_attrs={EXCLUDES: trial.number})
         study.tell(trial.number, state=TrialState.FAIL)
+
+
+def run_trials(
+    study: optuna.Study,
+    config: TrainConfig,
+    folder: Run,
+    trials: int,
+    data_dir: str | Path | None,
+    announce: Callable[[str], None],
+) -> None:
+    """Run trials until all are started; raise the error of the last of `FAILURES` in a row."""
+    failures = 0
+    while (trial := next_trial(study, config, trials)) is not None:
+        try:
+            run_trial(study, trial, config, folder, data_dir)
+        except Exception as error:
+            study.tell(trial, state=TrialState.FAIL)
+            announce(f"trial {trial.number} failed: {error}")
+            failures += 1
+            if failures == FAILURES:
+                raise
+        else:
+            failures = 0
+            announce(summary(study.trials[trial.number]))
 
 
 def next_trial(study: optuna.Study, config: TrainConfig, trials: int) -> optuna.Trial | None:
@@ -182,11 +185,11 @@ def next_trial(study: optuna.Study, config: TrainConfig, trials: int) -> optuna.
         return None
     trial = study.ask()
     if sum(one.number < trial.number for one in counted_trials(study)) >= trials:
-        # Two processes asked for the last trial at the same time.
+        # Two processes started the last trial at the same time.
         trial.set_user_attr(EXCLUDES, trial.number)
         study.tell(trial, state=TrialState.FAIL)
         return None
-    # Seeded by the number: processes and continued searches would repeat one sequence of draws.
+    # With one seed, each process and each continued search would draw the same settings.
     seed = np.random.SeedSequence([config.seed, trial.number]).generate_state(1)[0]
     study.sampler = optuna.samplers.TPESampler(seed=int(seed))
     return trial
@@ -194,10 +197,9 @@ def next_trial(study: optuna.Study, config: TrainConfig, trials: int) -> optuna.
 
 def suggest_settings(trial: optuna.Trial, config: TrainConfig) -> dict:
     """Draw the settings of a trial; the ranges depend on optimizer and network."""
+    rates = LEARNING_RATES[config.optimizer]
     return {
-        "learning_rate": trial.suggest_float(
-            "learning_rate", *LEARNING_RATES[config.optimizer], log=True
-        ),
+        "learning_rate": trial.suggest_float("learning_rate", *rates, log=True),
         "regularization": trial.suggest_float("regularization", *REGULARIZATION, log=True),
         "dropout": trial.suggest_float("dropout", *DROPOUT),
         "width": trial.suggest_categorical("width", WIDTHS[config.network]),
@@ -213,13 +215,12 @@ def run_trial(
 ) -> None:
     """Train with the settings of a trial and tell the study the result."""
     chosen = dataclasses.replace(config, **suggest_settings(trial, config))
-    run = trial_run(folder, trial.number)
-    interrupted = trial_run(folder, trial.user_attrs.get(EXCLUDES))
-    if has_settings(interrupted, chosen):
-        shutil.rmtree(run.path, ignore_errors=True)
-        interrupted.path.rename(run.path)  # and training continues from its backup
-    elif run.path.exists() and not has_settings(run, chosen):
+    run = Run(folder / f"trial_{trial.number}")
+    interrupted = Run(folder / f"trial_{trial.user_attrs.get(EXCLUDES)}")
+    if run.path.exists() and not has_settings(run, chosen):
         shutil.rmtree(run.path)  # of another search
+    if has_settings(interrupted, chosen) and not run.path.exists():
+        interrupted.path.rename(run.path)  # training continues from its backup
     run.write_config(chosen)
     keras.backend.clear_session()  # else the networks of all trials stay in memory
     pruning = Pruning(trial)
@@ -245,11 +246,6 @@ class Pruning(keras.callbacks.Callback):
             self.pruned = self.model.stop_training = True
 
 
-def trial_run(folder: Run, number: int | None) -> Run:
-    """The run of a trial."""
-    return Run(folder / f"trial_{number}")
-
-
 def has_settings(run: Run, config: TrainConfig) -> bool:
     """Whether a folder is a run with these settings."""
     return run.has(Run.CONFIG) and run.config == config
@@ -262,19 +258,8 @@ def best_accuracy(trial: FrozenTrial) -> float | None:
     return trial.value
 
 
-def describe(trial: FrozenTrial) -> str:
+def summary(trial: FrozenTrial) -> str:
     """One line on a finished trial."""
     settings = ", ".join(f"{name} {value:.3g}" for name, value in trial.params.items())
     ending = " (pruned)" if trial.state == TrialState.PRUNED else ""
     return f"trial {trial.number}: {settings}: val_accuracy {best_accuracy(trial):.4f}{ending}"
-
-
-def results_table(study: optuna.Study) -> pd.DataFrame:
-    """The finished trials, best first; see `tune`."""
-    rows = [
-        {"trial": trial.number, **trial.params, "val_accuracy": best_accuracy(trial)}
-        for trial in counted_trials(study)
-        if trial.state.is_finished()
-    ]
-    table = pd.DataFrame(rows, columns=COLUMNS).astype({"val_accuracy": float})
-    return table.sort_values("val_accuracy", ascending=False, ignore_index=True)
