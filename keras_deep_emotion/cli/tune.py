@@ -21,7 +21,7 @@ from keras_deep_emotion.data.task import Task
 @config_option("fold", type=int, help="Fold to test on, with --protocol subjects.")
 @config_option("recipe", type=click.Choice(list(RECIPES)), help="Defaults of other settings.")
 @config_option("epochs", help="Epochs of each trial.")
-@config_option("precision", type=click.Choice(PRECISIONS), help="auto: the fastest for the device.")
+@config_option("precision", type=click.Choice(PRECISIONS), help="auto: fastest on the device.")
 @config_option("seed", help="Seed of the search and of every trial.")
 @click.option(
     "--trials",

@@ -57,9 +57,6 @@ class RandomAffine(keras.layers.Layer):
         self.seed = seed
         self.generator = keras.random.SeedGenerator(seed)
 
-    def build(self, input_shape):
-        """Do nothing: the seed's state is the only variable."""
-
     def random_theta(self, batch):
         """Draw (batch, 6) float32 affine transforms, see `affine_positions`."""
 
@@ -124,9 +121,6 @@ class RandomCutout(keras.layers.Layer):
         self.size = size
         self.seed = seed
         self.generator = keras.random.SeedGenerator(seed)
-
-    def build(self, input_shape):
-        """Do nothing: the seed's state is the only variable."""
 
     def call(self, images, training=False):
         """Hide a square if `training`; return the images unchanged otherwise."""

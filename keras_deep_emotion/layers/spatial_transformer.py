@@ -108,9 +108,6 @@ class BoundedAffine(keras.layers.Layer):
         self.reach = reach
         self.rate = rate
 
-    def build(self, input_shape):
-        """Do nothing: there are no weights."""
-
     def call(self, inputs):
         """Bound the parameters; see the class for shapes."""
         change = ops.tanh(self.rate * ops.cast(inputs, "float32"))
@@ -152,8 +149,8 @@ class SpatialTransformer(keras.layers.Layer):
     array([[2., 1., 0.],
            [5., 4., 3.],
            [8., 7., 6.]], dtype=float32)
-    >>> SpatialTransformer(output_size=(2, 2))([images, mirror]).shape[1:]
-    (2, 2, 1)
+    >>> SpatialTransformer((24, 24)).compute_output_shape([(None, 48, 48, 1), (None, 6)])
+    (None, 24, 24, 1)
     """
 
     def __init__(self, output_size: tuple[int, int] | None = None, **kwargs):

@@ -18,11 +18,7 @@ from keras_deep_emotion.training.compile import averaged_weights
 
 
 class Throughput(keras.callbacks.Callback):
-    """Adds `images_per_second` of training, without validation, and `learning_rate` to the logs.
-
-    Args:
-        images: Number of images an epoch.
-    """
+    """Logs `learning_rate`, and `images_per_second` of training on `images` an epoch."""
 
     def __init__(self, images: int):
         super().__init__()
@@ -122,15 +118,10 @@ class BestModel(keras.callbacks.Callback):
 
 
 class Backup(keras.callbacks.Callback):
-    """Saves the complete state of training after each epoch, in one file.
+    """Saves the complete state of training after each epoch, in one file, with `history` so far.
 
-    An interruption of any kind loses at most the running epoch. It comes after the callbacks that
-    write the run, so that they have completed the epoch.
-
-    Args:
-        run: The `Run`.
-        best: The `BestModel` of the run.
-        history: Metrics of the epochs so far, dicts.
+    Any interruption loses at most the running epoch. It comes after the callbacks that write the
+    run, so that they have completed the epoch.
     """
 
     def __init__(self, run: Run, best: BestModel, history: Sequence[dict] = ()):
@@ -167,14 +158,9 @@ def training_state(trainer: keras.Model) -> list[np.ndarray]:
 
 
 def restore_backup(path: Path, trainer: keras.Model) -> dict:
-    """Restore the state of training from a `Backup`.
+    """Restore the variables of a compiled trainer from a `Backup`.
 
-    Args:
-        path: The backup.
-        trainer: A model compiled as it was then; its variables are assigned.
-
-    Returns:
-        `history`, one dict an epoch, and `best`, see `BestModel`.
+    Returns `history`, one dict an epoch, and `best`, see `BestModel`.
 
     Raises:
         ValueError: If the file is not a backup of this network.

@@ -70,7 +70,7 @@ def fit(
     """
     run, task = Run(run_dir), Task.from_config(config)
     if task.is_all_folds:
-        # Settings without a fold mean all folds to `fit --resume`.
+        # For `fit --resume`, settings without a fold mean all folds.
         config = dataclasses.replace(config, fold=0)
     builder = open_dataset(task, data_dir)
     teacher_runs(config, class_names(builder))  # checked before the folder is created
@@ -83,24 +83,17 @@ def fit(
 def resume(run_dir: str | Path, data_dir: str | Path | None = None, profile: bool = False) -> dict:
     """Continue an interrupted run from its last complete epoch, and evaluate it.
 
-    Args:
-        run_dir: A folder that `fit` made.
-        data_dir: Folder of the built data sets; None for TFDS's default.
-        profile: As in `fit`.
-
-    Returns:
-        What `fit` would have returned without the interruption; on a CPU to 1e-6.
+    Returns the report that `fit` would have returned without the interruption, on a CPU to 1e-6.
 
     Raises:
         FileNotFoundError: If the folder is not a run, or the data set is not built.
-        ValueError: If the backup is damaged, or missing though epochs were trained; or if there is
-            no epoch left to profile.
+        ValueError: If the backup is damaged or missing, or there is no epoch left to profile.
     """
     run = Run(run_dir)
     config = run.config
     trained = [name for name in (Run.HISTORY, Run.REPORT) if run.has(name)]
     if trained and not run.has(Run.BACKUP):
-        # Training from the first epoch would overwrite the model.
+        # Starting from the first epoch would overwrite the model.
         raise ValueError(
             f"{run} has {trained[0]} but no {Run.BACKUP}, which training on several machines does "
             "not keep: it cannot be resumed. To evaluate it: python cli.py evaluate "
@@ -113,7 +106,7 @@ def resume(run_dir: str | Path, data_dir: str | Path | None = None, profile: boo
 
 
 def check_empty(run: Run) -> None:
-    """Raise FileExistsError if the folder holds anything: runs are never overwritten."""
+    """Raise FileExistsError if the folder is not empty: runs are never overwritten."""
     if run.path.exists() and any(run.path.iterdir()):
         raise FileExistsError(
             f"{run} already holds something; name a new folder, or go on with what is there: "
@@ -122,10 +115,7 @@ def check_empty(run: Run) -> None:
 
 
 def create_run(run: Run, config: TrainConfig, labels: list[str]) -> None:
-    """Create the folder of a run with its settings, versions and labels.
-
-    The settings come first: they are enough for `resume`, whenever this is killed.
-    """
+    """Create a run's folder with its settings (first, as `resume` needs them), versions, labels."""
     run.write_config(config)
     versions = {
         "python": platform.python_version(),
@@ -153,17 +143,10 @@ def train(
     profile: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> float:
-    """Train and keep the best epoch on validation; the test split is not read.
+    """Train, from the backup in the folder if it has one, and keep the best epoch on validation.
 
-    Args:
-        config: The settings.
-        run_dir: An existing folder, with a backup if training was begun.
-        data_dir: Folder of the built data sets; None for TFDS's default.
-        profile: As in `fit`.
-        callbacks: Called after those of the run.
-
-    Returns:
-        Validation accuracy of the kept epoch.
+    The test split is not read. `callbacks` come after those of the run. Returns the validation
+    accuracy of the best epoch.
 
     Raises:
         ValueError: If the backup is damaged, or there is no epoch left to profile.

@@ -33,19 +33,9 @@ def tensorboard_callbacks(
     best: BestModel,
     profile: bool = False,
 ) -> list[keras.callbacks.Callback]:
-    """Create the callbacks that write the logs of a run for TensorBoard.
+    """Create the callbacks that log a run for TensorBoard; with `profile`, `ProfileSteps` too.
 
-    Args:
-        config: The settings.
-        log_dir: Folder of the logs; those of an interrupted run are kept.
-        averaged: The `AveragedEvaluation` of the run.
-        validation: The validation split.
-        labels: Class names.
-        best: The `BestModel` of the run.
-        profile: Whether to record a profile, see `ProfileSteps`.
-
-    Returns:
-        Callbacks that come after `Throughput`, `averaged` and `best`.
+    They come after `Throughput`, `averaged` and `best`. Logs of an interrupted run are continued.
     """
     callbacks = [
         # The slowest first: if it is interrupted, the epoch is logged once, after resuming.
@@ -65,14 +55,7 @@ class ImageSummaries(keras.callbacks.Callback):
     """Draws the confusion matrix, attended regions and saliency maps of some epochs.
 
     The confusion matrix is of the validation split, the rest of its first face of each class. The
-    weights are those that were validated.
-
-    Args:
-        epochs: Number of epochs of the training; `drawn_epochs` of them are drawn.
-        log_dir: Folder of these logs.
-        averaged: The `AveragedEvaluation` of the run.
-        validation: The validation split.
-        labels: Class names.
+    weights are those that `averaged` validated. Of `epochs`, the `drawn_epochs` are drawn.
     """
 
     def __init__(
@@ -160,11 +143,6 @@ class HParamsSummary(keras.callbacks.Callback):
     """Logs the settings and results of a run for TensorBoard's HParams, which compares runs.
 
     Results are the validation metrics of the best epoch so far; the test split is not used.
-
-    Args:
-        config: The settings.
-        log_dir: Folder of the run's logs.
-        best: The `BestModel` of the run.
     """
 
     METRICS = (  # subfolder of the logs, tag, title

@@ -61,10 +61,10 @@ def test_what_is_not_at_hand_is_named_as_such(toon_faces_dir, tmp_path):
     )
     assert list(table["data set"]) == ["jaffe", "jaffe"]
     assert list(table["the paper"]) == ["92.80 (table III)", "-"]
-    assert table["note"].str.startswith("not at hand: request it at https://zenodo.org").all()
+    assert table["note"].str.startswith("not available: request it at https://zenodo.org").all()
     assert said[0] == "jaffe, protocol paper" and "JAFFE is not built in" in said[1]
     page = (tmp_path / "reproduction.md").read_text()
-    assert "| jaffe | paper | 92.80 (table III) | - | - | - | not at hand: request it" in page
+    assert "| jaffe | paper | 92.80 (table III) | - | - | - | not available: request it" in page
     assert "Recipe `paper`, epochs 2, seed 1." in page
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "reproduction.csv"), table)
 
