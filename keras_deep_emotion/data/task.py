@@ -121,7 +121,7 @@ class Task:
 
     @property
     def is_all_folds(self) -> bool:
-        """Whether the task stands for every fold of protocol "subjects"."""
+        """Whether the task means every fold of protocol "subjects"."""
         return self.protocol == "subjects" and self.fold is None
 
     def folds(self) -> list["Task"]:

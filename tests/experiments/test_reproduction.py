@@ -80,15 +80,15 @@ def test_a_finished_run_is_read_and_one_of_other_settings_refused(run_dir, toon_
 
 
 def test_the_row_of_several_seeds():
-    judged = [{"accuracy": right / 200, "faces": 200} for right in (150, 156, 162)]
-    assert table_row(Task.parse("fer2013/original"), judged)[3:] == (
+    reports = [{"accuracy": right / 200, "faces": 200} for right in (150, 156, 162)]
+    assert table_row(Task.parse("fer2013/original"), reports)[3:] == (
         "78.00",
         "71.76 to 83.18",  # Wilson's of 156 of 200
         "200",
         "mean of 3 seeds (75.00, 78.00, 81.00), spread 3.00; the faces and labels here are "
         "original, the paper's ferplus",
     )
-    assert table_row(Task.parse("jaffe", "subjects"), judged[:1], "a note")[3:] == (
+    assert table_row(Task.parse("jaffe", "subjects"), reports[:1], "a note")[3:] == (
         "75.00",
         "68.57 to 80.49",
         "200",
