@@ -1,4 +1,4 @@
-"""Training settings: one frozen table, its recipes, JSON in and out."""
+"""Training settings and recipes, and reading and writing them as JSON."""
 
 import dataclasses
 import json
@@ -6,15 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NETWORKS = ("wide", "residual", "paper", "resnet50")
-
-
 OPTIMIZERS = ("adam", "sgd")
-
-
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
-
-
-# What each recipe sets otherwise than the defaults below, which are those of `best`.
+# Settings of each recipe that differ from the defaults below, which are those of `best`.
 RECIPES = {
     "best": {},
     "paper": {
@@ -24,15 +18,14 @@ RECIPES = {
         "optimizer": "adam",  # paper, IV-B
         "learning_rate": 0.005,  # paper, IV-B
         "theta_rate": 0.03,  # ours: Adam's steps are large
-        # ours: the paper names no schedule. At a constant rate validation swings by two percent
-        # from epoch to epoch and stays three below.
+        # ours: the paper names no schedule. At a constant rate, validation accuracy varies by two
+        # percent from epoch to epoch and is three percent lower.
         "warmup": 0.0,
         "cosine": True,
         "weight_decay": 0.0,
         "average": 0.0,
-        "regularization": 0.0005,  # ours: lambda; the paper tunes it and does not tell it
-        # ours: of these the paper gives no amounts; more of them is too much for 67 thousand
-        # parameters.
+        "regularization": 0.0005,  # ours: lambda, which the paper tunes and does not report
+        # ours: the paper gives no amounts. 67 thousand parameters do not allow more.
         "dropout": 0.1,
         "rotation": 5.0,
         "zoom": 0.05,
@@ -46,54 +39,54 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """All that decides what a training run does; the run folder keeps it as config.json.
+    """All settings of a training run, saved as config.json in its folder.
 
-    The defaults are the recipe `best`; `from_recipe` gives any. Values from the paper carry their
-    section; the rest, which the paper leaves out, are marked `ours`.
+    The defaults are those of the recipe `best`; `from_recipe` returns others. Values from the paper
+    are marked with its section, our own with `ours`.
     """
 
-    dataset: str = "toon_faces"  # name or name/variant, see `datasets`
-    protocol: str = "paper"  # how it is split
-    fold: int | None = None  # fold to test on, protocol `subjects` only
+    dataset: str = "toon_faces"  # name or name/variant, see `data.catalog`
+    protocol: str = "paper"  # how to split it
+    fold: int | None = None  # to test on, with protocol "subjects"
     recipe: str = "best"
     # Network
-    network: str = "wide"  # feature path, see `model`
+    network: str = "wide"  # see `models.deep_emotion`
     width: int = 40  # ours: channels of the first convolution
     transformer: bool = True  # paper, III; off for ablation
-    theta_reach: float = 0.5  # ours: largest change of a number of the affine transform
-    theta_rate: float = 0.1  # ours: learning rate of the transform, in shares of that of the rest
+    theta_reach: float = 0.5  # ours: largest change of each parameter of the transform
+    theta_rate: float = 0.1  # ours: learning rate of the transform, relative to the rest
     dropout: float = 0.3  # ours
-    image_size: int = 48  # paper, III: faces of 48 x 48, pixels
-    # Optimisation
+    image_size: int = 48  # paper, III: pixels
+    # Optimization
     epochs: int = 40  # ours
     batch_size: int = 128  # ours
-    optimizer: str = "sgd"  # ours: with momentum 0.9; in short trials ahead of the paper's Adam
-    learning_rate: float = 0.2  # ours: the highest, where warm-up ends
-    warmup: float = 3.0  # ours: epochs in which the rate rises from 0
-    cosine: bool = True  # ours: the rate falls to 0 along half a cosine
+    optimizer: str = "sgd"  # ours: momentum 0.9; better than the paper's Adam in short trials
+    learning_rate: float = 0.2  # ours: after warm-up
+    warmup: float = 3.0  # ours: epochs in which the learning rate rises from 0
+    cosine: bool = True  # ours: decay the learning rate to 0 along half a cosine
     weight_decay: float = 0.005  # ours: decoupled (Loshchilov & Hutter, 2019), times the rate
-    average: float = 1.0  # ours: epochs over which the kept weights are averaged; 0: the last ones
-    # ours: the kept weights' statistics of batch normalisation are of faces without augmentation
+    average: float = 1.0  # ours: epochs over which weights are averaged; 0: no averaging
+    # ours: recompute batch normalization statistics from unaugmented images
     fresh_statistics: bool = True
-    regularization: float = 0.0  # lambda, paper, III: squared norm of the dense layers
+    regularization: float = 0.0  # paper, III: lambda, of the dense layers' squared L2 norm
     # Targets
-    soft_labels: bool = True  # ours: shares of the taggers' votes, where a data set has them
-    label_smoothing: float = 0.05  # ours: where it has none
-    teachers: str | None = None  # ours: runs to learn from, see `teaching`
-    teacher_share: float = 0.5  # ours: how much of the targets their answers are
-    class_balance: float = 0.0  # ours: weight of a face is its class's share to minus this power
+    soft_labels: bool = True  # ours: the distribution of votes, if a data set has votes
+    label_smoothing: float = 0.05  # ours: if it has none
+    teachers: str | None = None  # ours: runs to learn from, see `training.distillation`
+    teacher_share: float = 0.5  # ours: weight of their predictions in the targets
+    class_balance: float = 0.0  # ours: faces are weighted by class frequency to minus this power
     # Augmentation
     flip: bool = True  # paper, IV-B names flips and rotations; amounts are ours
-    rotation: float = 10.0  # ours: degrees either way
-    zoom: float = 0.1  # ours: share of the size either way
-    shift: float = 0.08  # ours: share of the side either way
-    cutout: float = 0.25  # ours: largest side of a square that is hidden, share of the side
-    mixup: float = 0.0  # ours: parameter of the Beta distribution of shares of a second face
+    rotation: float = 10.0  # ours: degrees in either direction
+    zoom: float = 0.1  # ours: largest relative change of size
+    shift: float = 0.08  # ours: fraction of the side in either direction
+    cutout: float = 0.25  # ours: largest side of the hidden square, fraction of the side
+    mixup: float = 0.0  # ours: parameter of the Beta distribution of shares
     precision: str = "auto"
     seed: int = 0
 
     def __post_init__(self):
-        """Refuse settings that no run can have."""
+        """Check the range of each setting."""
         checks = {
             "recipe": (self.recipe in RECIPES, f"one of {', '.join(RECIPES)}"),
             "network": (self.network in NETWORKS, f"one of {', '.join(NETWORKS)}"),
@@ -125,11 +118,11 @@ class TrainConfig:
                 raise ValueError(f"{name} must be {expected}. Received: {getattr(self, name)}")
 
     @classmethod
-    def from_recipe(cls, recipe="best", **changes) -> "TrainConfig":
+    def from_recipe(cls, recipe: str = "best", **changes) -> "TrainConfig":
         """The settings of a recipe, with changes.
 
         Raises:
-            ValueError: there is no such recipe, or a change is no setting that a run can have.
+            ValueError: If there is no such recipe, or a value is out of range.
         """
         if recipe not in RECIPES:
             raise ValueError(f"recipe must be one of {', '.join(RECIPES)}. Received: {recipe}")
@@ -144,7 +137,7 @@ class TrainConfig:
         """Read the settings of a run.
 
         Raises:
-            ValueError: the file is no JSON object of these settings.
+            ValueError: If the file is not a JSON object of these settings.
         """
         try:
             return cls.from_recipe(**json.loads(Path(path).read_text()))

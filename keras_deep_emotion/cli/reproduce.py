@@ -1,4 +1,4 @@
-"""`reproduce`: the paper's results beside ours."""
+"""`reproduce`: compare with the paper's results."""
 
 import signal
 from pathlib import Path
@@ -16,54 +16,51 @@ from keras_deep_emotion.data.catalog import CATALOG
 from keras_deep_emotion.data.task import Task
 
 
-class SourceType(click.ParamType):
-    """DATASET=PATH."""
-
-    name = "DATASET=PATH"
-
-    def convert(self, value, param, ctx):
-        """(data set, path)."""
-        if isinstance(value, tuple):
-            return value
+def parse_sources(ctx, param, values):
+    """Parse the DATASET=PATH options."""
+    sources = {}
+    for value in values:
         name, separator, path = value.partition("=")
         if not separator or name not in CATALOG:
-            self.fail(f"{value!r} is not DATASET=PATH; {', '.join(CATALOG)}.", param, ctx)
-        return name, Path(path)
+            raise click.BadParameter(f"{value!r} is not DATASET=PATH; {', '.join(CATALOG)}.")
+        sources[name] = Path(path)
+    return sources
 
 
 @click.command()
 @click.argument("datasets", nargs=-1, metavar="[DATASET]...")
-@config_option("recipe", type=click.Choice(list(RECIPES)), help="Network and training.")
+@config_option("recipe", type=click.Choice(list(RECIPES)), help="Network and settings.")
 @config_option("epochs", help="Passes over the training faces.")
-@config_option("precision", type=click.Choice(PRECISIONS), help="auto: the fastest of the device.")
-@config_option("seed", help="Of every run; with --seeds, of the first.")
+@config_option("precision", type=click.Choice(PRECISIONS), help="auto: fastest on the device.")
+@config_option("seed", help="Seed of every run; with --seeds, of the first.")
 @click.option(
     "--seeds",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Runs of each part, of one seed after the other: mean and spread.",
+    help="Runs of each protocol, with consecutive seeds: report mean and spread.",
 )
 @click.option(
     "--source",
     "sources",
     multiple=True,
-    type=SourceType(),
-    help="Where a data set lies that is not built yet; may be repeated.",
+    metavar="DATASET=PATH",
+    callback=parse_sources,
+    help="Build a data set from this folder or archive if it is not built; may be repeated.",
 )
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     default="runs/reproduction",
     show_default=True,
-    help="Folder of the runs and the table; what it holds already is not done again.",
+    help="Folder of the runs and the table; finished runs in it are reused.",
 )
 @data_dir_option
 def reproduce(datasets, seeds, sources, output, data_dir, **settings):
-    """Train every protocol of DATASETs and set the results beside the paper's tables I to IV.
+    """Train on every protocol of DATASETs and compare with the paper's tables I to IV.
 
-    Without DATASETs: those of the paper. One that is not built and has no --source is named as not
-    at hand. Stopped, it goes on where it was when called again.
+    The default is the paper's data sets. Those that are neither built nor given by --source are
+    listed as not available. The same command continues an interrupted reproduction.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     for dataset in datasets:
@@ -76,7 +73,7 @@ def reproduce(datasets, seeds, sources, output, data_dir, **settings):
         table = reproduce(
             datasets or list(IN_THE_PAPER),
             output,
-            sources=dict(sources),
+            sources=sources,
             data_dir=data_dir,
             seeds=seeds,
             announce=click.echo,
@@ -84,7 +81,7 @@ def reproduce(datasets, seeds, sources, output, data_dir, **settings):
         )
     except KeyboardInterrupt:
         raise click.ClickException(
-            f"Stopped; what is done is kept in {output}: the same command goes on from there."
+            f"Stopped. Finished runs are kept in {output}; the same command continues from there."
         ) from None
     click.echo(table.to_string(index=False))
     for ending in ("md", "csv", "png"):

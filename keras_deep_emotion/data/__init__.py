@@ -1,6 +1,6 @@
 """Data sets: what there is, building it, reading it, and the batches to train on.
 
-`task` and `catalog` need the standard library alone. The builders themselves are in
+`task` and `catalog` need the standard library only. The builders are in
 `tfds_builders`; evaluation of predictions is in `evaluation`.
 """
 

@@ -1,12 +1,13 @@
-"""Builds a data set from what the user holds."""
+"""Build data sets from what the user holds."""
 
 import contextlib
-import fcntl
 import io
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import filelock
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import shuffle
 
@@ -15,18 +16,69 @@ from keras_deep_emotion.data.task import parse_build_target
 from tfds_builders.folder.folder_dataset_builder import config_of
 from tfds_builders.sources import skipping_damaged
 
-# TFDS keeps up to 1 GB of a split in memory before it sorts on disk: too much beside TensorFlow for
-# FERG's 55,767 images on a small machine. Times and memory with a quarter: benchmarks/RESULTS.md.
-shuffle.MAX_MEM_BUFFER_SIZE = 256 * 2**20
+
+def build_dataset(
+    dataset: str,
+    source: Path | None = None,
+    data_dir: str | Path | None = None,
+    skip_damaged: bool = False,
+    beam: list[str] | None = None,
+    announce: Callable[[str], None] = lambda text: None,
+) -> Iterator[tfds.core.DatasetBuilder]:
+    """Build a data set, or one variant or config of it.
+
+    Interrupted builds are discarded.
+
+    Args:
+        dataset: `name`, `name/variant` or `name/config`, see `task.parse_build_target`.
+        source: Folder, archive or file that the user obtained; None if no source is needed.
+        data_dir: Folder of the built data sets; None for TFDS's default.
+        skip_damaged: Leave out image files that cannot be decoded, and list them in damaged.txt
+            beside the TFRecords, instead of stopping at the first.
+        beam: Options of an Apache Beam pipeline (`["--runner=..."]`, empty for one machine) that
+            builds it; None to build without Beam. Only FERG has a pipeline.
+        announce: Called with a line of text before each config is built.
+
+    Yields:
+        The builder of each config, once it is built.
+
+    Raises:
+        ValueError: If there is no such data set, or the contents of `source` are not valid.
+        FileNotFoundError: If `source` does not exist or lacks files.
+        ModuleNotFoundError: If Beam is required and not installed.
+    """
+    name, configs = parse_build_target(dataset)
+    if CATALOG[name].named_by_source and source is None:
+        raise FileNotFoundError("Which folder? Name it with --source DIR.")
+    limit_shuffle_memory()
+    with source_folder(source) as folder:
+        if CATALOG[name].named_by_source:
+            configs = [config_of(folder, source.resolve().name.partition(".")[0])]
+        for config in configs:
+            builder = tfds.builder(name, config=config, data_dir=data_dir)
+            if not builder.is_prepared():
+                announce(f"building {builder.info.full_name}")
+                # TFDS announces a download of unknown size, though there is none.
+                with contextlib.redirect_stdout(io.StringIO()), exclusive_build(builder):
+                    builder = tfds.builder(name, config=config, data_dir=data_dir)
+                    if not builder.is_prepared():  # by another process in the meantime
+                        write_config(builder, folder, skip_damaged, beam)
+            yield builder
+
+
+def limit_shuffle_memory() -> None:
+    """Let TFDS keep at most 256 MB of a split in memory before it sorts on disk.
+
+    Its default, 1 GB, is too much beside TensorFlow on a small machine for FERG's 55,767 images.
+    Times and memory with a quarter of it: benchmarks/RESULTS.md.
+    """
+    # Not public; seen in tensorflow-datasets 4.9.9.
+    shuffle.MAX_MEM_BUFFER_SIZE = 256 * 2**20
 
 
 @contextlib.contextmanager
-def source_folder(source):
-    """Give a source as a folder: TFDS takes no file, so a file is linked into an empty folder.
-
-    Raises:
-        FileNotFoundError: there is no such folder or file.
-    """
+def source_folder(source: Path | None) -> Iterator[Path | None]:
+    """Yield the source as a folder: a file is linked into an empty one, as TFDS takes no file."""
     if source is None or source.is_dir():
         yield source
         return
@@ -37,95 +89,46 @@ def source_folder(source):
         yield Path(folder)
 
 
-def build_dataset(
-    dataset,
-    source=None,
-    data_dir=None,
-    skip_damaged=False,
-    beam=None,
-    announce=lambda text: None,
-):
-    """Build a data set, all of it or the part that is named.
-
-    Args:
-        dataset: `name`, `name/variant` or `name/config`, as `task.parse_build_target` takes it.
-        source: folder, archive or file that the user obtained; None where nothing is needed.
-        data_dir: folder of the TFRecords, None for TFDS's own.
-        skip_damaged: leave out image files that cannot be decoded, and list them in damaged.txt
-            beside the TFRecords, instead of stopping at the first.
-        beam: options of an Apache Beam pipeline (`["--runner=..."]`, empty for one machine) that
-            builds it, None without Beam. Only FERG is large enough to have it.
-        announce: called with a line of text before each part.
-
-    Yields:
-        The `tfds.core.DatasetBuilder` of each part, built; at once where it was already.
-
-    Raises:
-        ValueError: there is no such data set; or what `source` holds is not right.
-        FileNotFoundError: `source` does not exist or holds none of it.
-    """
-    name, configs = parse_build_target(dataset)
-    if CATALOG[name].named_by_source and source is None:
-        raise FileNotFoundError("Which folder? Name it with --source DIR.")
-    with source_folder(source) as folder:
-        if CATALOG[name].named_by_source:
-            configs = [config_of(folder, source.resolve().name.partition(".")[0])]
-        for config in configs:
-            builder = tfds.builder(name, config=config, data_dir=data_dir)
-            if not builder.is_prepared():
-                announce(f"building {builder.info.full_name}")
-                # TFDS announces a download of unknown size, which there is not.
-                with contextlib.redirect_stdout(io.StringIO()), exclusive_build(builder):
-                    builder = tfds.builder(name, config=config, data_dir=data_dir)
-                    if not builder.is_prepared():  # by another, while this one waited
-                        write_config(builder, folder, skip_damaged, beam)
-            yield builder
-
-
 @contextlib.contextmanager
-def exclusive_build(builder):
-    """Keep other builds of the same config waiting, and clear away what a killed one left.
+def exclusive_build(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
+    """Let other builds of the same config wait, and remove the rest of a killed build.
 
-    TFDS writes aside, into `incomplete.*`, and renames: a kill -9 leaves no whole data set, but
-    that folder for good.
+    TFDS writes to a folder `incomplete.*` and renames it. A killed build leaves that folder.
     """
     config_dir = Path(builder.data_path).parent
     config_dir.mkdir(parents=True, exist_ok=True)
-    with (config_dir / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # released by the system, however this process ends
+    with filelock.FileLock(config_dir / ".lock"):  # released by the system if this is killed
         for left in config_dir.glob("incomplete.*"):
             shutil.rmtree(left)
         yield
 
 
-def damaged_files_path(builder):
-    """Path of the list of files that a build left out as damaged; none is there if it did not."""
+def damaged_files_path(builder: tfds.core.DatasetBuilder) -> Path:
+    """Path of the list of files that a build left out as damaged; it exists if there are any."""
     return Path(builder.data_path).parent / "damaged.txt"
 
 
-def write_config(builder, folder, skip_damaged, beam):
-    """Write one config's TFRecords, and the list of files left out; arguments as in `build`."""
-    downloading = tfds.download.DownloadConfig(manual_dir=folder)
+def write_config(
+    builder: tfds.core.DatasetBuilder,
+    folder: Path | None,
+    skip_damaged: bool,
+    beam: list[str] | None,
+) -> None:
+    """Write the TFRecords of one config, and the list of damaged files; see `build_dataset`."""
+    download_config = tfds.download.DownloadConfig(manual_dir=folder)
     if beam is not None:
-        use_beam(builder, downloading, skip_damaged, beam)
+        download_config.beam_options = beam_options(builder, skip_damaged, beam)
+        builder.beam = True
     damaged = damaged_files_path(builder)
     damaged.unlink(missing_ok=True)
-    if not skip_damaged:
-        builder.download_and_prepare(download_config=downloading)
-        return
-    with skipping_damaged(damaged):
-        builder.download_and_prepare(download_config=downloading)
-    if not damaged.stat().st_size:
+    with skipping_damaged(damaged) if skip_damaged else contextlib.nullcontext():
+        builder.download_and_prepare(download_config=download_config)
+    if damaged.exists() and not damaged.stat().st_size:
         damaged.unlink()
 
 
-def use_beam(builder, downloading, skip_damaged, options):
-    """Let a Beam pipeline do the build.
-
-    Raises:
-        ValueError: the builder has no pipeline, or damaged files are to be skipped.
-        ModuleNotFoundError: Beam is not installed; the message says how to.
-    """
+def beam_options(builder: tfds.core.DatasetBuilder, skip_damaged: bool, options: list[str]):
+    """Parse the options of a Beam pipeline; raise if it cannot build this data set."""
     if not hasattr(builder, "beam"):
         raise ValueError(
             f"{builder.name} is small enough for one machine: build it without --beam."
@@ -133,7 +136,7 @@ def use_beam(builder, downloading, skip_damaged, options):
     if skip_damaged:
         raise ValueError(
             "Beam's workers cannot keep one list of damaged files: build without --beam, or repair "
-            "them."
+            "the files."
         )
     try:
         from apache_beam.options.pipeline_options import PipelineOptions
@@ -141,5 +144,4 @@ def use_beam(builder, downloading, skip_damaged, options):
         raise ModuleNotFoundError(
             "Apache Beam is not installed: pip install 'keras-deep-emotion[beam]'"
         ) from None
-    builder.beam = True
-    downloading.beam_options = PipelineOptions(options)
+    return PipelineOptions(options)

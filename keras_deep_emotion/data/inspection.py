@@ -1,37 +1,35 @@
-"""What is in a built data set, and what a careful person would want to know before training on it.
+"""Inspect a built data set: counts, people, duplicates across splits, and warnings.
 
-Everything is judged on the faces as the network sees them (`data.prepare`): two images that differ
-only outside the face box count as equal.
+Faces are compared as the network gets them (`images.preprocessing.prepare_face`): two images that
+differ outside the face box only are equal.
 """
 
 import hashlib
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import tensorflow_datasets as tfds
 
-from keras_deep_emotion.data.reading import read_examples
+from keras_deep_emotion.data.reading import class_names, read_examples
 
-SIDE = 48
-
-
-NEAR = 0.99  # ours: correlation of two faces above which they are near-duplicates
-
-
-FEW = 10  # ours: faces of an emotion in a split below which a number on it means little
+SIDE = 48  # pixels
+CORRELATION = 0.99  # ours: above it, two faces are near duplicates
+FEW = 10  # ours: an emotion with fewer faces in a split is warned of
 
 
 class Inspection(NamedTuple):
-    """What `inspect` found.
+    """What `inspect_dataset` returns.
 
     Attributes:
-        faces: DataFrame, one row a face: split, name, subject, label, width, height, digest.
-        counts: DataFrame of faces, one row a split, one column an emotion, and `all`.
-        duplicates: DataFrame, one row a pair of splits: `exact` and `near` faces of the second
-            split that also stand in the first (`near` counts the exact ones too).
-        warnings: sentences.
-        samples: (emotions, per_class, 48, 48) uint8, faces of the first split; zero where there
-            are too few.
+        faces: One row a face: split, name, subject, label, width, height, digest.
+        counts: Number of faces, one row a split, one column an emotion, and `all`.
+        duplicates: One row a pair of splits: number of faces of the second that have an `exact` or
+            `near` duplicate in the first (`near` includes the exact ones).
+        warnings: Sentences.
+        samples: (emotions, per_class, 48, 48) uint8, faces of the first split; zero if there are
+            too few.
     """
 
     faces: pd.DataFrame
@@ -41,29 +39,21 @@ class Inspection(NamedTuple):
     samples: np.ndarray
 
 
-def inspect_dataset(builder, per_class=10):
-    """Read every split of a built data set and judge it.
-
-    Args:
-        builder: what `data.built_dataset` returns.
-        per_class: how many faces of each emotion to keep as samples.
-
-    Returns:
-        `Inspection`.
-    """
-    classes = builder.info.features["label"].names
+def inspect_dataset(builder: tfds.core.DatasetBuilder, per_class: int = 10) -> Inspection:
+    """Read and inspect every split of a built data set, with samples of each emotion."""
+    classes = class_names(builder)
     splits = split_order(builder.info.splits)
     rows, thumbnails = [], {}
     samples = np.zeros((len(classes), per_class, SIDE, SIDE), np.uint8)
-    kept = np.zeros(len(classes), int)
+    sampled = np.zeros(len(classes), int)
     for split in splits:
         small = []
         for example in read_examples(builder, split, SIDE, with_size=True).as_numpy_iterator():
             face = np.round(example["image"][..., 0]).astype(np.uint8)
             label = int(example["label"])
-            if kept[label] < per_class and split == splits[0]:
-                samples[label, kept[label]] = face
-                kept[label] += 1
+            if sampled[label] < per_class and split == splits[0]:
+                samples[label, sampled[label]] = face
+                sampled[label] += 1
             small.append(face.reshape(12, 4, 12, 4).mean(axis=(1, 3)).ravel())
             height, width = example["size"]
             rows.append(
@@ -77,106 +67,87 @@ def inspect_dataset(builder, per_class=10):
                     "digest": hashlib.sha256(face.tobytes()).hexdigest(),
                 }
             )
-        thumbnails[split] = standardized(np.array(small, np.float32).reshape(len(small), 144))
+        thumbnails[split] = standardize(np.array(small, np.float32).reshape(len(small), 144))
     faces = pd.DataFrame(rows)
-    counts = (
-        faces.groupby(["split", "label"])
-        .size()
-        .unstack(fill_value=0)
-        .reindex(index=splits, columns=classes, fill_value=0)
-    )
+    counts = pd.crosstab(faces["split"], faces["label"])
+    counts = counts.reindex(index=splits, columns=classes, fill_value=0)
     counts["all"] = counts.sum(axis=1)
-    duplicates = compare_splits(faces, thumbnails)
-    return Inspection(
-        faces, counts, duplicates, dataset_warnings(faces, counts, duplicates), samples
-    )
+    duplicates = count_duplicates(faces, thumbnails)
+    warnings = dataset_warnings(faces, counts, duplicates)
+    return Inspection(faces, counts, duplicates, warnings, samples)
 
 
-def standardized(thumbnails):
-    """Rows with mean 0 and norm 1, so that a dot product is a correlation; a flat row is 0."""
-    centred = thumbnails - thumbnails.mean(axis=1, keepdims=True)
-    norm = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.divide(centred, norm, out=np.zeros_like(centred), where=norm > 1e-3)
+def standardize(thumbnails: np.ndarray) -> np.ndarray:
+    """Scale rows to mean 0 and norm 1: dot products are correlations. Constant rows become 0."""
+    centered = thumbnails - thumbnails.mean(axis=1, keepdims=True)
+    norm = np.linalg.norm(centered, axis=1, keepdims=True)
+    return np.divide(centered, norm, out=np.zeros_like(centered), where=norm > 1e-3)
 
 
-def near_duplicates(first, second, threshold=NEAR, chunk=2048):
-    """Which rows of the second set correlate with any of the first above the threshold.
+def near_duplicates(first: np.ndarray, second: np.ndarray, chunk: int = 2048) -> np.ndarray:
+    """Whether each row of `second` correlates with a row of `first` above `CORRELATION`.
 
-    Args:
-        first: (n, features) from `standardized`.
-        second: (m, features).
-        threshold: correlation, -1 to 1.
-        chunk: rows compared at once; bounds the memory.
-
-    Returns:
-        (m,) bool.
+    Both are (count, pixels) from `standardize`. `chunk` rows are compared at once.
     """
-    found = np.zeros(len(second), bool)
+    duplicate = np.zeros(len(second), bool)
     for start in range(0, len(second), chunk):
-        part = slice(start, start + chunk)
+        rows = slice(start, start + chunk)
         for other in range(0, len(first), 8 * chunk):
-            likeness = second[part] @ first[other : other + 8 * chunk].T
-            found[part] |= likeness.max(axis=1, initial=-1) > threshold
-    return found
+            correlations = second[rows] @ first[other : other + 8 * chunk].T
+            duplicate[rows] |= correlations.max(axis=1, initial=-1) > CORRELATION
+    return duplicate
 
 
-def evaluation_pairs(splits):
-    """Pairs of splits to compare, in their order.
-
-    `_deduplicated` splits are parts of others and compared with training only.
-    """
-    splits = list(splits)
+def split_pairs(splits: list[str]) -> list[tuple[str, str]]:
+    """Pairs of splits to compare, in order; parts (`_deduplicated`) with training only."""
     return [
         (first, second)
-        for i, first in enumerate(splits)
-        for second in splits[i + 1 :]
+        for first, second in itertools.combinations(splits, 2)
         if not first.endswith("_deduplicated")
         and (first == "train" or not second.endswith("_deduplicated"))
     ]
 
 
-def split_order(splits):
-    """Training, validation, test, then the rest by name."""
+def split_order(splits) -> list[str]:
+    """Sort splits: training, validation, test, then the others by name."""
     usual = ["train", "validation", "test"]
     return sorted(splits, key=lambda one: (usual.index(one) if one in usual else 3, one))
 
 
-def compare_splits(faces, thumbnails):
-    """DataFrame of exact and near duplicates between splits; see `Inspection`."""
-    digests = faces.groupby("split")["digest"]
-    known = {split: set(group) for split, group in digests}
+def count_duplicates(faces: pd.DataFrame, thumbnails: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Count exact and near duplicates between splits; see `Inspection`."""
+    digests = {split: faces.loc[faces["split"] == split, "digest"] for split in thumbnails}
     rows = []
-    for first, second in evaluation_pairs(thumbnails):
-        exact = faces.loc[faces["split"] == second, "digest"].isin(known[first]).to_numpy()
+    for first, second in split_pairs(list(thumbnails)):
+        exact = digests[second].isin(set(digests[first])).to_numpy()
         near = exact | near_duplicates(thumbnails[first], thumbnails[second])
         rows.append((first, second, int(exact.sum()), int(near.sum())))
     return pd.DataFrame(rows, columns=["in", "and", "exact", "near"])
 
 
-def dataset_warnings(faces, counts, duplicates):
-    """Sentences on what a number from this data set would hide."""
-    found = []
-    for row in duplicates.itertuples(index=False):
-        first, second, exact, near = row
-        total = int(counts.loc[second, "all"])
+def dataset_warnings(
+    faces: pd.DataFrame, counts: pd.DataFrame, duplicates: pd.DataFrame
+) -> list[str]:
+    """Sentences on what makes results on this data set misleading."""
+    warnings = []
+    for first, second, exact, near in duplicates.itertuples(index=False):
         if exact:
-            found.append(f"leak: {exact:,} of {total:,} faces in {second} also stand in {first}.")
-        if near - exact:
-            found.append(
-                f"{near - exact:,} more faces in {second} look nearly like one in {first}."
+            total = int(counts.loc[second, "all"])
+            warnings.append(f"leak: {exact:,} of {total:,} faces in {second} are also in {first}.")
+        if near > exact:
+            warnings.append(
+                f"{near - exact:,} more faces in {second} are nearly equal to one in {first}."
             )
-    for split, row in counts.iterrows():
-        if str(split).startswith("fold_") or str(split).endswith("_deduplicated"):
-            continue
-        few = [f"{label} {count}" for label, count in row.drop("all").items() if count < FEW]
-        if few:
-            found.append(f"fewer than {FEW} faces in {split}: {', '.join(few)}.")
-    people = faces[faces["subject"] != ""].groupby("subject")["split"].nunique()
-    if people.empty:
-        found.append("no person is named: nothing can keep a person's faces in one split.")
-    elif (people > 1).any():
-        found.append(f"{int((people > 1).sum())} of {len(people)} people stand in several splits.")
-    labels = faces.drop_duplicates(["digest", "label"]).groupby("digest").size()
+    for split, row in counts.drop(columns="all").iterrows():
+        few = [f"{label} {count}" for label, count in row[row < FEW].items()]
+        if few and not split.startswith("fold_") and not split.endswith("_deduplicated"):
+            warnings.append(f"fewer than {FEW} faces in {split}: {', '.join(few)}.")
+    splits = faces[faces["subject"] != ""].groupby("subject")["split"].nunique()
+    if splits.empty:
+        warnings.append("no person is named: the splits may share people.")
+    elif (splits > 1).any():
+        warnings.append(f"{(splits > 1).sum()} of {len(splits)} people are in several splits.")
+    labels = faces.groupby("digest")["label"].nunique()
     if (labels > 1).any():
-        found.append(f"{int((labels > 1).sum())} groups of equal faces carry different labels.")
-    return found
+        warnings.append(f"{(labels > 1).sum()} groups of equal faces have different labels.")
+    return warnings

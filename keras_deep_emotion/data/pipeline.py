@@ -1,10 +1,12 @@
-"""TODO."""
+"""A split in memory, its targets, and the batches to train and validate on."""
 
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
+from keras_deep_emotion.data.mixup import mixup as mix_faces
 from keras_deep_emotion.data.reading import read_examples
 from tfds_builders.contract import EMOTIONS
 from tfds_builders.fer2013.ferplus import FERPLUS_VOTES
@@ -15,7 +17,7 @@ class FaceArrays(NamedTuple):
 
     Attributes:
         images: (count, size, size, 1) float32 grey levels 0..255.
-        targets: (count, classes) float32, what the network is to answer; rows sum to 1.
+        targets: (count, classes) float32 probabilities to train on.
         labels: (count,) int64.
     """
 
@@ -24,48 +26,54 @@ class FaceArrays(NamedTuple):
     labels: np.ndarray
 
 
-def load_split(builder, split, size, soft_labels=False, label_smoothing=0.0):
-    """Read a split into memory, with the targets to train on.
+def load_split(
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    size: int,
+    soft_labels: bool = False,
+    label_smoothing: float = 0.0,
+) -> FaceArrays:
+    """Read a split into memory, in its fixed order.
 
     Args:
-        builder: what `built_dataset` returns.
+        builder: From `open_dataset`.
         split: TFDS split expression.
-        size: side of the faces, pixels.
-        soft_labels: take the shares of the taggers' votes as targets, where the data set has them.
-        label_smoothing: else: share of 1 that is spread evenly over all classes.
+        size: Side of the images, pixels.
+        soft_labels: Use the distribution of votes as targets, if the data set has votes.
+        label_smoothing: Otherwise, the probability to spread evenly over all classes.
 
-    Returns:
-        `Faces`, in the split's fixed order.
+    Raises:
+        ValueError: If the split is empty.
     """
     features = builder.info.features
     classes = features["label"].names
-    voted = soft_labels and "votes" in features
-    columns = ("image", "label", *(["votes"] if voted else []))
+    use_votes = soft_labels and "votes" in features
+    columns = ("image", "label", *(["votes"] if use_votes else []))
     dataset = read_examples(builder, split, size)
     dataset = dataset.map(lambda example: {key: example[key] for key in columns}).batch(1024)
     batches = list(dataset.as_numpy_iterator())
     if not batches:
         raise ValueError(f"Split {split} of {builder.info.full_name} holds no faces.")
-    read = {key: np.concatenate([batch[key] for batch in batches]) for key in columns}
-    one_hot = np.eye(len(classes), dtype=np.float32)[read["label"]]
-    if voted:
-        targets = vote_distribution(read["votes"], one_hot)
+    arrays = {key: np.concatenate([batch[key] for batch in batches]) for key in columns}
+    one_hot = np.eye(len(classes), dtype=np.float32)[arrays["label"]]
+    if use_votes:
+        targets = vote_distribution(arrays["votes"], one_hot)
     else:
         targets = one_hot * (1 - label_smoothing) + label_smoothing / len(classes)
-    return FaceArrays(read["image"], targets.astype(np.float32), read["label"])
+    return FaceArrays(arrays["image"], targets.astype(np.float32), arrays["label"])
 
 
-def vote_distribution(votes, one_hot):
-    """Shares of taggers that saw each emotion (FER+'s "probability" targets).
+def vote_distribution(votes: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
+    """Distribution of the votes over the seven emotions (FER+'s "probability" targets).
 
-    A single vote counts as a slip, as FER+'s authors have it; so do votes for none of the seven.
+    Single votes are ignored as mistakes, as by FER+'s authors, and so are votes for other classes.
 
     Args:
-        votes: (count, 10) integers, in the order of `emotions.FERPLUS_VOTES`.
-        one_hot: (count, 7), the label, taken where no emotion has two votes.
+        votes: (count, 10) integers, in the order of `FERPLUS_VOTES`.
+        one_hot: (count, 7) labels, used if no emotion has two votes.
 
     Returns:
-        (count, 7) float32 in the order of `emotions.EMOTIONS`; rows sum to 1.
+        (count, 7) float32 in the order of `EMOTIONS`; rows sum to 1.
     """
     order = [FERPLUS_VOTES.index(name) for name in EMOTIONS]
     votes = votes[:, order].astype(np.float32)
@@ -74,24 +82,30 @@ def vote_distribution(votes, one_hot):
     return np.where(total > 0, votes / np.maximum(total, 1), one_hot).astype(np.float32)
 
 
-def training_batches(faces, batch_size, seed, first_epoch=0, weights=None, mixup=0.0):
-    """Batches for `Model.fit`, epoch after epoch without end.
+def training_batches(
+    faces: FaceArrays,
+    batch_size: int,
+    seed: int,
+    first_epoch: int = 0,
+    weights: np.ndarray | None = None,
+    mixup: float = 0.0,
+) -> tf.data.Dataset:
+    """Batches for `Model.fit`, in an endless sequence of epochs.
 
-    Each epoch's order and mixing are functions of seed and epoch alone, so that a training that is
-    taken up again sees what it would have seen.
+    The order and mixup of an epoch depend on its number and the seed only, so that a resumed
+    training continues exactly.
 
     Args:
-        faces: `Faces`.
-        batch_size: faces in a batch; the last batch of an epoch may be smaller, none is dropped.
-        seed: integer.
-        first_epoch: epoch to begin with, from 0.
-        weights: (count,) float32 weight of each face in the loss, or None.
-        mixup: mix each face with another of its batch, by a share drawn from Beta(mixup, mixup);
-            0 mixes none. See `mixup.mixed`.
+        faces: The training split.
+        batch_size: Faces a batch; the last batch of an epoch may be smaller.
+        seed: Integer.
+        first_epoch: Epoch to start with, counted from 0.
+        weights: (count,) float32 weight of each face in the loss; None for 1.
+        mixup: Parameter of the Beta distribution of mixup's shares; 0 for no mixup.
 
     Returns:
-        `tf.data.Dataset` of ((batch, size, size, 1), (batch, classes)) float32, and (batch,) of
-        weights where given; ceil(count / batch_size) batches an epoch.
+        Batches of (batch, size, size, 1) images and (batch, classes) targets, and (batch,) weights
+        if given, all float32; ceil(count / batch_size) batches an epoch.
     """
     count = len(faces.images)
     columns = [faces.images, faces.targets] + ([] if weights is None else [weights])
@@ -108,50 +122,37 @@ def training_batches(faces, batch_size, seed, first_epoch=0, weights=None, mixup
 
     def gather(chosen, shares):
         batch = tuple(tf.gather(column, chosen) for column in columns)
-        return mixup(shares, *batch) if mixup else batch
+        return mix_faces(shares, *batch) if mixup else batch
 
     dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch_order)
     return without_autotune(dataset.map(gather).prefetch(2))
 
 
-def validation_batches(faces, batch_size):
-    """Batches for `Model.evaluate`, in fixed order, on the labels themselves."""
+def validation_batches(faces: FaceArrays, batch_size: int) -> tf.data.Dataset:
+    """Batches for `Model.evaluate`, in order, with one-hot labels as targets."""
     one_hot = np.eye(faces.targets.shape[1], dtype=np.float32)[faces.labels]
     dataset = tf.data.Dataset.from_tensor_slices((faces.images, one_hot))
     return without_autotune(dataset.batch(batch_size).prefetch(2))
 
 
-def without_autotune(dataset):
-    """A data set that TensorFlow does not tune while it is read.
+def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Turn off autotuning of a dataset and of those derived from it.
 
-    Faces in memory leave nothing to tune, and the tuner's thread sleeps for ever longer times from
-    which nothing wakes it: whoever drops the iterator waits, after Ctrl-C in a training too.
-
-    Args:
-        dataset: `tf.data.Dataset`.
-
-    Returns:
-        `tf.data.Dataset` of the same elements; what is made of it is not tuned either.
+    It does not help for arrays in memory, and deleting an iterator (after Ctrl-C, for example)
+    waits for the autotuning thread, which sleeps for longer and longer intervals.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
 
 
-def class_weights(labels, classes, power):
-    """Weight of each face in the loss, so that rare classes count more.
+def class_weights(labels: np.ndarray, classes: int, power: float) -> np.ndarray | None:
+    """Weight of each face in the loss: its class's frequency to the power of -`power`.
 
-    Args:
-        labels: (count,) integers.
-        classes: how many classes.
-        power: 0 weighs all faces alike, 1 all classes.
-
-    Returns:
-        (count,) float32 of mean 1, or None for power 0.
+    Returns (count,) float32 with mean 1; None for a power of 0, which weights all faces equally. A
+    power of 1 weights all classes equally.
     """
     if not power:
         return None
-    counts = np.bincount(labels, minlength=classes)
-    weights = (1.0 / np.maximum(counts, 1)) ** power
-    weights = weights[labels]
+    weights = (1.0 / np.bincount(labels, minlength=classes)[labels]) ** power
     return (weights / weights.mean()).astype(np.float32)

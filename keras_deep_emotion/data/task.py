@@ -22,7 +22,6 @@ class Task:
         fold: Fold to test on with protocol "subjects"; None otherwise, or for all folds.
 
     Example:
-
     >>> task = Task.parse("fer2013/original")
     >>> task.tfds_config, task.splits["test"], task.paper_accuracy
     ('original', 'test', 70.02)
@@ -122,7 +121,7 @@ class Task:
 
     @property
     def is_all_folds(self) -> bool:
-        """Whether the task stands for every fold of protocol "subjects"."""
+        """Whether the task means every fold of protocol "subjects"."""
         return self.protocol == "subjects" and self.fold is None
 
     def folds(self) -> list["Task"]:
@@ -157,19 +156,24 @@ class Task:
         return command + (f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else "")
 
 
+def _tasks(name):
+    """Every task of a data set, without folds."""
+    info = CATALOG[name]
+    for variant in info.variants or (None,):
+        for protocol in info.protocols:
+            yield Task(name, variant, protocol)
+
+
 def _unknown_variant(name, variant):
     """Sentence for a variant that does not exist; a config or protocol name gets a hint."""
-    info = CATALOG[name]
-    known = ", ".join(f"{name}/{one}" for one in info.variants) or name
+    known = ", ".join(f"{name}/{one}" for one in CATALOG[name].variants) or name
     message = f"There is no data set '{name}/{variant}'; there is: {known}."
-    for one in info.variants or (None,):
-        for protocol in info.protocols:
-            task = Task(name, one, protocol)
-            if variant in (protocol, task.tfds_config):
-                return (
-                    f"{message} The data set is {task.dataset}, {protocol!r} its protocol "
-                    f"(fit --protocol {protocol})."
-                )
+    for task in _tasks(name):
+        if variant in (task.protocol, task.tfds_config):
+            return (
+                f"{message} The data set is {task.dataset}, {task.protocol!r} its protocol "
+                f"(fit --protocol {task.protocol})."
+            )
     return message
 
 
@@ -177,9 +181,9 @@ def parse_build_target(text: str) -> tuple[str, tuple[str, ...]]:
     """Parse the argument of `build-data`: `name`, `name/variant` or `name/config`.
 
     Returns:
-        (name, configs): The TFDS configs to build. A name alone stands for every protocol of the
-        default variant, or for every variant if one config holds all protocols. Empty for user
-        folders, whose config depends on the source.
+        (name, configs): The TFDS configs to build. Without a variant or config, they are those of
+        every protocol of the default variant, or of every variant if one config holds all
+        protocols. Empty for user folders, whose config depends on the source.
 
     Raises:
         ValueError: If there is no such data set or config.
@@ -190,18 +194,14 @@ def parse_build_target(text: str) -> tuple[str, tuple[str, ...]]:
         if part:
             raise ValueError(f"--source names the config of {name}: {name}, without /{part}.")
         return name, ()
-    configs = {
-        variant: tuple(
-            dict.fromkeys(Task(name, variant, protocol).tfds_config for protocol in info.protocols)
-        )
-        for variant in info.variants or (None,)
-    }
-    all_configs = tuple(config for group in configs.values() for config in group)
-    if not part:
-        return name, all_configs if info.splits_in_one else next(iter(configs.values()))
+    configs = {task.tfds_config: task.variant for task in _tasks(name)}
     if part in configs:
-        return name, configs[part]
-    if part in all_configs:
         return name, (part,)
-    known = ", ".join(f"{name}/{one}" for one in info.variants or all_configs)
-    raise ValueError(f"There is no data set {text!r}; there is: {known}.")
+    if not part and info.splits_in_one:
+        return name, tuple(configs)
+    chosen_variant = part or next(iter(info.variants), None)
+    chosen = tuple(config for config, variant in configs.items() if variant == chosen_variant)
+    if not chosen:
+        known = ", ".join(f"{name}/{one}" for one in info.variants or configs)
+        raise ValueError(f"There is no data set {text!r}; there is: {known}.")
+    return name, chosen

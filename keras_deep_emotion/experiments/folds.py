@@ -30,18 +30,18 @@ def fit_folds(
         config: Settings with protocol "subjects"; `fold` is ignored.
         run_dir: Folder to create, with run folders `fold_0`, ... and folds.json.
         data_dir: Folder of the built data sets; None for TFDS's default.
-        resumed: Whether to go on with the folds that `run_dir` lacks.
+        resumed: Whether to continue the folds of an existing `run_dir`.
 
     Returns:
-        What folds.json holds: `accuracies` of the folds in order, their `mean` and `spread`
+        The content of folds.json: `accuracies` of the folds in order, their `mean` and `spread`
         (standard deviation, n - 1), and `pooled`, the report over all test images: each person is
-        predicted by a model that never saw that person.
+        predicted by a model that was not trained on that person.
 
     Raises:
         ValueError: If the data set has no such protocol, or a teacher may know images of a fold.
         FileExistsError, FileNotFoundError: As `fit`.
     """
-    config = dataclasses.replace(config, fold=None)  # which means all folds to `resume_run`
+    config = dataclasses.replace(config, fold=None)  # all folds, for `resume_run`
     run, task = Run(run_dir), Task.from_config(config)
     configs = [dataclasses.replace(config, fold=one.fold) for one in task.folds()]
     labels = class_names(open_dataset(task, data_dir))
@@ -70,7 +70,7 @@ def fit_folds(
 
 
 def finished_report(config: TrainConfig, run: Run, data_dir: str | Path | None) -> dict:
-    """The report of one run: read it if the run is finished, else resume or start the run."""
+    """The report of a run, after starting or resuming it if it is not finished."""
     if run.is_finished:
         return run.report
     if run.has(Run.CONFIG):
@@ -85,7 +85,7 @@ def resume_run(
 
     Raises:
         FileNotFoundError: If the folder is not a run.
-        ValueError: As `training.resume`, or if a profile of all folds is asked for.
+        ValueError: As `training.resume`, or if `profile` is set for a run of all folds.
     """
     run = Run(run_dir)
     if not run.task.is_all_folds:

@@ -1,10 +1,10 @@
-"""The paper's results beside ours: every available data set and protocol, in one table.
+"""Reproduce the paper: train on every available data set and protocol, and compare the results.
 
-Each part is a run folder in one output folder: finished runs are reused, interrupted ones resumed.
+All runs are in one output folder: finished runs are reused, interrupted ones resumed.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from keras_deep_emotion.files import atomic_write, read_json, write_text
 from keras_deep_emotion.reports.figures.sheets import save_reproduction
 from keras_deep_emotion.runs import Run
 
-# Data set: the paper's table of its accuracy, and figure of its confusion matrix.
+# The paper's table with the accuracy, and its figure with the confusion matrix, by data set.
 IN_THE_PAPER = {
     "fer2013": ("I", "8"),
     "ferg": ("II", "9"),
@@ -33,26 +33,17 @@ COLUMNS = ("data set", "protocol", "the paper", "ours", "95 % interval", "test f
 
 
 def tasks_of(datasets: list[str]) -> list[Task]:
-    """The tasks to reproduce.
+    """A task for each variant and protocol of the data sets, see `reproduce`.
 
-    Args:
-        datasets: `name` or `name/variant`. A name alone stands for the default variant, and for
-            both variants of FER-2013.
-
-    Returns:
-        A task for each variant and protocol. Protocol "deduplicated" has no task of its own: runs
-        of protocol "paper" are evaluated on those images too.
-
-    Raises:
-        ValueError: If there is no such data set, or it is a user folder without a name.
+    A name without a variant means the default variant, and both variants of FER-2013. Protocol
+    "deduplicated" has no task: runs of protocol "paper" are evaluated on those images too.
     """
     tasks = []
     for text in datasets:
         task = Task.parse(text)
         if task.info.named_by_source and task.variant is None:
             raise ValueError(
-                "Pictures of your own are trained on by: python cli.py fit --dataset folder "
-                "--source DIR"
+                "To train on your own images: python cli.py fit --dataset folder --source DIR"
             )
         variants = (task.variant,)
         if "/" not in text and task.info.splits_in_one and not task.info.named_by_source:
@@ -80,44 +71,47 @@ def reproduce(
 
     Args:
         datasets: `name` or `name/variant`.
-        output: Folder of the runs and of `reproduction.md`, `.csv` and `.png`; runs that it holds
-            are reused.
+        output: Folder of the runs and of `reproduction.md`, `.csv` and `.png`; runs in it are
+            reused.
         recipe: A key of `config.RECIPES`.
-        sources: Folder or archive of data sets to build, by name.
+        sources: Folders or archives to build data sets from, by data set.
         data_dir: Folder of the built data sets; None for TFDS's default.
-        seeds: Runs of each task, with consecutive seeds; the table has their mean, the confusion
-            matrix is of the first.
+        seeds: Number of runs of each task, with consecutive seeds. The table has their mean; the
+            confusion matrix is of the first.
         announce: Called with a line of text before each task.
         changes: Settings that differ from the recipe's, such as `epochs`.
 
     Returns:
-        A table of `COLUMNS`, one row a task and evaluation; unavailable data sets have a row too.
+        Table with the columns `COLUMNS`, one row an evaluation; unavailable data sets have a row.
 
     Raises:
-        ValueError: If there is no such data set or setting, or `seeds` is below 1.
+        ValueError: If there is no such data set or setting, `seeds` is below 1, or `output` has a
+            run with other settings.
     """
     if seeds < 1:
         raise ValueError(f"seeds must be 1 or more. Received: {seeds}")
     output, tasks = Path(output), tasks_of(datasets)
-    TrainConfig.from_recipe(recipe, **changes)  # refused before hours of training
+    TrainConfig.from_recipe(recipe, **changes)  # raises before hours of training
     rows, figures = [], []
     for task in tasks:
         announce(f"{task.dataset}, protocol {task.protocol}")
         try:
             ensure_built(task, (sources or {}).get(task.name), data_dir)
         except FileNotFoundError as error:
-            announce(f"  not at hand: {error}")
-            rows.append(table_row(task, [], f"not at hand: {task.info.obtain}"))
+            announce(f"  not available: {error}")
+            rows.append(table_row(task, [], f"not available: {task.info.obtain}"))
             continue
         config = TrainConfig.from_recipe(
             recipe, dataset=task.dataset, protocol=task.protocol, **changes
         )
         folder = output / f"{task.dataset.replace('/', '-')}-{task.protocol}-{recipe}"
         reports = []
-        for one, run in seeded_runs(config, folder, seeds):
+        for seed in range(config.seed, config.seed + seeds):
             if seeds > 1:
-                announce(f"  seed {one.seed}")
-            reports.append(report_of(one, run, data_dir))
+                announce(f"  seed {seed}")
+            suffix = f"-seed{seed}" if seed > config.seed else ""
+            run = Run(folder.with_name(folder.name + suffix))
+            reports.append(report_of(dataclasses.replace(config, seed=seed), run, data_dir))
         rows += rows_of(task, reports)
         title = figure_title(task) + (f", seed {config.seed}" if seeds > 1 else "")
         figures.append((title, reports[0].get("pooled", reports[0])))
@@ -130,40 +124,25 @@ def reproduce(
     return table
 
 
-def seeded_runs(config: TrainConfig, folder: Path, seeds: int) -> Iterator[tuple[TrainConfig, Run]]:
-    """Settings and run of each seed, in the folders `folder`, `folder`-seed1, ..."""
-    yield config, Run(folder)
-    for seed in range(config.seed + 1, config.seed + seeds):
-        path = folder.with_name(f"{folder.name}-seed{seed}")
-        yield dataclasses.replace(config, seed=seed), Run(path)
-
-
 def figure_title(task: Task) -> str:
-    """Title of a confusion matrix, with the paper's figure of the same images, if any."""
+    """Title of a confusion matrix, with the paper's figure for the same images and labels."""
+    title = f"{task.dataset}, protocol {task.protocol}"
     figure = IN_THE_PAPER.get(task.name, (None, None))[1]
     # The paper's figure 8 has FER+'s labels.
-    same = task.protocol == "paper" and task.dataset != "fer2013/original"
-    title = f"{task.dataset}, protocol {task.protocol}"
-    return title + (f" (the paper's figure {figure})" if figure and same else "")
+    if figure is None or task.protocol != "paper" or task.dataset == "fer2013/original":
+        return title
+    return f"{title} (the paper's figure {figure})"
 
 
 def ensure_built(task: Task, source: Path | None, data_dir: str | Path | None) -> None:
-    """Build the data set of a task if it is not built.
-
-    Raises:
-        FileNotFoundError: If it is not built, and there is no source.
-    """
+    """Build the data set of a task, or raise FileNotFoundError if there is no source for it."""
     if source is not None or not task.info.source:
         list(build_dataset(f"{task.name}/{task.tfds_config}", source, data_dir))
     open_dataset(task, data_dir)
 
 
 def report_of(config: TrainConfig, run: Run, data_dir: str | Path | None) -> dict:
-    """The report of a run, or of a run for each fold: read, resumed or started.
-
-    Raises:
-        ValueError: If the run has other settings.
-    """
+    """The report of a run, or of a run for each fold, after starting or resuming it if needed."""
     started = run.has(Run.CONFIG)
     if started and run.config != config:
         raise ValueError(f"{run} is a run with other settings: name another --output.")
@@ -187,31 +166,23 @@ def rows_of(task: Task, reports: list[dict]) -> list[tuple]:
 
 
 def folds_note(reports: list[dict]) -> str:
-    """A note on runs of all folds, as `fit_folds` returns them."""
-    folds = len(reports[0]["accuracies"])
-    mean = 100 * np.mean([report["mean"] for report in reports])
-    spread = 100 * np.mean([report["spread"] for report in reports])
-    return (
-        f"mean of {folds} folds {mean:.2f}, spread {spread:.2f}; the accuracy is of all folds' "
-        "faces"
+    """A note on results of `fit_folds`."""
+    mean, spread = (
+        100 * np.mean([report[key] for report in reports]) for key in ("mean", "spread")
     )
+    folds = len(reports[0]["accuracies"])
+    return f"mean of {folds} folds {mean:.2f}, spread {spread:.2f}; the accuracy is over all faces"
 
 
 def table_row(task: Task, reports: list[dict], note: str = "") -> tuple:
-    """One row of the table.
+    """One row of the table, from the `classification_report` of each seed; empty if unavailable.
 
-    Args:
-        task: The task.
-        reports: `metrics.classification_report` of each seed; empty for none. The interval is that
-            of the mean accuracy: it covers the choice of images, not of the seed.
-        note: Text.
+    The interval of the mean accuracy covers the choice of test images, not of the seed.
     """
-    accuracy, (number, _) = task.paper_accuracy, IN_THE_PAPER.get(task.name, (None, None))
-    # The paper does not say whom it tested on: its numbers are of its own splits.
-    comparable = accuracy and task.protocol == "paper"
-    paper = f"{accuracy:.2f} (table {number})" if comparable else "-"
-    notes = [note] if note else []
-    notes += task.differences_from_paper if comparable else []
+    paper, notes = "-", [note] if note else []
+    if task.paper_accuracy and task.protocol == "paper":
+        paper = f"{task.paper_accuracy:.2f} (table {IN_THE_PAPER[task.name][0]})"
+        notes += task.differences_from_paper
     if not reports:
         return (task.dataset, task.protocol, paper, "-", "-", "-", "; ".join(notes))
     accuracies = np.array([report["accuracy"] for report in reports])
@@ -232,14 +203,14 @@ def table_row(task: Task, reports: list[dict], note: str = "") -> tuple:
     )
 
 
-def as_markdown(table, recipe, changes):
-    """The table as a page of Markdown."""
+def as_markdown(table: pd.DataFrame, recipe: str, changes: dict) -> str:
+    """The table as a Markdown page."""
     settings = "".join(f", {name} {value}" for name, value in changes.items())
     lines = [
         "# The paper's results and ours",
         "",
-        f"Recipe `{recipe}`{settings}. Accuracy on the test split, percent, of the epoch that was",
-        "best on validation; intervals: Wilson, of the chance that lies in the faces alone.",
+        f"Recipe `{recipe}`{settings}. Test accuracy, percent, of the best epoch on validation.",
+        "Wilson intervals: they cover the choice of test faces, not of the seed.",
         "",
         "| " + " | ".join(table.columns) + " |",
         "|" + "---|" * len(table.columns),

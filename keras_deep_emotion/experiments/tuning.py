@@ -1,181 +1,265 @@
-"""Search for settings on the validation split, by KerasTuner; the test split is not looked at.
+"""Hyperparameter search on the validation split, by Optuna; the test split is not read.
 
-The paper tunes lambda, the weight of its penalty, on validation (section III); here dropout,
-learning rate and widths are searched with it.
+The paper tunes lambda, the weight of its L2 penalty, on validation (section III). Learning rate,
+dropout and width are searched with it.
 """
 
-import contextlib
 import dataclasses
-import os
+import hashlib
 import shutil
-import socket
+from collections.abc import Callable
 from pathlib import Path
 
+import filelock
 import keras
+import numpy as np
 import pandas as pd
+
+try:
+    import optuna
+except ModuleNotFoundError:
+    raise ModuleNotFoundError(
+        "Optuna is not installed: pip install 'keras-deep-emotion[tune]'"
+    ) from None
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.reading import open_dataset
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.files import atomic_write
+from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training.single_machine import train
 
-# What is searched and where: (lowest, highest) on a logarithmic scale, or the choices.
+# ours: the ranges and choices of the search.
 LEARNING_RATES = {"adam": (3e-4, 1e-2), "sgd": (2e-2, 0.5)}
-
-
 REGULARIZATION = (1e-6, 1e-2)
-
-
-LINEAR = {"dropout": (0.0, 0.6)}
-
-
+DROPOUT = (0.0, 0.6)
 WIDTHS = {
     "wide": [8, 16, 24, 32, 40],
     "residual": [8, 16, 24, 32, 40],
     "paper": [6, 10, 16, 24],
     "resnet50": [64],
 }
+COLUMNS = ("trial", "learning_rate", "regularization", "dropout", "width", "val_accuracy")
+FAILURES = 3  # ours: consecutive failed trials that end a search
+# User attribute of a trial: number of a trial that does not count, see `counted_trials`.
+EXCLUDES = "excludes"
 
 
-def keras_tuner():
-    """KerasTuner, an optional library.
+def tune(
+    config: TrainConfig,
+    output: str | Path,
+    trials: int = 20,
+    data_dir: str | Path | None = None,
+    storage: str | None = None,
+    announce: Callable[[str], None] = lambda text: None,
+) -> pd.DataFrame:
+    """Search for the settings with the highest validation accuracy.
 
-    Raises:
-        ModuleNotFoundError: it is not installed; the message says how to.
-    """
-    try:
-        import keras_tuner as library
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "KerasTuner is not installed: pip install 'keras-deep-emotion[tune]'"
-        ) from None
-    return library
-
-
-def search_space(config):
-    """`keras_tuner.HyperParameters` of the settings that are searched.
-
-    Args:
-        config: `TrainConfig`; the rates hang on its optimiser, the widths on its network.
-    """
-    space = keras_tuner().HyperParameters()
-    space.Float("learning_rate", *LEARNING_RATES[config.optimizer], sampling="log")
-    space.Float("regularization", *REGULARIZATION, sampling="log")
-    for name, (low, high) in LINEAR.items():
-        space.Float(name, low, high)
-    space.Choice("width", WIDTHS[config.network])
-    return space
-
-
-def tune(config, output, trials=20, data_dir=None, serve=None, join=None):
-    """Train with one choice of settings after another and say which was best on validation.
-
-    Each trial is a folder of its own below `output`. A search that was stopped goes on when called
-    again with the same `output`. On several machines, one process serves the search and trains
-    nothing; the others join it, each with an `output` of its own.
+    Settings are drawn by a seeded TPE sampler. A trial is pruned when its validation accuracy is
+    below the median of earlier trials at the same epoch. Calling `tune` again with the same
+    `output` continues the search; interrupted trials are repeated. Processes with the same `config`
+    and `storage` share one search; each needs an `output` of its own.
 
     Args:
-        config: `TrainConfig` of the settings that are not searched.
-        output: folder of the search.
-        trials: how many choices to try in all.
-        data_dir: where the data sets are built, None for TFDS's own place.
-        serve: "HOST:PORT" to hand out trials at, or None.
-        join: "HOST:PORT" to take trials from, or None.
+        config: The settings that are not searched; its seed is the seed of the search too.
+        output: Folder of the search, with the run of each trial in `trial_N`.
+        trials: Total number of trials, over all calls and processes.
+        data_dir: Folder of the built data sets; None for TFDS's default.
+        storage: URL of a database (see `optuna.storages.RDBStorage`), or path of a journal file on
+            a shared disk; None for a journal file in `output`.
+        announce: Called with a line of text after each trial.
 
     Returns:
-        DataFrame, best first: `trial`, the settings searched, `val_accuracy` (null where the trial
-        failed); of one that joined another's search, empty. Also written to tuning.csv.
+        Table with the columns `COLUMNS`, best first, also written to tuning.csv. `val_accuracy` is
+        that of the best epoch; it is null if the trial failed.
 
     Raises:
-        FileNotFoundError: the data set is not built.
-        ModuleNotFoundError: KerasTuner is not installed.
-        ValueError: both `serve` and `join` are given, or an address is none; or `output` is of a
-            search with other settings.
+        FileNotFoundError: If the data set is not built.
+        ValueError: If `output` belongs to a search with other settings or is in use, or `storage`
+            cannot be opened.
     """
-    library = keras_tuner()
-    task = Task.from_config(config)
-    if not serve:
-        open_dataset(task, data_dir)
-    output = Path(output)
-    settings = output / "config.json"
-    if settings.is_file() and TrainConfig.from_json(settings) != config:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    open_dataset(Task.from_config(config), data_dir)
+    folder = Run(output)
+    if folder.has(Run.CONFIG) and folder.config != config:
         raise ValueError(f"{output} is a search with other settings: name another --output.")
-    output.mkdir(parents=True, exist_ok=True)
-    with atomic_write(settings) as aside:
-        aside.write_text(config.to_json())
-
-    class Trainer(library.engine.base_tuner.BaseTuner):
-        """Runs a trial by our own training."""
-
-        def _populate_initial_space(self):
-            """Take up what another process of the search left; the space itself is known."""
-            if Path(self.oracle._get_oracle_fname()).exists():
-                self.oracle.reload()
-
-        def run_trial(self, trial):
-            """Validation accuracy of one choice of settings."""
-            chosen = dataclasses.replace(config, **trial.hyperparameters.values)
-            run_dir = output / f"trial_{trial.trial_id}"
-            told = run_dir / "config.json"
-            # Of one who joins: searches number their trials alike.
-            if run_dir.exists() and not (told.is_file() and told.read_text() == chosen.to_json()):
-                shutil.rmtree(run_dir)
-            run_dir.mkdir(parents=True, exist_ok=True)
-            with atomic_write(told) as aside:
-                aside.write_text(chosen.to_json())
-            keras.backend.clear_session()  # or the networks of all trials before stay in memory
-            return {"val_accuracy": train(chosen, run_dir, data_dir)}
-
-    with distributed(serve, join):
-        oracle = library.oracles.BayesianOptimizationOracle(
-            objective=library.Objective("val_accuracy", "max"),
-            max_trials=trials,
-            hyperparameters=search_space(config),
-            seed=config.seed + 1,  # of 0 KerasTuner draws one
+    folder.write_config(config)
+    try:
+        with filelock.FileLock(folder / ".lock").acquire(timeout=0):
+            study = open_study(config, storage or str(folder / "search.journal"))
+            repeat_interrupted(study, config, folder, shared=storage is not None)
+            run_trials(study, config, folder, trials, data_dir, announce)
+    except filelock.Timeout:
+        raise ValueError(
+            f"Another process is searching in {output}: name another --output."
+        ) from None
+    finished = [trial for trial in counted_trials(study) if trial.state.is_finished()]
+    running = len(counted_trials(study)) - len(finished)
+    if running:
+        announce(
+            f"{running} trials are running in other processes. When they have ended, run the same "
+            "command again for the complete table."
         )
-        tuner = Trainer(oracle, directory=str(output), project_name="search")
-        # KerasTuner saves that a trial is over before it strikes it off those that are running.
-        oracle._retry_queue = [
-            trial for trial in oracle._retry_queue if trial not in oracle.end_order
-        ]
-        tuner.search()
-        if join:
-            return pd.DataFrame()
-    rows = [
-        {"trial": trial.trial_id, **trial.hyperparameters.values, "val_accuracy": trial.score}
-        for trial in oracle.trials.values()
-    ]
-    table = pd.DataFrame(rows).sort_values("val_accuracy", ascending=False, ignore_index=True)
-    with atomic_write(output / "tuning.csv") as aside:
-        table.to_csv(aside, index=False)
+    table = pd.DataFrame(
+        [
+            {"trial": trial.number, **trial.params, "val_accuracy": best_accuracy(trial)}
+            for trial in finished
+        ],
+        columns=COLUMNS,
+    ).astype({"val_accuracy": float})
+    table = table.sort_values("val_accuracy", ascending=False, ignore_index=True)
+    with atomic_write(folder / "tuning.csv") as temporary:
+        table.to_csv(temporary, index=False)
     return table
 
 
-@contextlib.contextmanager
-def distributed(serve, join):
-    """While it lasts, KerasTuner's chief or one of its workers: by its environment variables.
-
-    Args:
-        serve: "HOST:PORT" of the chief that this process is, or None.
-        join: "HOST:PORT" of the chief that this process works for, or None.
-    """
-    if serve and join:
-        raise ValueError("A process either serves a search or joins one, not both.")
-    settings = {}
-    if address := serve or join:
-        host, separator, port = address.rpartition(":")
-        if not (separator and host and port.isdecimal()):
-            raise ValueError(f"An address must be HOST:PORT. Received: {address}")
-        worker = f"worker-{socket.gethostname()}-{os.getpid()}"
-        settings = {
-            "KERASTUNER_TUNER_ID": "chief" if serve else worker,
-            "KERASTUNER_ORACLE_IP": host,
-            "KERASTUNER_ORACLE_PORT": port,
-        }
-    os.environ.update(settings)
+def open_study(config: TrainConfig, storage: str) -> optuna.Study:
+    """Create or load the study of a configuration, named by a digest of its settings."""
     try:
-        yield
-    finally:
-        for name in settings:
-            del os.environ[name]
+        if "://" in storage:
+            opened = RDBStorage(storage)
+        else:
+            opened = JournalStorage(JournalFileBackend(storage, JournalFileOpenLock(storage)))
+        return optuna.create_study(
+            storage=opened,
+            study_name=f"tune-{hashlib.sha256(config.to_json().encode()).hexdigest()[:16]}",
+            load_if_exists=True,
+            direction="maximize",
+            # ours: five trials are never pruned, others not in the first quarter of their epochs.
+            pruner=optuna.pruners.MedianPruner(5, n_warmup_steps=config.epochs // 4),
+        )
+    except Exception as error:  # from SQLAlchemy, a database driver or the file system
+        raise ValueError(f"--storage cannot be opened: {error}") from error
+
+
+def counted_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials of a search, except those that were repeated or started in excess."""
+    trials = study.get_trials(deepcopy=False)
+    excluded = {trial.user_attrs.get(EXCLUDES) for trial in trials}
+    return [trial for trial in trials if trial.number not in excluded]
+
+
+def repeat_interrupted(study: optuna.Study, config: TrainConfig, folder: Run, shared: bool) -> None:
+    """Queue the settings of interrupted trials again: those of `folder`, whose lock is held."""
+    counted = {trial.number for trial in counted_trials(study)}
+    for trial in study.get_trials(states=[TrialState.RUNNING]):
+        run = Run(folder / f"trial_{trial.number}")
+        if shared and not has_settings(run, dataclasses.replace(config, **trial.params)):
+            continue  # it may be running in another process
+        if trial.number in counted:
+            study.enqueue_trial(trial.params, user_attrs={EXCLUDES: trial.number})
+        study.tell(trial.number, state=TrialState.FAIL)
+
+
+def run_trials(
+    study: optuna.Study,
+    config: TrainConfig,
+    folder: Run,
+    trials: int,
+    data_dir: str | Path | None,
+    announce: Callable[[str], None],
+) -> None:
+    """Run trials until all are started; raise the error of the last of `FAILURES` in a row."""
+    failures = 0
+    while (trial := next_trial(study, config, trials)) is not None:
+        try:
+            run_trial(study, trial, config, folder, data_dir)
+        except Exception as error:
+            study.tell(trial, state=TrialState.FAIL)
+            announce(f"trial {trial.number} failed: {error}")
+            failures += 1
+            if failures == FAILURES:
+                raise
+        else:
+            failures = 0
+            announce(summary(study.trials[trial.number]))
+
+
+def next_trial(study: optuna.Study, config: TrainConfig, trials: int) -> optuna.Trial | None:
+    """Start a trial; None if all are started."""
+    counted = counted_trials(study)
+    if len(counted) >= trials and all(trial.state != TrialState.WAITING for trial in counted):
+        return None
+    trial = study.ask()
+    if sum(one.number < trial.number for one in counted_trials(study)) >= trials:
+        # Two processes started the last trial at the same time.
+        trial.set_user_attr(EXCLUDES, trial.number)
+        study.tell(trial, state=TrialState.FAIL)
+        return None
+    # With one seed, each process and each continued search would draw the same settings.
+    seed = np.random.SeedSequence([config.seed, trial.number]).generate_state(1)[0]
+    study.sampler = optuna.samplers.TPESampler(seed=int(seed))
+    return trial
+
+
+def suggest_settings(trial: optuna.Trial, config: TrainConfig) -> dict:
+    """Draw the settings of a trial; the ranges depend on optimizer and network."""
+    rates = LEARNING_RATES[config.optimizer]
+    return {
+        "learning_rate": trial.suggest_float("learning_rate", *rates, log=True),
+        "regularization": trial.suggest_float("regularization", *REGULARIZATION, log=True),
+        "dropout": trial.suggest_float("dropout", *DROPOUT),
+        "width": trial.suggest_categorical("width", WIDTHS[config.network]),
+    }
+
+
+def run_trial(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    config: TrainConfig,
+    folder: Run,
+    data_dir: str | Path | None,
+) -> None:
+    """Train with the settings of a trial and tell the study the result."""
+    chosen = dataclasses.replace(config, **suggest_settings(trial, config))
+    run = Run(folder / f"trial_{trial.number}")
+    interrupted = Run(folder / f"trial_{trial.user_attrs.get(EXCLUDES)}")
+    if run.path.exists() and not has_settings(run, chosen):
+        shutil.rmtree(run.path)  # of another search
+    if has_settings(interrupted, chosen) and not run.path.exists():
+        interrupted.path.rename(run.path)  # training continues from its backup
+    run.write_config(chosen)
+    keras.backend.clear_session()  # else the networks of all trials stay in memory
+    pruning = Pruning(trial)
+    accuracy = train(chosen, run, data_dir, callbacks=[pruning])
+    if pruning.pruned:
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, accuracy)
+
+
+class Pruning(keras.callbacks.Callback):
+    """Reports each epoch's validation accuracy to a trial, and stops training if it is pruned."""
+
+    def __init__(self, trial: optuna.Trial):
+        super().__init__()
+        self.trial = trial
+        self.pruned = False
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Report the epoch."""
+        self.trial.report(logs["val_accuracy"], epoch)
+        if self.trial.should_prune():
+            self.pruned = self.model.stop_training = True
+
+
+def has_settings(run: Run, config: TrainConfig) -> bool:
+    """Whether a folder is a run with these settings."""
+    return run.has(Run.CONFIG) and run.config == config
+
+
+def best_accuracy(trial: FrozenTrial) -> float | None:
+    """Validation accuracy of the best epoch; None if the trial failed."""
+    if trial.state == TrialState.PRUNED:
+        return max(trial.intermediate_values.values(), default=None)
+    return trial.value
+
+
+def summary(trial: FrozenTrial) -> str:
+    """One line on a finished trial."""
+    settings = ", ".join(f"{name} {value:.3g}" for name, value in trial.params.items())
+    ending = " (pruned)" if trial.state == TrialState.PRUNED else ""
+    return f"trial {trial.number}: {settings}: val_accuracy {best_accuracy(trial):.4f}{ending}"

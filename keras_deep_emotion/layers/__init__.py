@@ -1,6 +1,6 @@
 """Keras layers: spatial transformer, geometric augmentation, fast batch normalization.
 
-They use `keras.ops` alone and run on every Keras backend. Importing this package registers them,
+They use `keras.ops` only and run on every Keras backend. Importing this package registers them,
 so that `keras.saving.load_model` finds them. Networks built from them are in `models`.
 """
 

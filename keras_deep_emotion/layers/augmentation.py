@@ -1,7 +1,7 @@
-"""Changes of training faces: small geometric ones by one affine sampling, and cutout.
+"""Augmentation of training images: random affine transforms and cutout.
 
-The paper (section IV-B) flips, rotates and otherwise slightly distorts the training images without
-giving amounts; those here are `TrainConfig`'s. Active in training only.
+The paper (section IV-B) flips, rotates and slightly distorts the training images, and gives no
+amounts; `TrainConfig` has ours. The layers are active in training only.
 """
 
 import math
@@ -14,32 +14,42 @@ from keras_deep_emotion.layers.spatial_transformer import affine_positions, bili
 
 @keras.saving.register_keras_serializable(package="keras_deep_emotion")
 class RandomAffine(keras.layers.Layer):
-    """Flips, rotates, zooms and shifts each image by its own random amounts, in training.
+    """Randomly flips, rotates, zooms and shifts each image during training.
 
-    Call it on (batch, height, width, channels) float images; the result has the same shape. Flip,
-    rotation, zoom and shift are one transform and one bilinear reading, so pixels are blurred once.
-    Beyond the image lies 0, as in `SpatialTransformer`.
+    Call it on (batch, height, width, channels) float images; the output has the same shape. All
+    four are one affine transform and one bilinear interpolation, so that images are blurred once.
+    Pixels outside the image are 0, as in `SpatialTransformer`.
 
     Args:
-        flip: mirror left and right with probability one half.
-        rotation: largest turn either way, degrees, 0 to 180.
-        zoom: largest relative change of size either way, 0 to below 1.
-        shift: largest shift either way, in shares of the side, 0 to 1.
-        seed: integer, or None for the global seed.
+        flip: Flip horizontally with a probability of 0.5.
+        rotation: Largest rotation in either direction, degrees, 0 to 180.
+        zoom: Largest relative change of size, 0 to 0.99.
+        shift: Largest shift in either direction along each axis, fraction of the side, 0 to 1.
+        seed: Integer; None for the global seed.
 
     Raises:
-        ValueError: an amount is outside its range.
+        ValueError: If an amount is out of range.
     """
 
-    def __init__(self, flip=True, rotation=0.0, zoom=0.0, shift=0.0, seed=None, **kwargs):
+    def __init__(
+        self,
+        flip: bool = True,
+        rotation: float = 0.0,
+        zoom: float = 0.0,
+        shift: float = 0.0,
+        seed: int | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        for name, value, top in (
+        for name, value, highest in (
             ("rotation", rotation, 180),
             ("zoom", zoom, 0.99),
             ("shift", shift, 1),
         ):
-            if not 0 <= value <= top:
-                raise ValueError(f"{name} must be between 0 and {top}. Received: {name}={value}")
+            if not 0 <= value <= highest:
+                raise ValueError(
+                    f"{name} must be between 0 and {highest}. Received: {name}={value}"
+                )
         self.flip = flip
         self.rotation = rotation
         self.zoom = zoom
@@ -47,25 +57,22 @@ class RandomAffine(keras.layers.Layer):
         self.seed = seed
         self.generator = keras.random.SeedGenerator(seed)
 
-    def build(self, input_shape):
-        """Nothing to build: no weights but the seed's state."""
-
     def random_theta(self, batch):
-        """(batch, 6) float32 transforms, as `affine_positions` takes them."""
+        """Draw (batch, 6) float32 affine transforms, see `affine_positions`."""
 
         def uniform(limit):
             return keras.random.uniform((batch,), -limit, limit, "float32", seed=self.generator)
 
         angle = uniform(math.radians(self.rotation))
         scale = 1 + uniform(self.zoom)
-        side = ops.where(uniform(1.0) < 0, -1.0, 1.0) if self.flip else ops.ones((batch,))
-        # A share of the side is twice that in coordinates that run from -1 to 1.
-        across, along = uniform(2 * self.shift), uniform(2 * self.shift)
+        mirror = ops.where(uniform(1.0) < 0, -1.0, 1.0) if self.flip else ops.ones((batch,))
+        # The side is 2 in coordinates from -1 to 1.
+        shift_x, shift_y = uniform(2 * self.shift), uniform(2 * self.shift)
         cos, sin = scale * ops.cos(angle), scale * ops.sin(angle)
-        return ops.stack([cos * side, -sin, across, sin * side, cos, along], axis=1)
+        return ops.stack([cos * mirror, -sin, shift_x, sin * mirror, cos, shift_y], axis=1)
 
     def call(self, images, training=False):
-        """Change the images if `training`, else return them as they are."""
+        """Transform the images if `training`; return them unchanged otherwise."""
         if not training:
             return images
         size = tuple(images.shape[1:3])
@@ -73,11 +80,11 @@ class RandomAffine(keras.layers.Layer):
         return bilinear_sample(images, *affine_positions(theta, size, size))
 
     def compute_output_shape(self, input_shape):
-        """The input's shape."""
+        """Return the shape of the input."""
         return input_shape
 
     def get_config(self):
-        """Every constructor argument."""
+        """Return all constructor arguments."""
         return {
             **super().get_config(),
             "flip": self.flip,
@@ -90,24 +97,24 @@ class RandomAffine(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_deep_emotion")
 class RandomCutout(keras.layers.Layer):
-    """Hides one square of each image, of random size and place, in training.
+    """Sets a square of random size and position in each image to 0 during training.
 
     Source: DeVries & Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout"
-    (2017). Here the side is drawn too, evenly from 0 to the largest. The square is black, as the
-    regions that the paper hides to see where the network looks (section IV-C): so these are
-    pictures of a kind that the network knows.
+    (2017). Here the side is random too, uniform from 0 to `size`. The square is black, as the
+    regions that saliency maps occlude (the paper, section IV-C): occluded images are then not
+    unfamiliar to the network.
 
-    Call it on (batch, height, width, channels) float images; the result has the same shape.
+    Call it on (batch, height, width, channels) float images; the output has the same shape.
 
     Args:
-        size: largest side of the square, share of the image's height, 0 to 1.
-        seed: integer, or None for the global seed.
+        size: Largest side of the square, fraction of the image's height, 0 to 1.
+        seed: Integer; None for the global seed.
 
     Raises:
-        ValueError: `size` is outside its range.
+        ValueError: If `size` is out of range.
     """
 
-    def __init__(self, size=0.25, seed=None, **kwargs):
+    def __init__(self, size: float = 0.25, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
         if not 0 <= size <= 1:
             raise ValueError(f"size must be between 0 and 1. Received: size={size}")
@@ -115,11 +122,8 @@ class RandomCutout(keras.layers.Layer):
         self.seed = seed
         self.generator = keras.random.SeedGenerator(seed)
 
-    def build(self, input_shape):
-        """Nothing to build: no weights but the seed's state."""
-
     def call(self, images, training=False):
-        """Hide a square if `training`, else return the images as they are."""
+        """Hide a square if `training`; return the images unchanged otherwise."""
         if not training:
             return images
         batch = ops.shape(images)[0]
@@ -129,16 +133,16 @@ class RandomCutout(keras.layers.Layer):
             return keras.random.uniform((batch, 1, 1), 0, limit, "float32", seed=self.generator)
 
         half = uniform(self.size * height / 2)
-        # Centres lie anywhere in the image: near its edge, part of the square falls outside.
+        # Centers are anywhere in the image: near its edge, part of the square is outside.
         y = ops.reshape(ops.arange(height, dtype="float32"), (1, -1, 1)) + 0.5 - uniform(height)
         x = ops.reshape(ops.arange(width, dtype="float32"), (1, 1, -1)) + 0.5 - uniform(width)
         hidden = (ops.abs(y) < half) & (ops.abs(x) < half)  # (batch, height, width)
         return ops.where(hidden[..., None], ops.zeros((), images.dtype), images)
 
     def compute_output_shape(self, input_shape):
-        """The input's shape."""
+        """Return the shape of the input."""
         return input_shape
 
     def get_config(self):
-        """Every constructor argument."""
+        """Return all constructor arguments."""
         return {**super().get_config(), "size": self.size, "seed": self.seed}

@@ -1,9 +1,9 @@
 """Spatial transformer: an affine sampling grid and a differentiable bilinear sampler.
 
 Source: Jaderberg et al., "Spatial Transformer Networks" (2015), sections 3.2 and 3.3. The
-localisation network that regresses theta is part of the model (`model.py`); `BoundedAffine` keeps
-theta sane. `keras.ops.image.affine_transform` gives no gradient for the transform on TensorFlow;
-this does, on every Keras backend.
+localization network that regresses the transform is part of the model, see `models.deep_emotion`.
+On TensorFlow, `keras.ops.image.affine_transform` has no gradient for the transform; this sampler
+has one on every Keras backend.
 """
 
 import keras
@@ -13,46 +13,46 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 def affine_positions(theta, input_size, output_size):
-    """Where each output pixel looks in the input (the paper's equation 1).
+    """Position in the input that each output pixel is sampled from (the paper's equation 1).
 
-    Positions are counted from the centre, so that the identity gives whole numbers exactly: a
+    Positions are computed relative to the center, so that the identity gives integers exactly; a
     grid of [-1, 1] scaled back to pixels would not.
 
     Args:
-        theta: (batch, 6) float32, rows (a, b, tx, c, d, ty) of the matrix that maps output to
-            input coordinates, both in [-1, 1] from centre of first to centre of last pixel.
-        input_size: (height, width) of the images that will be sampled.
-        output_size: (height, width) of the result.
+        theta: (batch, 6) float32, the rows (a, b, tx) and (c, d, ty) of the matrix that maps output
+            to input coordinates. Both are -1 and 1 at the centers of the first and last pixel.
+        input_size: (height, width) of the images to sample.
+        output_size: (height, width) of the output.
 
     Returns:
-        (y, x): two tensors (batch, out_height, out_width), float32, in input pixels.
+        (y, x): Two (batch, out_height, out_width) float32 tensors, in input pixels.
     """
     in_half_y, in_half_x = ((size - 1) / 2 for size in input_size)
     grid_y, grid_x = (ops.arange(size, dtype="float32") - (size - 1) / 2 for size in output_size)
-    # Units of the input's pixels; a side of one pixel has no extent to scale.
+    # In input pixels; a side of one pixel has no extent to scale.
     grid_y = grid_y * ((input_size[0] - 1) / max(output_size[0] - 1, 1))
     grid_x = grid_x * ((input_size[1] - 1) / max(output_size[1] - 1, 1))
     grid_y = grid_y[None, :, None]
     grid_x = grid_x[None, None, :]
     a, b, tx, c, d, ty = (ops.reshape(theta[:, i], (-1, 1, 1)) for i in range(6))
     aspect = in_half_x / in_half_y if in_half_x and in_half_y else 1.0
-    # Products and sums, not a matmul: tensor cores would round positions to 10 bits.
+    # Not a matmul: tensor cores would round positions to 10 bits.
     x = a * grid_x + b * (grid_y * aspect) + tx * in_half_x + in_half_x
     y = c * (grid_x / aspect) + d * grid_y + ty * in_half_y + in_half_y
     return y, x
 
 
 def bilinear_sample(images, y, x):
-    """Read images between their pixels; outside an image lies 0 (the paper's equation 5).
+    """Interpolate images bilinearly; pixels outside an image are 0 (the paper's equation 5).
 
     Args:
         images: (batch, height, width, channels), any float dtype.
-        y: (batch, out_height, out_width) float32 rows, in pixels; 0 is the first row's centre.
-        x: the same for columns.
+        y: (batch, out_height, out_width) float32 rows, in pixels; 0 is the center of the first row.
+        x: Columns, likewise.
 
     Returns:
-        (batch, out_height, out_width, channels), the dtype of `images`. Differentiable in
-        `images`, `y` and `x`.
+        (batch, out_height, out_width, channels) in the dtype of `images`. Differentiable with
+        respect to `images`, `y` and `x`.
     """
     height, width, channels = images.shape[1:]
     batch = ops.shape(images)[0]
@@ -65,7 +65,7 @@ def bilinear_sample(images, y, x):
 
     def corner(row, column, weight):
         inside = (row >= 0) & (row <= height - 1) & (column >= 0) & (column <= width - 1)
-        # Clipped after the cast too: what NaN or 1e20 becomes as an integer is undefined.
+        # Clip after the cast too: NaN and 1e20 have no defined value as integers.
         row = ops.clip(ops.cast(ops.clip(row, 0, height - 1), "int32"), 0, height - 1)
         column = ops.clip(ops.cast(ops.clip(column, 0, width - 1), "int32"), 0, width - 1)
         pixels = ops.take(flat, first + row * width + column, axis=0)
@@ -83,24 +83,23 @@ def bilinear_sample(images, y, x):
 
 @keras.saving.register_keras_serializable(package="keras_deep_emotion")
 class BoundedAffine(keras.layers.Layer):
-    """Turns free numbers into affine transforms that stay near the identity.
+    """Maps unbounded numbers to affine transforms near the identity.
 
-    `theta = identity + reach * tanh(rate * x)`: zeros give the identity, and no step of the
-    optimiser can throw the sampling grid off the image, where every gradient is zero and training
-    ends for good.
+    `theta = identity + reach * tanh(rate * x)`: zeros give the identity, and no optimizer step can
+    move the sampling grid off the image, where every gradient is zero and training cannot recover.
 
-    Call it on (batch, 6); it returns (batch, 6) float32, as `SpatialTransformer` takes it.
+    Call it on (batch, 6); it returns (batch, 6) float32, the `theta` of `SpatialTransformer`.
 
     Args:
-        reach: largest change of each of the six numbers, above 0.
-        rate: how far a unit of input moves them at first, in units of `reach`: with Adam, whose
-            steps have one size, a learning rate of the transformer's own.
+        reach: Largest change of each of the six parameters, above 0.
+        rate: Slope at the identity, in units of `reach`, above 0. With Adam, whose steps do not
+            depend on the scale of gradients, it acts as a learning rate of the transformer.
 
     Raises:
-        ValueError: an argument is not above 0.
+        ValueError: If an argument is not above 0.
     """
 
-    def __init__(self, reach=0.5, rate=1.0, **kwargs):
+    def __init__(self, reach: float = 0.5, rate: float = 1.0, **kwargs):
         super().__init__(autocast=False, **kwargs)
         if not (reach > 0 and rate > 0):
             raise ValueError(
@@ -109,45 +108,52 @@ class BoundedAffine(keras.layers.Layer):
         self.reach = reach
         self.rate = rate
 
-    def build(self, input_shape):
-        """Nothing to build: there are no weights."""
-
     def call(self, inputs):
-        """Bound the numbers; see the class for shapes."""
+        """Bound the parameters; see the class for shapes."""
         change = ops.tanh(self.rate * ops.cast(inputs, "float32"))
         return ops.convert_to_tensor(IDENTITY, "float32") + self.reach * change
 
     def compute_output_spec(self, inputs):
-        """(batch, 6) float32, whatever the precision."""
+        """Return (batch, 6) float32, whatever the dtype policy."""
         return keras.KerasTensor(inputs.shape, "float32")
 
     def get_config(self):
-        """Every constructor argument."""
+        """Return all constructor arguments."""
         return {**super().get_config(), "reach": self.reach, "rate": self.rate}
 
 
 @keras.saving.register_keras_serializable(package="keras_deep_emotion")
 class SpatialTransformer(keras.layers.Layer):
-    """Warps images by affine transforms, one for each image.
+    """Warps each image by an affine transform of its own.
 
     Call it on `[images, theta]`:
 
-    - images: (batch, height, width, channels), float; height and width are static.
-    - theta: (batch, 6), rows of the 2 x 3 matrix from output to input coordinates, both in
-      [-1, 1]; `(1, 0, 0, 0, 1, 0)` returns the image exactly. Kept in float32 under mixed
-      precision: float16 would move a 48-pixel grid by up to a fiftieth of a pixel.
+    - images: (batch, height, width, channels) float; height, width and channels are static.
+    - theta: (batch, 6), the two rows of the 2 x 3 matrix that maps output to input coordinates,
+      both in [-1, 1]; `(1, 0, 0, 0, 1, 0)` returns the image exactly. Computed in float32 under
+      mixed precision: float16 would move a 48-pixel grid by up to a fiftieth of a pixel.
 
-    Returns (batch, *output_size, channels) in the compute dtype. What lies outside the image is 0.
+    It returns (batch, *output_size, channels) in the compute dtype. Pixels outside the image are 0.
 
     Args:
-        output_size: (height, width) of the result, or None for that of the images.
+        output_size: (height, width) of the output; None for that of the images.
 
     Raises:
-        ValueError: the inputs are not a pair of these shapes, or `output_size` holds no two
-            positive integers.
+        ValueError: If the inputs have other shapes, or `output_size` is not two positive integers.
+
+    Example:
+    >>> import numpy as np
+    >>> images = np.arange(9, dtype="float32").reshape(1, 3, 3, 1)
+    >>> mirror = np.array([[-1, 0, 0, 0, 1, 0]], "float32")
+    >>> np.asarray(SpatialTransformer()([images, mirror]))[0, :, :, 0]
+    array([[2., 1., 0.],
+           [5., 4., 3.],
+           [8., 7., 6.]], dtype=float32)
+    >>> SpatialTransformer((24, 24)).compute_output_shape([(None, 48, 48, 1), (None, 6)])
+    (None, 24, 24, 1)
     """
 
-    def __init__(self, output_size=None, **kwargs):
+    def __init__(self, output_size: tuple[int, int] | None = None, **kwargs):
         super().__init__(autocast=False, **kwargs)
         if output_size is not None:
             output_size = tuple(output_size)
@@ -181,10 +187,10 @@ class SpatialTransformer(keras.layers.Layer):
         return ops.cast(bilinear_sample(images, y, x), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
-        """Shape of the warped images, from those of `[images, theta]`."""
+        """Return the shape of the warped images."""
         batch, height, width, channels = input_shape[0]
         return (batch, *(self.output_size or (height, width)), channels)
 
     def get_config(self):
-        """Every constructor argument."""
+        """Return all constructor arguments."""
         return {**super().get_config(), "output_size": self.output_size}

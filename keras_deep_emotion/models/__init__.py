@@ -1,6 +1,6 @@
 """The networks, as Keras functional models, and folding of batch normalization for inference.
 
-They use Keras alone and run on every backend. Training them is in `training`.
+They use Keras only and run on every backend. Training is in `training`.
 """
 
 from keras_deep_emotion.models.deep_emotion import build_model

@@ -1,17 +1,13 @@
-"""The Deep-Emotion network: a localisation network, a spatial transformer, a feature path.
+"""The Deep-Emotion networks: localization network, spatial transformer, feature extractor.
 
-Public readings of the paper differ on what the transformer warps. Here it is the input image:
-section III says that the transformer "tries to focus on the most relevant part of the image, by
-estimating a sample over the attended region", and figure 3 feeds the localisation network and the
-sampler from the same image. A transformer on the feature map, or beside the features, would attend
-to no region of the face that could be drawn.
+Public implementations differ in what the transformer warps. Here it is the input image: section III
+says that the transformer "tries to focus on the most relevant part of the image, by estimating a
+sample over the attended region", and in figure 3 the localization network and the sampler take the
+same image. A warped feature map would not be a region of the face.
 
-There are two networks of this form, and a third to compare with: `paper`, as in figure 3; `wide`,
-the same idea with what has been learnt since; `resnet50`, 50 layers in place of the feature path.
-
-The models take grey levels 0..255 and scale them themselves, so that nobody who serves one can
-forget to, and give probabilities in float32 whatever the precision. No TensorFlow here: they run on
-every Keras backend.
+Networks: `paper`, as in figure 3; `wide` and `residual`, our larger ones; `resnet50`, a baseline.
+They take grey levels 0..255, rescale them, and return float32 probabilities whatever the dtype
+policy. They use Keras only and run on every backend.
 """
 
 import keras
@@ -21,42 +17,42 @@ from keras_deep_emotion.layers.batch_normalization import BatchNormalization
 from keras_deep_emotion.layers.spatial_transformer import BoundedAffine, SpatialTransformer
 
 
-def build_model(config, classes=7):
-    """The network that a configuration names.
+def build_model(config, classes: int = 7) -> keras.Model:
+    """Build the network of a configuration.
 
     Args:
-        config: `TrainConfig`; `network`, `width`, `transformer`, `theta_reach`, `theta_rate`,
-            `dropout`, `regularization` and `image_size` are read.
-        classes: how many emotions.
+        config: A `TrainConfig`; `network`, `width`, `transformer`, `theta_reach`, `theta_rate`,
+            `dropout`, `regularization` and `image_size` are used.
+        classes: Number of classes.
 
     Returns:
-        `keras.Model` from (batch, image_size, image_size, 1) grey levels 0..255 to
-        (batch, classes) float32 probabilities. Layer `logits` holds the scores before the softmax;
-        with a transformer, layer `theta` holds the (batch, 6) affine transform and layer
+        A model from (batch, image_size, image_size, 1) grey levels 0..255 to (batch, classes)
+        float32 probabilities. The output of layer `logits` is the scores before the softmax. With a
+        transformer, that of layer `theta` is the (batch, 6) affine transform, and that of layer
         `attended` the warped image.
     """
-    locate, features = {
-        "paper": (paper_localisation, paper_features),
-        "wide": (wide_localisation, wide_features),
-        "residual": (wide_localisation, residual_features),
-        "resnet50": (wide_localisation, resnet50_features),
+    localization, features = {
+        "paper": (paper_localization, paper_features),
+        "wide": (wide_localization, wide_features),
+        "residual": (wide_localization, residual_features),
+        "resnet50": (wide_localization, resnet50_features),
     }[config.network]
     image = layers.Input((config.image_size, config.image_size, 1), name="image")
-    # ours: -1..1, so that the transformer's 0 outside the image is mid-grey, not black. Not a
-    # Rescaling layer, which needs TensorFlow on every backend.
+    # ours: -1..1, so that the transformer's 0 outside the image is mid-grey. A Rescaling layer
+    # would need TensorFlow on every backend.
     x = layers.Identity(name="scaled")(image / 127.5 - 1)
     if config.transformer:
-        # Positions need more than half precision: float32 from here to the sampler.
-        free = layers.Dense(6, kernel_initializer="zeros", dtype="float32")(locate(x))
-        # ours: unbounded, the paper's learning rate can throw the grid off the face for good.
-        theta = BoundedAffine(config.theta_reach, config.theta_rate, name="theta")(free)
+        # Positions need float32 from here to the sampler.
+        unbounded = layers.Dense(6, kernel_initializer="zeros", dtype="float32")(localization(x))
+        # ours: the paper's learning rate can move an unbounded grid off the face for good.
+        theta = BoundedAffine(config.theta_reach, config.theta_rate, name="theta")(unbounded)
         x = SpatialTransformer(name="attended")([x, theta])
-    # The paper's lambda times the squared norm of the last two dense layers' weights.
+    # paper, III: lambda times the squared L2 norm of the last two dense layers
     penalty = keras.regularizers.L2(config.regularization) if config.regularization else None
-    x, normal = features(x, config, penalty)
+    x, initializer = features(x, config, penalty)
     logits = layers.Dense(
         classes,
-        kernel_initializer=normal,
+        kernel_initializer=initializer,
         kernel_regularizer=penalty,
         dtype="float32",
         name="logits",
@@ -66,20 +62,17 @@ def build_model(config, classes=7):
 
 
 def paper_normal():
-    """Initialiser N(0, 0.05) (paper, IV-B).
-
-    Each weight needs its own: one initialiser gives the same numbers every time.
-    """
+    """A new initializer N(0, 0.05) (paper, IV-B): one would draw equal numbers every time."""
     return keras.initializers.RandomNormal(stddev=0.05)
 
 
 def paper_conv(filters, size):
-    """A convolution without padding, as the paper's."""
+    """Convolution without padding, as in the paper."""
     return layers.Conv2D(filters, size, kernel_initializer=paper_normal())
 
 
-def paper_localisation(x):
-    """Figure 3: (batch, size, size, 1) to (batch, 32)."""
+def paper_localization(x):
+    """Localization network of figure 3: (batch, size, size, 1) to (batch, 32)."""
     x = paper_conv(8, 7)(x)
     x = layers.ReLU()(layers.MaxPooling2D()(x))
     x = paper_conv(10, 5)(x)
@@ -89,7 +82,7 @@ def paper_localisation(x):
 
 
 def paper_features(x, config, penalty):
-    """Section III, figure 3: (batch, size, size, 1) to (batch, 50); 66,857 parameters in all."""
+    """Feature extractor of section III: (batch, size, size, 1) to (batch, 50)."""
     for _ in range(2):
         x = layers.ReLU()(paper_conv(config.width, 3)(x))
         x = paper_conv(config.width, 3)(x)
@@ -100,7 +93,7 @@ def paper_features(x, config, penalty):
 
 
 def linear_conv(x, filters, size=3, pool=False):
-    """Convolution, batch normalisation; the maximum over 2 x 2 pixels if `pool`."""
+    """Convolution, batch normalization, and 2 x 2 max pooling if `pool`."""
     x = layers.Conv2D(
         filters, size, padding="same", use_bias=False, kernel_initializer="he_normal"
     )(x)
@@ -109,26 +102,25 @@ def linear_conv(x, filters, size=3, pool=False):
 
 
 def normalized_conv(x, filters, size=3, pool=False):
-    """Convolution, batch normalisation, ReLU; after a maximum over 2 x 2 pixels if `pool`."""
-    # The maximum comes before the ReLU, which then has a quarter to do.
+    """`linear_conv` and ReLU, which after pooling has a quarter of the pixels to compute."""
     return layers.ReLU()(linear_conv(x, filters, size, pool))
 
 
-def wide_localisation(x):
-    """Ours: (batch, size, size, 1) to (batch, 32), on the face at half its resolution."""
+def wide_localization(x):
+    """Localization network, ours: half the resolution, (batch, size, size, 1) to (batch, 32)."""
     x = layers.AveragePooling2D(2)(x)
     x = normalized_conv(x, 16, size=5, pool=True)
     x = normalized_conv(x, 32, pool=True)
-    # Flat, not averaged: where a feature lies is what this network is for.
+    # Not global average pooling: the transform depends on where a feature is.
     x = layers.Dense(32, use_bias=False)(layers.Flatten()(x))
-    # Without it, all 32 units died in training: each then answers 0 to every face, for good.
+    # Without normalization, all 32 units died in training: their output was 0 for every face.
     return layers.ReLU()(BatchNormalization(momentum=0.9)(x))
 
 
 def wide_features(x, config, penalty):
-    """Ours: eight convolutions, (batch, size, size, 1) to (batch, 8 * width).
+    """Four stages of two convolutions, ours: (batch, size, size, 1) to (batch, 8 * width).
 
-    A stage of two convolutions for each resolution, twice the channels each time it is halved.
+    From stage to stage, the resolution is halved and the number of channels doubled.
     """
     for stage in (1, 2, 4, 8):
         x = normalized_conv(x, stage * config.width)
@@ -138,35 +130,35 @@ def wide_features(x, config, penalty):
 
 
 def residual_features(x, config, penalty):
-    """Ours: the stages of `wide_features`, each with a way past it and attention on its channels.
+    """`wide_features` with a shortcut and channel attention in each stage, ours.
 
-    The way past a stage is that of ResNet-D (He et al., 2019): a mean over 2 x 2 pixels, then a
-    1 x 1 convolution. The first stage, whose input is one grey level, has none.
+    The shortcut is that of ResNet-D (He et al., 2019): 2 x 2 average pooling, then a 1 x 1
+    convolution. The first stage, whose input has one channel, has no shortcut.
     """
     for stage in (1, 2, 4, 8):
         filters, pool = stage * config.width, stage < 8
-        past = x
+        shortcut = x
         x = normalized_conv(x, filters)
         x = channel_attention(linear_conv(x, filters, pool=pool))
         if stage > 1:
-            past = layers.AveragePooling2D(2)(past) if pool else past
-            x = layers.Add()([x, linear_conv(past, filters, size=1)])
+            shortcut = layers.AveragePooling2D(2)(shortcut) if pool else shortcut
+            x = layers.Add()([x, linear_conv(shortcut, filters, size=1)])
         x = layers.ReLU()(x)
     x = layers.Dropout(config.dropout)(layers.GlobalAveragePooling2D()(x))
     return x, "glorot_uniform"
 
 
 def channel_attention(x):
-    """Squeeze and excitation (Hu et al., 2018): channels times shares 0..1 of the whole image."""
+    """Squeeze and excitation (Hu et al., 2018): scales each channel by 0..1."""
     channels = x.shape[-1]
-    shares = layers.GlobalAveragePooling2D(keepdims=True)(x)
-    shares = layers.Dense(max(channels // 8, 1), activation="relu")(shares)
-    shares = layers.Dense(channels, activation="sigmoid")(shares)
-    return layers.Multiply()([x, shares])
+    scales = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    scales = layers.Dense(max(channels // 8, 1), activation="relu")(scales)
+    scales = layers.Dense(channels, activation="sigmoid")(scales)
+    return layers.Multiply()([x, scales])
 
 
 def resnet50_features(x, config, penalty):
-    """ResNet50 from scratch (He et al., 2016): (batch, size, size, 1) to (batch, 2048)."""
+    """ResNet50 (He et al., 2016) without pretraining: (batch, size, size, 1) to (batch, 2048)."""
     network = keras.applications.ResNet50(
         include_top=False, weights=None, input_shape=tuple(x.shape[1:]), pooling="avg"
     )

@@ -1,34 +1,28 @@
-"""TODO."""
+"""Fold batch normalization into the weights of the layer before it, for faster inference."""
+
+from collections import Counter
 
 import keras
 import numpy as np
 from keras import layers
 
 
-def fold_batch_normalization(model):
-    """The same function of faces with fewer steps: batch normalisation put into the weights.
+def fold_batch_normalization(model: keras.Model) -> keras.Model:
+    """Build an equivalent model for inference, with batch normalization folded into the weights.
 
-    Once trained, a normalisation after a convolution or a dense layer scales and shifts its
-    channels by fixed numbers, which that layer's own weights can do. On a CPU it takes a quarter of
-    the time.
+    In inference, a normalization scales and shifts each channel by constants. If it follows a
+    convolution or a dense layer, that layer's weights can do the same. On a CPU, inference then
+    takes a quarter of the time.
 
     Args:
-        model: `keras.Model` of layers in a graph; it stays as it is.
+        model: A functional model; it is not changed.
 
     Returns:
-        `keras.Model` with the same input, output and layer names, for inference alone. A
-        normalisation after anything else stays.
+        A model with the same inputs, outputs and layer names. Normalizations after other layers
+        are kept.
     """
-    folded = {}  # name of the layer before: its normalisation
-    for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            before = layer.input._keras_history.operation
-            linear = isinstance(before, layers.Conv2D | layers.Dense) and (
-                before.activation is keras.activations.linear
-            )
-            if linear and len(before._outbound_nodes) == 1 and before in model.layers:
-                folded[before.name] = layer
-    gone = {layer.name for layer in folded.values()}
+    folded = foldable_layers(model)
+    removed = {normalization.name for normalization in folded.values()}
 
     def clone(layer):
         config = layer.get_config()
@@ -37,24 +31,61 @@ def fold_batch_normalization(model):
         return type(layer).from_config(config)
 
     def call(layer, *args, **kwargs):
-        return args[0] if layer.name in gone else layer(*args, **kwargs)
+        return args[0] if layer.name in removed else layer(*args, **kwargs)
 
     copy = keras.models.clone_model(model, clone_function=clone, call_function=call)
     for layer in model.layers:
         if layer.name in folded:
-            normal = folded[layer.name]
-            values = [np.asarray(value, np.float64) for value in layer.get_weights()]
-            mean, variance = (
-                keras.ops.convert_to_numpy(value).astype(np.float64)
-                for value in (normal.moving_mean, normal.moving_variance)
-            )
-            scale = 1 / np.sqrt(variance + normal.epsilon)
-            if normal.scale:
-                scale *= keras.ops.convert_to_numpy(normal.gamma)
-            bias = ((values[1] if layer.use_bias else 0) - mean) * scale
-            if normal.center:
-                bias += keras.ops.convert_to_numpy(normal.beta)
-            copy.get_layer(layer.name).set_weights([values[0] * scale, bias])
-        elif layer.weights and layer.name not in gone:
+            weights = folded_weights(layer, folded[layer.name])
+            copy.get_layer(layer.name).set_weights(weights)
+        elif layer.weights and layer.name not in removed:
             copy.get_layer(layer.name).set_weights(layer.get_weights())
     return copy
+
+
+def foldable_layers(model: keras.Model) -> dict[str, layers.BatchNormalization]:
+    """Normalization that takes the output of each linear layer, by the linear layer's name."""
+    config = model.get_config()
+    inputs = {one["name"]: input_names(one["inbound_nodes"]) for one in config["layers"]}
+    uses = Counter(name for names in inputs.values() for name in names)
+    uses.update(keras.tree.flatten(config["output_layers"]))
+    by_name = {layer.name: layer for layer in model.layers}
+    folded = {}
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization) and len(inputs[layer.name]) == 1:
+            before = by_name.get(inputs[layer.name][0])  # None for an operation
+            linear = isinstance(before, layers.Conv2D | layers.Dense) and (
+                before.activation is keras.activations.linear
+            )
+            if linear and uses[before.name] == 1:
+                folded[before.name] = layer
+    return folded
+
+
+def input_names(nodes) -> list[str]:
+    """Names of the layers whose outputs a layer takes, from its `inbound_nodes`."""
+    if isinstance(nodes, dict):
+        if "keras_history" in nodes:
+            return [nodes["keras_history"][0]]
+        nodes = list(nodes.values())
+    if not isinstance(nodes, list | tuple):
+        return []
+    return [name for node in nodes for name in input_names(node)]
+
+
+def folded_weights(
+    layer: layers.Layer, normalization: layers.BatchNormalization
+) -> list[np.ndarray]:
+    """Kernel and bias of a linear layer with the normalization after it."""
+
+    def float64(weight):
+        return keras.ops.convert_to_numpy(weight).astype(np.float64)
+
+    kernel, *bias = map(float64, layer.weights)
+    scale = 1 / np.sqrt(float64(normalization.moving_variance) + normalization.epsilon)
+    if normalization.scale:
+        scale *= float64(normalization.gamma)
+    offset = (sum(bias) - float64(normalization.moving_mean)) * scale
+    if normalization.center:
+        offset += float64(normalization.beta)
+    return [kernel * scale, offset]

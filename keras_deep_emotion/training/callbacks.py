@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -17,13 +18,9 @@ from keras_deep_emotion.training.compile import averaged_weights
 
 
 class Throughput(keras.callbacks.Callback):
-    """Adds `images_per_second` of training, without validation, and `learning_rate` to the logs.
+    """Logs `learning_rate`, and `images_per_second` of training on `images` an epoch."""
 
-    Args:
-        images: how many images an epoch holds.
-    """
-
-    def __init__(self, images):
+    def __init__(self, images: int):
         super().__init__()
         self.images = images
 
@@ -33,7 +30,7 @@ class Throughput(keras.callbacks.Callback):
         self.stop = None
 
     def on_test_begin(self, logs=None):
-        """Stop it: training is over, validation begins."""
+        """Stop the clock: validation begins."""
         self.stop = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -57,7 +54,7 @@ class AveragedEvaluation(keras.callbacks.Callback):
         values: Weights of `network` as they were last validated, arrays.
     """
 
-    def __init__(self, network, images=None):
+    def __init__(self, network: keras.Model, images: np.ndarray | None = None):
         super().__init__()
         self.network = network
         self.images = images
@@ -78,7 +75,7 @@ class AveragedEvaluation(keras.callbacks.Callback):
         self.network.set_weights(self.training_values)
 
     @contextlib.contextmanager
-    def validated_weights(self):
+    def validated_weights(self) -> Iterator[None]:
         """Give the network the validated weights within the context."""
         self.network.set_weights(self.values)
         try:
@@ -97,7 +94,13 @@ class BestModel(keras.callbacks.Callback):
         best: (accuracy, -loss) to beat.
     """
 
-    def __init__(self, averaged, kept, path, best=(-1.0, 0.0)):
+    def __init__(
+        self,
+        averaged: AveragedEvaluation,
+        kept: keras.Model,
+        path: str | Path,
+        best: tuple[float, float] = (-1.0, 0.0),
+    ):
         super().__init__()
         self.averaged = averaged
         self.kept = kept
@@ -115,18 +118,13 @@ class BestModel(keras.callbacks.Callback):
 
 
 class Backup(keras.callbacks.Callback):
-    """Saves the complete state of training after each epoch, in one file.
+    """Saves the complete state of training after each epoch, in one file, with `history` so far.
 
-    An interruption of any kind loses at most the running epoch. It must be the last callback, so
-    that the others have completed the epoch.
-
-    Args:
-        run: The `Run`.
-        best: The `BestModel` of the run.
-        history: Metrics of the epochs so far, dicts.
+    Any interruption loses at most the running epoch. It comes after the callbacks that write the
+    run, so that they have completed the epoch.
     """
 
-    def __init__(self, run, best, history=()):
+    def __init__(self, run: Run, best: BestModel, history: Sequence[dict] = ()):
         super().__init__()
         self.run = run
         self.best = best
@@ -142,32 +140,27 @@ class Backup(keras.callbacks.Callback):
         write_history(self.run, self.history)
 
 
-def history_row(epoch, logs):
+def history_row(epoch: int, logs: dict) -> dict:
     """The logs of an epoch as a row of history.csv."""
     return {"epoch": epoch, **{key: float(logs[key]) for key in sorted(logs)}}
 
 
-def write_history(run, history):
+def write_history(run: Run, history: list[dict]) -> None:
     """Write the metrics of the epochs so far, dicts, as history.csv."""
     with atomic_write(run / Run.HISTORY) as temporary:
         pd.DataFrame(history).to_csv(temporary, index=False)
 
 
-def training_state(trainer):
+def training_state(trainer: keras.Model) -> list[np.ndarray]:
     """Values of all variables: weights, optimizer, random seeds."""
     variables = [*trainer.variables, *trainer.optimizer.variables]
     return [keras.ops.convert_to_numpy(variable) for variable in variables]
 
 
-def restore_backup(path, trainer):
-    """Restore the state of training from a `Backup`.
+def restore_backup(path: Path, trainer: keras.Model) -> dict:
+    """Restore the variables of a compiled trainer from a `Backup`.
 
-    Args:
-        path: The backup.
-        trainer: A model compiled as it was then; its variables are assigned.
-
-    Returns:
-        dict of `history`, one dict an epoch, and `best`, as `BestModel` takes it.
+    Returns `history`, one dict an epoch, and `best`, see `BestModel`.
 
     Raises:
         ValueError: If the file is not a backup of this network.

@@ -1,27 +1,28 @@
-"""A network made ready for `fit`: augmentation before it, loss, optimiser and schedule after it.
-
-No TensorFlow here: it trains on every Keras backend.
-"""
+"""Compile a network for training: augmentation, loss, optimizer and schedule, on every backend."""
 
 import contextlib
+from collections.abc import Iterator
 
 import keras
 
+from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.layers.augmentation import RandomAffine, RandomCutout
 
 
-def compiled_trainer(model, config, steps_per_epoch, **compile_options):
-    """Wrap a model for training: augmentation before it, loss on its scores.
+def compiled_trainer(
+    model: keras.Model, config: TrainConfig, steps_per_epoch: int, **compile_options
+) -> keras.Model:
+    """Build the model that trains a network: with augmentation and the loss on its scores.
 
     Args:
-        model: what `build_model` returns; its weights are shared, not copied.
-        config: `TrainConfig`.
-        steps_per_epoch: batches in an epoch; the schedule's length hangs on it.
-        compile_options: for `keras.Model.compile`, such as `jit_compile`.
+        model: From `build_model`; its weights are shared, not copied.
+        config: The settings.
+        steps_per_epoch: Batches an epoch, which the schedule depends on.
+        compile_options: For `keras.Model.compile`, such as `jit_compile`.
 
     Returns:
-        A compiled `keras.Model` on the same input, whose outputs are scores before the softmax; its
-        targets are (batch, classes) shares.
+        A compiled model on the same input, whose outputs are the scores before the softmax. Its
+        targets are (batch, classes) probabilities.
     """
     scores = keras.Model(model.input, model.get_layer("logits").output)
     image = keras.Input(model.input.shape[1:])
@@ -34,12 +35,12 @@ def compiled_trainer(model, config, steps_per_epoch, **compile_options):
         dtype="float32",
     )(image)
     if config.cutout:
-        # Its own seed: of equal ones, the largest square would go with the largest turn.
+        # With an equal seed, the largest square would go with the largest rotation.
         x = RandomCutout(config.cutout, seed=config.seed + 1, dtype="float32")(x)
     trainer = keras.Model(image, scores(x))
     trainer.compile(
         optimizer=build_optimizer(config, steps_per_epoch),
-        # On scores: a softmax first would lose small probabilities to rounding.
+        # A softmax before the loss would round small probabilities.
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         **compile_options,
@@ -47,20 +48,14 @@ def compiled_trainer(model, config, steps_per_epoch, **compile_options):
     return trainer
 
 
-def build_optimizer(config, steps_per_epoch):
-    """The optimiser that a configuration names, with its schedule, decay and averaging.
+def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Build the optimizer of a configuration, with its schedule, weight decay and averaging.
 
-    Args:
-        config: `TrainConfig`.
-        steps_per_epoch: batches in an epoch.
-
-    Returns:
-        `keras.optimizers.Optimizer`. Weight decay leaves out biases and the two numbers that batch
-        normalisation learns of each channel: they are few and must be free to be large.
+    Biases and the parameters of batch normalization are excluded from weight decay.
     """
     rate = config.learning_rate
     if config.cosine:
-        # A schedule as long as the training at most: of one epoch, warm-up takes half.
+        # Warm-up takes at most half of the training.
         warmup = min(config.warmup, config.epochs / 2)
         warmup_steps = round(warmup * steps_per_epoch)
         rate = keras.optimizers.schedules.CosineDecay(
@@ -69,7 +64,7 @@ def build_optimizer(config, steps_per_epoch):
             warmup_target=rate if warmup_steps else None,
             warmup_steps=warmup_steps,
         )
-    # A short training must not keep where it began.
+    # The average of a short training must not contain the initial weights.
     window = min(config.average, config.epochs / 10) * steps_per_epoch
     common = {
         "learning_rate": rate,
@@ -87,14 +82,11 @@ def build_optimizer(config, steps_per_epoch):
 
 
 @contextlib.contextmanager
-def averaged_weights(trainer):
-    """Put the average of the weights over the last steps in their place, and back at the end.
+def averaged_weights(trainer: keras.Model) -> Iterator[None]:
+    """Replace the weights of a compiled trainer by their moving average within the context.
 
-    Keras's own SwapEMAWeights swaps by adding and subtracting, which rounds both; this is exact. It
-    does nothing where the optimiser keeps no average.
-
-    Args:
-        trainer: what `compiled_trainer` returns.
+    It restores them exactly; Keras's SwapEMAWeights swaps by adding and subtracting, which rounds.
+    Without an average in the optimizer, it does nothing.
     """
     optimizer = getattr(trainer.optimizer, "inner_optimizer", trainer.optimizer)
     if not optimizer.use_ema or not optimizer.built:

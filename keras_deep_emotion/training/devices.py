@@ -1,4 +1,4 @@
-"""TODO."""
+"""What this machine trains on: precision, distribution over its GPUs, description."""
 
 import os
 import platform
@@ -7,16 +7,11 @@ from pathlib import Path
 import tensorflow as tf
 
 
-def resolve_precision(precision):
-    """Keras dtype policy for a `--precision` choice on this machine.
+def resolve_precision(precision: str) -> str:
+    """Keras dtype policy of a `--precision` choice on this machine.
 
-    Args:
-        precision: "auto" or a policy of Keras. "auto" is bfloat16 on GPUs that compute in it
-            (compute capability 8.0 and above), float16 on those with float16 tensor cores (7.0),
-            else float32: a CPU computes half precision no faster.
-
-    Returns:
-        "float32", "mixed_float16" or "mixed_bfloat16".
+    "auto" is bfloat16 on GPUs of compute capability 8.0 and above, float16 from 7.0 (tensor cores),
+    float32 otherwise: most CPUs are not faster in half precision.
     """
     if precision != "auto":
         return precision
@@ -30,25 +25,25 @@ def resolve_precision(precision):
     return "mixed_float16" if weakest >= (7, 0) else "float32"
 
 
-def strategy_for_devices():
-    """How this machine trains: each batch shared by all its GPUs, or on its one device."""
+def strategy_for_devices() -> tf.distribute.Strategy:
+    """A strategy that splits batches over all GPUs; the default one with fewer than two."""
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
 
 
-def steps_per_execution(steps):
-    """How many of an epoch's steps to do in one call: 16 at most, and a divisor of `steps`.
+def steps_per_execution(steps: int) -> int:
+    """Steps to run in one call: the largest divisor of the steps an epoch, 16 at most.
 
-    Of any other number Keras does whole calls, so more steps than the epoch has.
+    With another number, Keras would run more steps than the epoch has.
     """
     return max(count for count in range(1, 17) if steps % count == 0)
 
 
-def describe_machine():
+def describe_machine() -> str:
     """System, processor and GPUs of this machine in one line."""
     processor = platform.processor() or platform.machine()
-    try:  # Linux leaves the name here and nowhere else
+    try:  # on Linux, `platform` does not know the name
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         processor = names[0] if names else processor

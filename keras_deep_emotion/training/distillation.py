@@ -17,11 +17,7 @@ from keras_deep_emotion.runs import Run, shipped_weights
 
 
 def teacher_runs(config: TrainConfig, labels: list[str]) -> list[Run]:
-    """The runs that `config.teachers` names: run folders or shipped weights, separated by commas.
-
-    Args:
-        config: The settings of the student.
-        labels: The student's class names.
+    """Open the teachers of a student: run folders or shipped weights, separated by commas.
 
     Raises:
         FileNotFoundError: If a teacher is not a finished run.
@@ -62,17 +58,8 @@ def distillation_targets(
 ) -> FaceArrays:
     """Mix the teachers' predictions into the targets of the training split.
 
-    The predictions are kept in the run folder, so that a resumed run learns the same even if its
-    teachers are gone.
-
-    Args:
-        faces: The training split.
-        labels: Class names.
-        config: The settings; `teacher_share` of the targets becomes the predictions.
-        run: The run that is trained.
-
-    Returns:
-        The split with new targets; `faces` itself without teachers.
+    The predictions, whose share is `config.teacher_share`, are saved in the run folder, so that the
+    run can be resumed without its teachers. Without teachers, `faces` is returned.
 
     Raises:
         ValueError: If a teacher takes images of another size; or as `teacher_runs`.
@@ -92,15 +79,7 @@ def distillation_targets(
 
 
 def teacher_predictions(run: Run | str | Path, images: np.ndarray) -> np.ndarray:
-    """A run's mean prediction for each image and its mirror image.
-
-    Args:
-        run: The run.
-        images: (count, size, size, 1) float32 grey levels 0..255.
-
-    Returns:
-        (count, classes) float32.
-    """
+    """A run's mean prediction for each image and its mirror image: (count, classes) float32."""
     model = Run(run).load_model()
     if model.input.shape[1:] != images.shape[1:]:
         raise ValueError(

@@ -5,6 +5,7 @@ import math
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -69,7 +70,7 @@ def fit(
     """
     run, task = Run(run_dir), Task.from_config(config)
     if task.is_all_folds:
-        # Settings without a fold mean all folds to `fit --resume`.
+        # For `fit --resume`, settings without a fold mean all folds.
         config = dataclasses.replace(config, fold=0)
     builder = open_dataset(task, data_dir)
     teacher_runs(config, class_names(builder))  # checked before the folder is created
@@ -82,24 +83,17 @@ def fit(
 def resume(run_dir: str | Path, data_dir: str | Path | None = None, profile: bool = False) -> dict:
     """Continue an interrupted run from its last complete epoch, and evaluate it.
 
-    Args:
-        run_dir: A folder that `fit` made.
-        data_dir: Folder of the built data sets; None for TFDS's default.
-        profile: As in `fit`.
-
-    Returns:
-        What `fit` would have returned without the interruption; on a CPU to 1e-6.
+    Returns the report that `fit` would have returned without the interruption, on a CPU to 1e-6.
 
     Raises:
         FileNotFoundError: If the folder is not a run, or the data set is not built.
-        ValueError: If the backup is damaged, or missing though epochs were trained; or if there is
-            no epoch left to profile.
+        ValueError: If the backup is damaged or missing, or there is no epoch left to profile.
     """
     run = Run(run_dir)
     config = run.config
     trained = [name for name in (Run.HISTORY, Run.REPORT) if run.has(name)]
     if trained and not run.has(Run.BACKUP):
-        # Training from the first epoch would overwrite the model.
+        # Starting from the first epoch would overwrite the model.
         raise ValueError(
             f"{run} has {trained[0]} but no {Run.BACKUP}, which training on several machines does "
             "not keep: it cannot be resumed. To evaluate it: python cli.py evaluate "
@@ -112,7 +106,7 @@ def resume(run_dir: str | Path, data_dir: str | Path | None = None, profile: boo
 
 
 def check_empty(run: Run) -> None:
-    """Raise FileExistsError if the folder holds anything: runs are never overwritten."""
+    """Raise FileExistsError if the folder is not empty: runs are never overwritten."""
     if run.path.exists() and any(run.path.iterdir()):
         raise FileExistsError(
             f"{run} already holds something; name a new folder, or go on with what is there: "
@@ -121,10 +115,7 @@ def check_empty(run: Run) -> None:
 
 
 def create_run(run: Run, config: TrainConfig, labels: list[str]) -> None:
-    """Create the folder of a run with its settings, versions and labels.
-
-    The settings come first: they are enough for `resume`, whenever this is killed.
-    """
+    """Create a run's folder with its settings (first, as `resume` needs them), versions, labels."""
     run.write_config(config)
     versions = {
         "python": platform.python_version(),
@@ -150,17 +141,12 @@ def train(
     run_dir: str | Path | Run,
     data_dir: str | Path | None = None,
     profile: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> float:
-    """Train and keep the best epoch on validation; the test split is not read.
+    """Train, from the backup in the folder if it has one, and keep the best epoch on validation.
 
-    Args:
-        config: The settings.
-        run_dir: An existing folder, with a backup if training was begun.
-        data_dir: Folder of the built data sets; None for TFDS's default.
-        profile: As in `fit`.
-
-    Returns:
-        Validation accuracy of the kept epoch.
+    The test split is not read. `callbacks` come after those of the run. Returns the validation
+    accuracy of the best epoch.
 
     Raises:
         ValueError: If the backup is damaged, or there is no epoch left to profile.
@@ -206,6 +192,7 @@ def train(
                 config, run / Run.LOGS, averaged, validation, labels, best, profile
             ),
             Backup(run, best, state["history"]),
+            *callbacks,
         ],
     )
     return best.best[0]
@@ -214,16 +201,11 @@ def train(
 def build_trainer(
     config: TrainConfig, classes: int, steps: int
 ) -> tuple[keras.Model, keras.Model, keras.Model]:
-    """Build the network, its compiled trainer, and the float32 network that is saved.
-
-    Args:
-        config: The settings; its seed is set, and on a CPU operations are made deterministic.
-        classes: Number of classes.
-        steps: Batches an epoch.
+    """Seed everything, and build the network for some number of classes and steps an epoch.
 
     Returns:
-        (network, trainer, kept): `network` shares its weights with `trainer`, which has the device's
-        precision; `kept` is float32 whatever the precision, so it can be served anywhere.
+        (network, trainer, kept): The network in the device's precision; the compiled model that
+        trains it; a float32 network to save, so that it can be served anywhere.
     """
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     kept = build_model(config, classes)

@@ -1,7 +1,8 @@
-"""What TensorBoard shows of a run: curves, pictures of what the network sees, settings, profile."""
+"""Logs for TensorBoard: curves, images of what the network attends to, settings, profile."""
 
 import dataclasses
 import logging
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,36 +10,35 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import summary as hparams
 
+from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.data.pipeline import FaceArrays
 from keras_deep_emotion.evaluation.metrics import classification_report
 from keras_deep_emotion.evaluation.predictions import predictions_table
 from keras_deep_emotion.reports.figures.canvas import figure_pixels
 from keras_deep_emotion.reports.figures.evaluation import confusion_figure
 from keras_deep_emotion.reports.figures.saliency import attended_figure, saliency_figure
 from keras_deep_emotion.saliency.occlusion import occlusion_saliency
+from keras_deep_emotion.training.callbacks import AveragedEvaluation, BestModel
 
-PICTURES = 10  # of each kind in a run: TensorBoard keeps ten of a tag unless told otherwise
-
-
+IMAGES = 10  # by default, TensorBoard keeps ten images of a tag
 PROFILED_STEPS = 10
 
 
-def tensorboard_callbacks(config, log_dir, averaged, validation, labels, best, profile=False):
-    """The callbacks that write a run's logs for TensorBoard.
+def tensorboard_callbacks(
+    config: TrainConfig,
+    log_dir: Path,
+    averaged: AveragedEvaluation,
+    validation: FaceArrays,
+    labels: list[str],
+    best: BestModel,
+    profile: bool = False,
+) -> list[keras.callbacks.Callback]:
+    """Create the callbacks that log a run for TensorBoard; with `profile`, `ProfileSteps` too.
 
-    Args:
-        config: `TrainConfig`.
-        log_dir: folder of the logs; what a run that was stopped left there stays.
-        averaged: the `callbacks.Settled` of the run.
-        validation: `data.Faces` that are judged and drawn.
-        labels: names of the classes.
-        best: the `BestModel` of the run.
-        profile: record where the time goes, see `Profile`.
-
-    Returns:
-        List of `keras.callbacks.Callback`; `Throughput`, `averaged` and `best` go before them.
+    They come after `Throughput`, `averaged` and `best`. Logs of an interrupted run are continued.
     """
     callbacks = [
-        # The slowest first: what is written of an epoch that is stopped here is written again.
+        # The slowest first: if it is interrupted, the epoch is logged once, after resuming.
         ImageSummaries(config.epochs, log_dir / "pictures", averaged, validation, labels),
         keras.callbacks.TensorBoard(log_dir, write_graph=False),
         HParamsSummary(config, log_dir, best),
@@ -46,30 +46,30 @@ def tensorboard_callbacks(config, log_dir, averaged, validation, labels, best, p
     return callbacks + ([ProfileSteps(log_dir / "train")] if profile else [])
 
 
-def picture_epochs(epochs, count=PICTURES):
-    """Which epochs, from 0, are drawn: `count` or all, evenly spread, with the first and last."""
+def drawn_epochs(epochs: int, count: int = IMAGES) -> set[int]:
+    """At most `count` epochs, counted from 0: evenly spaced, with the first and the last."""
     return set(np.linspace(0, epochs - 1, min(count, epochs)).round().astype(int).tolist())
 
 
 class ImageSummaries(keras.callbacks.Callback):
-    """Draws, in some epochs, the confusion matrix of validation and how fixed faces are seen.
+    """Draws the confusion matrix, attended regions and saliency maps of some epochs.
 
-    The fixed faces are the first of each class: the region that the transformer attends to, and
-    where the network looks. All of the weights as they were validated.
-
-    Args:
-        epochs: of the whole training; those of `picture_epochs` are drawn.
-        log_dir: folder of these logs.
-        averaged: the `callbacks.Settled` of the run.
-        validation: `data.Faces`.
-        labels: names of the classes.
+    The confusion matrix is of the validation split, the rest of its first face of each class. The
+    weights are those that `averaged` validated. Of `epochs`, the `drawn_epochs` are drawn.
     """
 
-    def __init__(self, epochs, log_dir, averaged, validation, labels):
+    def __init__(
+        self,
+        epochs: int,
+        log_dir: Path,
+        averaged: AveragedEvaluation,
+        validation: FaceArrays,
+        labels: list[str],
+    ):
         super().__init__()
         self.averaged = averaged
         network = averaged.network
-        self.epochs = picture_epochs(epochs)
+        self.epochs = drawn_epochs(epochs)
         self.log_dir = log_dir
         self.validation = validation
         self.labels = labels
@@ -79,12 +79,12 @@ class ImageSummaries(keras.callbacks.Callback):
         ]
         outputs = {"probabilities": network.output}
         for layer in network.layers:
-            if layer.name in ("theta", "attended"):  # none without a transformer
+            if layer.name in ("theta", "attended"):  # absent without a transformer
                 outputs[layer.name] = layer.output
-        seen = keras.Model(network.input, outputs)
-        # Not Model.predict: XLA, its choice, takes longer to compile than there is to compute here.
-        self.see = tf.function(
-            lambda faces: seen(faces, training=False),
+        layers = keras.Model(network.input, outputs)
+        # Model.predict would compile with XLA, which takes longer than it saves here.
+        self.predict = tf.function(
+            lambda faces: layers(faces, training=False),
             input_signature=[tf.TensorSpec((None, *network.input.shape[1:]), tf.float32)],
             autograph=False,
         )
@@ -94,15 +94,15 @@ class ImageSummaries(keras.callbacks.Callback):
         )
 
     def on_train_begin(self, logs=None):
-        """Open the log."""
+        """Open the logs."""
         self.writer = tf.summary.create_file_writer(str(self.log_dir))
 
     def on_train_end(self, logs=None):
-        """Close it."""
+        """Close the logs."""
         self.writer.close()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Draw, if it is this epoch's turn."""
+        """Draw the epoch if it is one of `epochs`."""
         if epoch not in self.epochs:
             return
         with self.averaged.validated_weights(), self.writer.as_default(step=epoch):
@@ -111,54 +111,48 @@ class ImageSummaries(keras.callbacks.Callback):
         self.writer.flush()
 
     def figures(self):
-        """{title: matplotlib figure} of the network as it is."""
+        """Matplotlib figures of the network with its current weights, by title."""
         images = self.validation.images
         count = len(images)
         probabilities = np.concatenate(
-            [self.see(images[i : i + 256])["probabilities"] for i in range(0, count, 256)]
+            [self.predict(images[i : i + 256])["probabilities"] for i in range(0, count, 256)]
         )
-        # A training that has diverged is drawn as what it is, not ended by its pictures.
+        # Drawing must not end a training that has diverged.
         probabilities = np.nan_to_num(probabilities)
         table = predictions_table(
             [""] * count, [""] * count, self.validation.labels, probabilities, self.labels
         )
         figures = {"confusion matrix": confusion_figure(classification_report(table), "validation")}
         faces = images[self.chosen]
-        truths = [self.labels[i] for i in self.validation.labels[self.chosen]]
-        answers = [self.labels[i] for i in probabilities[self.chosen].argmax(axis=1)]
-        seen = self.see(faces)
-        if "attended" in seen:
-            attended = (seen["attended"].numpy().astype(np.float32) + 1) * 127.5
+        true = [self.labels[i] for i in self.validation.labels[self.chosen]]
+        predicted = [self.labels[i] for i in probabilities[self.chosen].argmax(axis=1)]
+        outputs = self.predict(faces)
+        if "attended" in outputs:
+            attended = (outputs["attended"].numpy().astype(np.float32) + 1) * 127.5
             figures["attended region"] = attended_figure(
-                faces, seen["theta"].numpy(), attended, truths
+                faces, outputs["theta"].numpy(), attended, true
             )
-        found = self.saliency(tf.constant(faces))
+        maps = self.saliency(tf.constant(faces))
         figures["saliency"] = saliency_figure(
-            faces, found.saliency.numpy(), found.decisive.numpy(), truths, answers
+            faces, maps.saliency.numpy(), maps.decisive.numpy(), true, predicted
         )
         return figures
 
 
 class HParamsSummary(keras.callbacks.Callback):
-    """Lists the run among others in TensorBoard's HParams: its settings and what came of them.
+    """Logs the settings and results of a run for TensorBoard's HParams, which compares runs.
 
-    What came of them is the validation of the epoch that is kept, as far as the run has come; the
-    test split has no part in comparing runs.
-
-    Args:
-        config: `TrainConfig`.
-        log_dir: folder of the run's logs.
-        best: the `BestModel` of the run.
+    Results are the validation metrics of the best epoch so far; the test split is not used.
     """
 
-    METRICS = (  # folder below the logs, curve, title
+    METRICS = (  # subfolder of the logs, tag, title
         ("", "best_val_accuracy", "best validation accuracy"),
         ("", "best_val_loss", "its validation loss"),
         ("train", "epoch_accuracy", "last training accuracy"),
         ("train", "epoch_loss", "last training loss"),
     )
 
-    def __init__(self, config, log_dir, best):
+    def __init__(self, config: TrainConfig, log_dir: Path, best: BestModel):
         super().__init__()
         self.log_dir = log_dir
         self.best = best
@@ -167,9 +161,9 @@ class HParamsSummary(keras.callbacks.Callback):
         }
 
     def on_train_begin(self, logs=None):
-        """Write the settings, and which of the curves are the run's result."""
+        """Log the settings, and which metrics are results."""
         settings = [
-            # Without its type, a setting can neither be filtered nor sorted by.
+            # TensorBoard filters and sorts by typed settings only.
             api_pb2.HParamInfo(name=name, type=hparam_type(value))
             for name, value in self.settings.items()
         ]
@@ -179,89 +173,88 @@ class HParamsSummary(keras.callbacks.Callback):
         ]
         self.writer = tf.summary.create_file_writer(str(self.log_dir))
         self.write(hparams.experiment_pb(settings, metrics))
-        # In no group, so that it is listed by its folder.
+        # Without a group, the run is listed by its folder.
         self.write(hparams.session_start_pb(self.settings))
 
     def on_epoch_end(self, epoch, logs=None):
-        """Write the best so far."""
+        """Log the metrics of the best epoch so far."""
         accuracy, negative_loss = self.best.best
         with self.writer.as_default(step=epoch):
             tf.summary.scalar("best_val_accuracy", accuracy)
             tf.summary.scalar("best_val_loss", -negative_loss)
 
     def on_train_end(self, logs=None):
-        """Say that it came to its end."""
+        """Log that the run has ended."""
         self.write(hparams.session_end_pb(api_pb2.STATUS_SUCCESS))
         self.writer.close()
 
     def write(self, summary):
-        """Write one of the plugin's own messages."""
+        """Log a message of the HParams plugin."""
         with self.writer.as_default():
             tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=0)
 
 
-def hparam_type(value):
-    """How HParams calls the type of a setting."""
-    if isinstance(value, bool):  # before the numbers, of which Python has it be one
+def hparam_type(value: bool | float | str):
+    """Data type of a setting for HParams."""
+    if isinstance(value, bool):  # which is an int too
         return api_pb2.DATA_TYPE_BOOL
     return api_pb2.DATA_TYPE_STRING if isinstance(value, str) else api_pb2.DATA_TYPE_FLOAT64
 
 
 class ProfileSteps(keras.callbacks.Callback):
-    """Records where the time goes in the first steps of the second epoch, when all is compiled.
+    """Profiles the first steps of the second epoch, after compilation.
 
-    Where there is one epoch only: in those after its first call. That of Keras counts calls of the
-    training function as if they were steps, and never starts where a call takes several; nor does
-    it let its failure be one.
+    With a single epoch, it profiles the steps after the first call of the training function. The
+    profiler of `keras.callbacks.TensorBoard` never starts if a call runs several steps, and hides
+    its failures.
 
     Args:
-        log_dir: folder that gets the profile, in plugins/profile.
-        steps: batches at least; a call of the training function is not divided, and none is taken
-            from the next epoch.
+        log_dir: Folder of the profile, which is written to plugins/profile.
+        steps: Smallest number of steps, unless the epoch has fewer; calls are profiled as a whole.
     """
 
-    def __init__(self, log_dir, steps=PROFILED_STEPS):
+    def __init__(self, log_dir: Path, steps: int = PROFILED_STEPS):
         super().__init__()
         self.log_dir = log_dir
         self.steps = steps
 
     def on_train_begin(self, logs=None):
-        """Nothing is compiled, nothing recorded yet."""
+        """Reset the state."""
         self.compiled = False
-        self.first = None  # batch that the record begins with
+        self.first = None  # first profiled batch
         self.recording = False
-        self.running = None  # the mark of the call that is recorded
+        self.trace = None  # of the running call
 
     def on_epoch_begin(self, epoch, logs=None):
-        """See whether a better epoch comes."""
+        """Remember whether this is the last epoch."""
         self.last = epoch + 1 == self.params["epochs"]
 
     def on_train_batch_begin(self, batch, logs=None):
-        """Begin the record, if it is time; mark the call."""
+        """Start the profiler if it is due; trace the call."""
         if self.first is None and self.compiled and (batch == 0 or self.last):
             tf.profiler.experimental.start(str(self.log_dir))
             self.first = batch
             self.recording = True
-        self.compiled = True  # when this call has been made
+        self.compiled = True  # after this call
         if self.recording:
-            # The profiler's views of steps go by these marks.
-            self.running = tf.profiler.experimental.Trace("train", step_num=batch, _r=1)
-            self.running.__enter__()
+            # The profiler's views of steps need these traces.
+            self.trace = tf.profiler.experimental.Trace("train", step_num=batch, _r=1)
+            self.trace.__enter__()
 
     def on_train_batch_end(self, batch, logs=None):
-        """End the record, if it has its steps or the epoch has no more: validation is not in it."""
-        if self.running is None:
+        """Stop the profiler after its steps or the epoch's last, before validation."""
+        if self.trace is None:
             return
-        self.running.__exit__(None, None, None)
-        self.running = None
+        self.trace.__exit__(None, None, None)
+        self.trace = None
         if batch + 1 >= min(self.first + self.steps, self.params["steps"]):
             tf.profiler.experimental.stop()
             self.recording = False
 
     def on_train_end(self, logs=None):
-        """Say so if there was nothing to record."""
+        """Warn if no step was profiled."""
         if self.first is None:
             logging.warning(
-                "No profile was recorded: all steps of this training were those that compile it. "
+                "No profile was recorded: the only call of the training function compiles it. "
                 "Train for two epochs or more."
             )

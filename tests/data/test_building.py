@@ -1,4 +1,4 @@
-"""A build that is interrupted leaves nothing that passes for whole, and the next one succeeds."""
+"""Interrupted builds are discarded, and the next build succeeds."""
 
 import os
 import signal
@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from tensorflow_datasets.core import shuffle
 
-from keras_deep_emotion.data.building import build_dataset
+from keras_deep_emotion.data.building import build_dataset, limit_shuffle_memory
 from keras_deep_emotion.data.reading import open_dataset
 from keras_deep_emotion.data.task import Task
 
-pytestmark = pytest.mark.slow  # five builds of toon_faces
 ROOT = Path(__file__).parents[2]
 
 
@@ -71,3 +71,17 @@ def test_two_builds_at_once_make_one(tmp_path):
         "1.0.0",
         ".lock",
     }
+
+
+def test_a_split_of_more_than_256_megabytes_is_sorted_on_disk(tmp_path, monkeypatch):
+    """Fails when TFDS no longer has the limit that `limit_shuffle_memory` sets."""
+    monkeypatch.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", shuffle.MAX_MEM_BUFFER_SIZE)
+    limit_shuffle_memory()
+    assert shuffle.MAX_MEM_BUFFER_SIZE == 256 * 2**20
+    monkeypatch.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 3)
+    shuffler = shuffle.Shuffler(tmp_path, "salt")
+    shuffler.add(0, b"abc")
+    assert not list(tmp_path.iterdir())
+    shuffler.add(1, b"d")
+    assert list(tmp_path.iterdir())
+    assert sorted(data for _, data in shuffler) == [b"abc", b"d"]

@@ -5,7 +5,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from keras_deep_emotion.cli import main
-from keras_deep_emotion.data.inspection import inspect_dataset, near_duplicates, standardized
+from keras_deep_emotion.data.inspection import inspect_dataset, near_duplicates, standardize
 from keras_deep_emotion.data.reading import open_dataset
 from keras_deep_emotion.data.task import Task
 
@@ -64,11 +64,11 @@ def test_faults_are_found_and_counted(leaky):
     assert found.duplicates.values.tolist() == [["train", "test", 2, 3]]
     # test[0] repeats train[3], test[1] train[4]: both carry the other label.
     assert found.warnings == [
-        "leak: 2 of 6 faces in test also stand in train.",
-        "1 more faces in test look nearly like one in train.",
+        "leak: 2 of 6 faces in test are also in train.",
+        "1 more faces in test are nearly equal to one in train.",
         "fewer than 10 faces in test: calm 3, glad 3.",
-        "1 of 3 people stand in several splits.",
-        "2 groups of equal faces carry different labels.",
+        "1 of 3 people are in several splits.",
+        "2 groups of equal faces have different labels.",
     ]
     assert found.samples.shape == (2, 4, 48, 48)
     raw = [one for one in leaky.as_dataset(split="train").as_numpy_iterator() if one["label"] == 1]
@@ -77,22 +77,22 @@ def test_faults_are_found_and_counted(leaky):
 
 def test_near_duplicates_in_chunks_equal_those_at_once():
     random = np.random.default_rng(0)
-    first = standardized(random.normal(size=(50, 144)))
-    second = standardized(random.normal(size=(30, 144)))
+    first = standardize(random.normal(size=(50, 144)))
+    second = standardize(random.normal(size=(30, 144)))
     second[[4, 29]] = first[[49, 0]]
     for chunk in (1, 7, 1000):
         assert np.flatnonzero(near_duplicates(first, second, chunk=chunk)).tolist() == [4, 29]
 
 
 def test_a_flat_image_is_like_none_by_correlation():
-    flat = standardized(np.full((2, 144), 7.0))
+    flat = standardize(np.full((2, 144), 7.0))
     assert not near_duplicates(flat, flat).any()
 
 
 def test_toon_faces_do_not_leak(toon_faces_dir):
     found = inspect_dataset(open_dataset(Task.parse("toon_faces"), toon_faces_dir))
     assert found.duplicates["near"].tolist() == [0, 0, 0]
-    assert found.warnings == ["6 of 6 people stand in several splits."]
+    assert found.warnings == ["6 of 6 people are in several splits."]
     assert set(zip(found.faces["width"], found.faces["height"], strict=True)) == {(256, 256)}
 
 
@@ -105,7 +105,7 @@ def test_command_prints_and_draws(toon_faces_dir, tmp_path):
     rows = [line.split() for line in result.output.splitlines()]
     assert ["train", *["252"] * 7, "1764"] in rows
     assert "256 x 256 pixels: 2,520 images" in result.output
-    assert "warning: 6 of 6 people stand in several splits." in result.output
+    assert "warning: 6 of 6 people are in several splits." in result.output
     with Image.open(sheet) as image:
         assert min(image.size) > 500
 

@@ -61,10 +61,10 @@ def test_what_is_not_at_hand_is_named_as_such(toon_faces_dir, tmp_path):
     )
     assert list(table["data set"]) == ["jaffe", "jaffe"]
     assert list(table["the paper"]) == ["92.80 (table III)", "-"]
-    assert table["note"].str.startswith("not at hand: request it at https://zenodo.org").all()
+    assert table["note"].str.startswith("not available: request it at https://zenodo.org").all()
     assert said[0] == "jaffe, protocol paper" and "JAFFE is not built in" in said[1]
     page = (tmp_path / "reproduction.md").read_text()
-    assert "| jaffe | paper | 92.80 (table III) | - | - | - | not at hand: request it" in page
+    assert "| jaffe | paper | 92.80 (table III) | - | - | - | not available: request it" in page
     assert "Recipe `paper`, epochs 2, seed 1." in page
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "reproduction.csv"), table)
 
@@ -80,15 +80,15 @@ def test_a_finished_run_is_read_and_one_of_other_settings_refused(run_dir, toon_
 
 
 def test_the_row_of_several_seeds():
-    judged = [{"accuracy": right / 200, "faces": 200} for right in (150, 156, 162)]
-    assert table_row(Task.parse("fer2013/original"), judged)[3:] == (
+    reports = [{"accuracy": right / 200, "faces": 200} for right in (150, 156, 162)]
+    assert table_row(Task.parse("fer2013/original"), reports)[3:] == (
         "78.00",
         "71.76 to 83.18",  # Wilson's of 156 of 200
         "200",
         "mean of 3 seeds (75.00, 78.00, 81.00), spread 3.00; the faces and labels here are "
         "original, the paper's ferplus",
     )
-    assert table_row(Task.parse("jaffe", "subjects"), judged[:1], "a note")[3:] == (
+    assert table_row(Task.parse("jaffe", "subjects"), reports[:1], "a note")[3:] == (
         "75.00",
         "68.57 to 80.49",
         "200",

@@ -1,90 +1,213 @@
-import json
-import shutil
-import socket
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
 
+import filelock
+import numpy as np
+import optuna
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.experiments.tuning import search_space, tune
+from keras_deep_emotion.experiments import tuning
+from keras_deep_emotion.experiments.tuning import COLUMNS, suggest_settings, tune
+from keras_deep_emotion.runs import Run
 
 ROOT = Path(__file__).parents[2]
+CONFIG = TrainConfig.from_recipe("paper", epochs=4)
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+@pytest.fixture
+def trained(monkeypatch):
+    """Replace training by a formula; the list of (folder, settings) that were trained."""
+    done = []
+
+    def train(config, run, data_dir, callbacks):
+        done.append((run.path, config))
+        accuracy = 0.9 - config.dropout
+        for callback in callbacks:
+            callback.set_model(FakeModel())
+        for epoch in range(config.epochs):
+            for callback in callbacks:
+                callback.on_epoch_end(epoch, {"val_accuracy": accuracy * (epoch + 1) / 4})
+                if callback.model.stop_training:
+                    return accuracy * (epoch + 1) / 4
+        return accuracy
+
+    class FakeModel:
+        stop_training = False
+
+    monkeypatch.setattr(tuning, "train", train)
+    return done
 
 
 @pytest.mark.slow
-def test_a_search_shared_by_two_workers_and_read_again(toon_faces_dir, tmp_path):
-    address = f"127.0.0.1:{free_port()}"
-    options = ["--recipe", "paper", "--epochs", "1", "--trials", "4", "--data-dir", toon_faces_dir]
-    chief, *workers = (
+def test_a_search_shared_by_two_processes_and_continued(toon_faces_dir, tmp_path):
+    shared = ["--storage", tmp_path / "journal", "--data-dir", toon_faces_dir]
+    options = ["--recipe", "paper", "--epochs", "1", "--trials", "4", *shared]
+    workers = [
         subprocess.Popen(
-            [sys.executable, "cli.py", "tune", *options, "--output", tmp_path / role, way, address],
+            [sys.executable, "cli.py", "tune", *options, "--output", tmp_path / name],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for role, way in (("chief", "--serve"), ("one", "--join"), ("two", "--join"))
-    )
+        for name in ("one", "two")
+    ]
     for worker in workers:
         output, errors = worker.communicate(timeout=300)
         assert worker.returncode == 0, errors[-3000:]
-        assert "The search is over" in output
-    output, errors = chief.communicate(timeout=60)
-    assert chief.returncode == 0, errors[-3000:]
-    table = pd.read_csv(tmp_path / "chief" / "tuning.csv")
+        assert "To train with the best: python cli.py fit --recipe paper --learning-rate" in output
+    # Called again, a finished search trains nothing more and has every trial.
+    before = list(tmp_path.glob("*/trial_*"))
+    config = TrainConfig.from_recipe("paper", epochs=1)
+    tune(config, tmp_path / "one", 4, toon_faces_dir, str(tmp_path / "journal"))
+    assert list(tmp_path.glob("*/trial_*")) == before
+    table = pd.read_csv(tmp_path / "one" / "tuning.csv")
     assert len(table) == 4 and table["val_accuracy"].is_monotonic_decreasing
     assert table["val_accuracy"].between(0.1, 1).all()
-    assert "To train with the best: python cli.py fit --recipe paper --learning-rate" in output
-    # Each trial ran in one place, with the settings of the table, without a look at the test.
+    # Each trial ran in one place, with the settings of the table, and no test split was read.
     ran = {}
-    for role in ("one", "two"):
-        trials = list((tmp_path / role).glob("trial_*"))
-        assert trials, f"worker {role} had nothing to do"
+    for name in ("one", "two"):
+        trials = list((tmp_path / name).glob("trial_*"))
+        assert trials, f"process {name} had nothing to do"
         ran.update({trial.name: trial for trial in trials})
     assert not list(tmp_path.glob("*/trial_*/report.json"))
     for row in table.itertuples():
         trial = ran.pop(f"trial_{row.trial}")
-        config = json.loads((trial / "config.json").read_text())
-        assert config["learning_rate"] == pytest.approx(row.learning_rate)
-        assert config["width"] == row.width
+        settings = TrainConfig.from_json(trial / "config.json")
+        assert settings.learning_rate == pytest.approx(row.learning_rate)
+        assert settings.width == row.width
         history = pd.read_csv(trial / "history.csv")
         assert history["val_accuracy"].max() == pytest.approx(row.val_accuracy, abs=1e-6)
     assert not ran
-    # Called again, a search that is done trains nothing more.
-    again = tune(TrainConfig.from_recipe("paper", epochs=1), tmp_path / "chief", 4, toon_faces_dir)
-    assert list(again["val_accuracy"]) == pytest.approx(list(table["val_accuracy"]))
-    assert not list((tmp_path / "chief").glob("trial_*"))
 
 
-def test_a_trial_takes_no_score_of_another_search(toon_faces_dir, tmp_path):
-    """A machine that joins keeps its folder, and each search numbers its trials from 0."""
+def test_a_seed_gives_one_search_and_a_stopped_one_continues(toon_faces_dir, tmp_path, trained):
+    whole = tune(CONFIG, tmp_path / "whole", 6, toon_faces_dir)
+    assert tuple(whole.columns) == COLUMNS
+    assert sorted(whole["trial"]) == list(range(6))
+    assert whole["learning_rate"].nunique() == whole["dropout"].nunique() == 6
+    tune(CONFIG, tmp_path / "parts", 2, toon_faces_dir)
+    trained.clear()
+    parts = tune(CONFIG, tmp_path / "parts", 6, toon_faces_dir)
+    assert [path.name for path, _ in trained] == [f"trial_{number}" for number in range(2, 6)]
+    pd.testing.assert_frame_equal(parts, whole)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "parts" / "tuning.csv"), whole)
+    other = dataclasses.replace(CONFIG, seed=1)
+    assert tune(other, tmp_path / "other", 1, toon_faces_dir)["dropout"][0] not in set(
+        whole["dropout"]
+    )
 
-    def search(seed, output):
-        config = TrainConfig.from_recipe("paper", epochs=1, seed=seed, batch_size=512)
-        return tune(config, output, 1, toon_faces_dir).iloc[0].to_dict()
 
-    first = search(0, tmp_path / "a")
-    for left in ("search", "config.json"):
-        path = tmp_path / "a" / left
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    second = search(1, tmp_path / "a")
-    assert second["learning_rate"] != first["learning_rate"]
-    assert second == search(1, tmp_path / "b")  # and seed 1 is one search, not each time another
+def test_processes_of_one_storage_share_the_trials(toon_faces_dir, tmp_path, trained):
+    storage = f"sqlite:///{tmp_path / 'search.db'}"
+    tune(CONFIG, tmp_path / "one", 2, toon_faces_dir, storage)
+    table = tune(CONFIG, tmp_path / "two", 3, toon_faces_dir, storage)
+    assert [path.relative_to(tmp_path).as_posix() for path, _ in trained] == [
+        "one/trial_0",
+        "one/trial_1",
+        "two/trial_2",
+    ]
+    assert sorted(table["trial"]) == [0, 1, 2]
+    # Other settings are another search in the same storage.
+    other = dataclasses.replace(CONFIG, epochs=5)
+    assert list(tune(other, tmp_path / "three", 1, toon_faces_dir, storage)["trial"]) == [0]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_interrupted_trial_is_repeated_and_counts_once(
+    toon_faces_dir, tmp_path, monkeypatch, trained, shared
+):
+    storage = str(tmp_path / "journal") if shared else None
+    train, left = tuning.train, []
+
+    def interrupted(config, run, data_dir, callbacks):
+        left.append(config)
+        (run / Run.BACKUP).write_text("epochs so far")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuning, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tune(CONFIG, tmp_path / "search", 2, toon_faces_dir, storage)
+    monkeypatch.setattr(tuning, "train", train)
+    said = []
+    if shared:
+        # Another process cannot know whether the trial still runs: it leaves it alone.
+        table = tune(CONFIG, tmp_path / "other", 2, toon_faces_dir, storage, said.append)
+        assert list(table["trial"]) == [1]
+        assert said[-1].startswith("1 trials are running in other processes.")
+    table = tune(CONFIG, tmp_path / "search", 2, toon_faces_dir, storage)
+    assert len(table) == 2 and table["val_accuracy"].notna().all()
+    repeated = next(path for path, config in trained if config == left[0])
+    # It continues from its backup.
+    assert (repeated / Run.BACKUP).read_text() == "epochs so far"
+    assert repeated.parent.name == "search" and not (tmp_path / "search" / "trial_0").exists()
+
+
+def test_a_trial_below_the_median_is_pruned(toon_faces_dir, tmp_path, trained):
+    said = []
+    config = dataclasses.replace(CONFIG, epochs=8)
+    table = tune(config, tmp_path, 12, toon_faces_dir, announce=said.append)
+    pruned = [line for line in said if line.endswith(" (pruned)")]
+    assert len(said) == 12 and 1 <= len(pruned) <= 7  # the first five run in full
+    assert not any(line.endswith("(pruned)") for line in said[:5])
+    # After a quarter of the epochs, the third; its accuracy is that of the best epoch so far.
+    for line in pruned:
+        row = table[table["trial"] == int(line.split()[1].rstrip(":"))].iloc[0]
+        assert row["val_accuracy"] == pytest.approx((0.9 - row["dropout"]) * 3 / 4)
+        assert f"val_accuracy {row['val_accuracy']:.4f}" in line
+
+
+def test_a_failed_trial_is_null_and_three_in_a_row_end_the_search(
+    toon_faces_dir, tmp_path, monkeypatch, trained
+):
+    train, said = tuning.train, []
+
+    def failing(config, run, data_dir, callbacks):
+        if run.path.name in ("trial_1", "trial_3", "trial_4", "trial_5"):
+            raise MemoryError("too large")
+        return train(config, run, data_dir, callbacks)
+
+    monkeypatch.setattr(tuning, "train", failing)
+    table = tune(CONFIG, tmp_path, 3, toon_faces_dir, announce=said.append)
+    assert "trial 1 failed: too large" in said
+    assert table["trial"].iloc[-1] == 1 and np.isnan(table["val_accuracy"].iloc[-1])
+    with pytest.raises(MemoryError, match="too large"):
+        tune(CONFIG, tmp_path, 9, toon_faces_dir)
+
+
+def test_the_last_trial_is_started_by_one_of_two_processes(tmp_path, monkeypatch):
+    study = tuning.open_study(CONFIG, str(tmp_path / "journal"))
+    ask = study.ask
+
+    def ask_after_another():
+        monkeypatch.setattr(study, "ask", ask)
+        assert tuning.next_trial(study, CONFIG, 1).number == 0
+        return ask()
+
+    monkeypatch.setattr(study, "ask", ask_after_another)
+    assert tuning.next_trial(study, CONFIG, 1) is None
+    assert [trial.number for trial in tuning.counted_trials(study)] == [0]
+    assert tuning.next_trial(study, CONFIG, 2).number == 2
+
+
+def test_a_trial_takes_no_result_of_another_search(toon_faces_dir, tmp_path, trained):
+    """A folder may hold trials of another search, which are numbered from 0 too."""
+    other = dataclasses.replace(CONFIG, dropout=0.5)
+    Run(tmp_path / "trial_0").write_config(other)
+    (tmp_path / "trial_0" / Run.BACKUP).touch()
+    tune(CONFIG, tmp_path, 1, toon_faces_dir)
+    assert not (tmp_path / "trial_0" / Run.BACKUP).exists()
+    assert Run(tmp_path / "trial_0").config == trained[0][1]
 
 
 def test_the_space_holds_what_the_paper_tunes():
-    values = search_space(TrainConfig()).values
+    values = suggest_settings(optuna.create_study().ask(), TrainConfig())
     assert set(values) == {"learning_rate", "regularization", "dropout", "width"}
     assert TrainConfig(**values)  # all within what a run can have
 
@@ -92,8 +215,8 @@ def test_the_space_holds_what_the_paper_tunes():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--serve", "here", "--join", "there"], "either serves a search or joins one"),
-        (["--join", "there"], "An address must be HOST:PORT. Received: there"),
+        (["--storage", "here://there"], "--storage cannot be opened: "),
+        (["--storage", "missing/journal"], "--storage cannot be opened: "),
         (["--dataset", "jaffe"], "JAFFE is not built in"),
         (["--protocol", "deduplicated"], "toon_faces has no protocol 'deduplicated'"),
         (["--seed", "7"], "is a search with other settings: name another --output"),
@@ -107,12 +230,22 @@ def test_what_cannot_be_searched_is_refused(toon_faces_dir, tmp_path, options, s
     assert result.exit_code == 1 and says in result.output
 
 
+def test_a_folder_in_use_is_refused(toon_faces_dir, tmp_path):
+    with filelock.FileLock(tmp_path / ".lock"):
+        with pytest.raises(ValueError, match="Another process is searching in .*: name another"):
+            tune(CONFIG, tmp_path, 1, toon_faces_dir)
+
+
 def test_a_search_has_a_trial_or_more():
     result = CliRunner().invoke(main, ["tune", "--trials", "0"])
     assert result.exit_code == 2 and "'--trials': 0 is not in the range" in result.output
 
 
-def test_without_the_library_it_names_the_extra(toon_faces_dir, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "keras_tuner", None)
+def test_without_the_library_it_names_the_extra(run_without, monkeypatch):
+    result = run_without("optuna", "tune")
+    assert result.returncode == 1
+    assert "Error: Optuna is not installed: pip install 'keras-deep-emotion[tune]'" in result.stderr
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.delitem(sys.modules, tuning.__name__)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'keras-deep-emotion\[tune\]'"):
-        tune(TrainConfig(), tmp_path, 1, toon_faces_dir)
+        import keras_deep_emotion.experiments.tuning  # noqa: F401

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.layers.batch_normalization import BatchNormalization
+from keras_deep_emotion.layers.batch_normalization import BatchNormalization, recompute_statistics
 from keras_deep_emotion.models.deep_emotion import build_model
 
 # Of the rounding of each precision, relative to the largest value.
@@ -130,7 +130,7 @@ def test_on_several_devices_it_is_kerass_layer():
     # In a process of its own: devices are counted when TensorFlow begins.
     code = """
 import keras, tensorflow as tf
-from keras_deep_emotion.normalization import BatchNormalization
+from keras_deep_emotion.layers.batch_normalization import BatchNormalization
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -147,3 +147,13 @@ for cls in (keras.layers.BatchNormalization, BatchNormalization):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     # Half of each device's own mean, 4 and 12: Keras joins them in layers that are `synchronized`.
     assert done.stdout.splitlines() == ["2.0 6.0", "2.0 6.0"], done.stderr[-2000:]
+
+
+def test_statistics_of_models_inside_a_model_are_recomputed():
+    image, outer = keras.Input((2, 2, 1)), keras.Input((2, 2, 1))
+    inner = keras.Model(image, BatchNormalization(name="normal")(image))
+    recompute_statistics(
+        keras.Model(outer, inner(outer)), np.arange(16, dtype=np.float32).reshape(4, 2, 2, 1)
+    )
+    np.testing.assert_allclose(inner.get_layer("normal").moving_mean, [7.5], rtol=1e-6)
+    np.testing.assert_allclose(inner.get_layer("normal").moving_variance, [21.25], rtol=1e-6)

@@ -226,3 +226,26 @@ def test_a_normalisation_after_something_else_stays():
     np.testing.assert_allclose(
         fast.predict(faces, verbose=0), model.predict(faces, verbose=0), atol=1e-6
     )
+
+
+def test_a_layer_whose_output_is_used_elsewhere_is_not_folded():
+    image = keras.Input((4, 4, 1))
+    output = keras.layers.Conv2D(2, 1, name="output")(image)
+    shared = keras.layers.Conv2D(2, 1, name="shared")
+    outputs = [
+        output,
+        keras.layers.BatchNormalization(name="after_output")(output),
+        keras.layers.BatchNormalization(name="after_shared")(shared(image)),
+        shared(image + 1),
+    ]
+    model = keras.Model(image, outputs)
+    for weight in model.weights:
+        weight.assign(weight + 0.5)
+    fast = fold_batch_normalization(model)
+    kept = {one.name for one in fast.layers if isinstance(one, keras.layers.BatchNormalization)}
+    assert kept == {"after_output", "after_shared"}
+    faces = np.random.default_rng(0).uniform(0, 1, (2, 4, 4, 1)).astype("float32")
+    for expected, got in zip(
+        model.predict(faces, verbose=0), fast.predict(faces, verbose=0), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, atol=1e-6)

@@ -60,7 +60,7 @@ def test_targets_are_in_part_the_teachers_mean_over_both_sides(run_dir, faces, t
         (("fer2013", "paper", None), ("fer2013/ferplus", "deduplicated", None), True),
         (("ck_plus", "paper", None), ("ck_plus/peak", "paper", None), True),
         (("ck_plus/last3", "paper", None), ("ck_plus/peak", "paper", None), False),
-        # Pictures of one's own, dealt anew by their owner.
+        # User folders may share images.
         (("folder/mine_1", "paper", None), ("folder/mine_1", "paper", None), True),
         (("folder/mine_1", "paper", None), ("folder/mine_2", "paper", None), False),
     ],

@@ -85,8 +85,8 @@ def test_report_is_of_the_predictions_and_these_of_the_model(run_dir, toon_faces
     report = json.loads((run_dir / "report.json").read_text())
     table = read_predictions(run_dir / "predictions.csv")
     model = Run(run_dir).load_model()
-    judged = classification_report(table)
-    assert {key: report[key] for key in judged} == judged
+    expected = classification_report(table)
+    assert {key: report[key] for key in expected} == expected
     theta = keras.Model(model.input, model.get_layer("theta").output).predict(
         load_split(open_dataset(Task.parse("toon_faces"), toon_faces_dir), "test", 48).images,
         verbose=0,
@@ -100,7 +100,7 @@ def test_report_is_of_the_predictions_and_these_of_the_model(run_dir, toon_faces
     assert (run_dir / "predictions.csv").read_bytes() == before
 
 
-def test_judging_elsewhere_and_with_mirror_images(run_dir, toon_faces_dir, tmp_path):
+def test_evaluation_in_another_folder_and_with_mirror_images(run_dir, toon_faces_dir, tmp_path):
     before = (run_dir / "report.json").read_bytes()
     report = evaluate_run(run_dir, toon_faces_dir, flip=True, output=tmp_path / "other")
     assert (run_dir / "report.json").read_bytes() == before
@@ -134,7 +134,14 @@ def test_two_runs_of_one_seed_are_alike(run_dir, toon_faces_dir, tmp_path):
 def test_faces_are_mixed_in_training_if_asked_for(run_dir, toon_faces_dir, tmp_path):
     """The first epoch of the same run is another; unmixed, it would be the same to the bit."""
     config = TrainConfig.from_recipe("paper", dataset="toon_faces", epochs=2, seed=1, mixup=1.0)
-    train(config, tmp_path, toon_faces_dir)
+
+    class StopAfterFirst(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            assert (tmp_path / "history.csv").exists()  # the run's own callbacks come first
+            self.model.stop_training = True
+
+    train(config, tmp_path, toon_faces_dir, callbacks=[StopAfterFirst()])
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 1
     mixed, plain = (
         pd.read_csv(folder / "history.csv")["loss"][0] for folder in (tmp_path, run_dir)
     )
@@ -176,7 +183,7 @@ def test_a_folder_of_all_folds_is_no_run_of_its_own(tmp_path):
 
 
 def test_all_folds_go_with_subjects_only(tmp_path):
-    with pytest.raises(ValueError, match="--fold all goes with --protocol subjects"):
+    with pytest.raises(ValueError, match="--fold all requires --protocol subjects"):
         fit_folds(TrainConfig.from_recipe("paper"), tmp_path)
 
 
@@ -215,13 +222,13 @@ def test_a_fit_that_cannot_begin_leaves_no_folder(tmp_path, monkeypatch):
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_run_that_was_judged_before_its_end_is_not_finished(run_dir, toon_faces_dir, tmp_path):
+def test_a_run_that_was_evaluated_before_its_end_is_not_finished(run_dir, toon_faces_dir, tmp_path):
     assert Run(run_dir).is_finished
     copy = shutil.copytree(run_dir, tmp_path / "run")
     config = TrainConfig.from_json(run_dir / "config.json")
     longer = dataclasses.replace(config, epochs=config.epochs + 1)
     (copy / "config.json").write_text(longer.to_json())
-    # Judged and explained when it was stopped, and killed before it wrote its history.
+    # Evaluated and explained when it was stopped, and killed before it wrote its history.
     (copy / "faithfulness.json").write_text("{}")
     history = pd.read_csv(copy / "history.csv")
     history.iloc[:-1].to_csv(copy / "history.csv", index=False)
@@ -309,7 +316,7 @@ def test_killed_before_the_first_epoch_it_goes_on(run_dir, toon_faces_dir, tmp_p
 
 
 def test_resume_refuses_what_is_no_run_or_damaged(run_dir, toon_faces_dir, tmp_path):
-    with pytest.raises(FileNotFoundError, match="is no run: it has no config.json"):
+    with pytest.raises(FileNotFoundError, match="is not a run: it has no config.json"):
         resume(tmp_path, toon_faces_dir)
     config = TrainConfig.from_recipe("paper", epochs=3, seed=1)
     (tmp_path / "config.json").write_text(config.to_json())
@@ -320,7 +327,7 @@ def test_resume_refuses_what_is_no_run_or_damaged(run_dir, toon_faces_dir, tmp_p
     config = TrainConfig.from_recipe("paper", epochs=3, seed=1, width=4)
     (tmp_path / "config.json").write_text(config.to_json())
     (tmp_path / "backup.npz").write_bytes(whole)
-    with pytest.raises(ValueError, match="is of another network: was config.json changed"):
+    with pytest.raises(ValueError, match="belongs to another network: was config.json changed"):
         resume(tmp_path, toon_faces_dir)
 
 

@@ -23,7 +23,7 @@ from keras_deep_emotion.training import single_machine as training
 from keras_deep_emotion.training.callbacks import AveragedEvaluation
 from keras_deep_emotion.training.compile import compiled_trainer
 from keras_deep_emotion.training.single_machine import fit, resume
-from keras_deep_emotion.training.tensorboard import ImageSummaries, ProfileSteps, picture_epochs
+from keras_deep_emotion.training.tensorboard import ImageSummaries, ProfileSteps, drawn_epochs
 
 LABELS = ["anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"]
 
@@ -60,7 +60,7 @@ def test_rate_and_speed_are_curves_too(run_dir):
     ],
 )
 def test_ten_epochs_are_drawn_with_the_first_and_the_last(epochs, drawn):
-    assert picture_epochs(epochs) == drawn
+    assert drawn_epochs(epochs) == drawn
 
 
 def pictures_in(folder):
@@ -114,7 +114,7 @@ def test_pictures_are_of_the_averaged_weights(tmp_path):
     averaged.set_model(trainer)
     pictures = ImageSummaries(30, tmp_path, averaged, faces, LABELS)
     seen = []
-    pictures.figures = lambda: seen.append(pictures.see(images)["theta"].numpy()) or {}
+    pictures.figures = lambda: seen.append(pictures.predict(images)["theta"].numpy()) or {}
     pictures.set_model(trainer)
     pictures.on_train_begin()
     averaged.on_test_begin()
@@ -123,7 +123,7 @@ def test_pictures_are_of_the_averaged_weights(tmp_path):
     pictures.on_epoch_end(1)  # none of the ten
     identity = [1, 0, 0, 0, 1, 0]
     assert len(seen) == 1 and np.abs(seen[0] - identity).max() > 0.01
-    np.testing.assert_array_equal(pictures.see(images)["theta"].numpy(), [identity] * 4)
+    np.testing.assert_array_equal(pictures.predict(images)["theta"].numpy(), [identity] * 4)
 
 
 def test_a_network_that_has_diverged_is_drawn(tmp_path):
@@ -309,12 +309,15 @@ def test_a_training_with_nothing_to_profile_says_so(tmp_path, caplog):
         model.fit(
             np.ones((12, 3)), np.ones((12, 2)), 2, verbose=0, callbacks=[ProfileSteps(tmp_path)]
         )
-    assert "No profile was recorded: all steps of this training were those that" in caplog.text
+    assert (
+        "No profile was recorded: the only call of the training function compiles it."
+        in caplog.text
+    )
     assert not list(tmp_path.rglob("*.xplane.pb"))
 
 
 def test_folds_are_not_profiled(tmp_path):
     config = TrainConfig.from_recipe("paper", protocol="subjects")
     (tmp_path / "config.json").write_text(config.to_json())
-    with pytest.raises(ValueError, match="--profile is of one run, and .* is of all folds"):
+    with pytest.raises(ValueError, match="--profile records one run, and .* holds all folds"):
         resume(tmp_path, profile=True)
