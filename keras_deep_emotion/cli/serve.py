@@ -13,7 +13,7 @@ import click
 from keras_deep_emotion.cli.options import host_option, load_tensorflow, on_signals, port_option
 from keras_deep_emotion.exports import Export
 from keras_deep_emotion.serving.docker import IMAGE, docker_command, engine_available
-from keras_deep_emotion.serving.ports import check_port
+from keras_deep_emotion.serving.ports import check_port, url_host
 
 
 def parse_labels(ctx, param, values):
@@ -28,11 +28,7 @@ def parse_labels(ctx, param, values):
 
 
 def run_container(command):
-    """Run the container until it ends, which is an error, or a signal comes.
-
-    Raises:
-        click.ClickException: the container ended by itself.
-    """
+    """Run the container until a signal comes; that it ends by itself is an error."""
     click.echo(shlex.join(command))
     on_signals(sys.exit)
     child = subprocess.Popen(command)
@@ -45,6 +41,12 @@ def run_container(command):
     raise click.ClickException(f"The container ended with status {status}; it says why above.")
 
 
+def local_option(declaration, default, value_type, text):
+    """An option of the local server; the container has no such setting here."""
+    text = f"{text} (local server)."
+    return click.option(declaration, default=default, show_default=True, type=value_type, help=text)
+
+
 @click.command()
 @click.argument("export", type=click.Path(path_type=Path))
 @click.option("--name", help="The model's name to clients.  [default: the folder's]")
@@ -52,54 +54,31 @@ def run_container(command):
 @port_option("--port", 8500, "gRPC port")
 @port_option("--rest-port", 8501, "REST port")
 @click.option(
-    "--docker/--stand-in",
+    "--docker/--local",
     default=None,
-    help="Official container, or stand-in.  [default: the container if a Docker engine answers]",
+    help="Official container, or local server.  [default: the container if a Docker engine runs]",
 )
-@click.option(
-    "--keep",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Newest versions served at once (stand-in).",
-)
+@click.option("--stand-in", is_flag=True, hidden=True)  # the former name of --local
+@local_option("--keep", 1, click.IntRange(1), "Newest versions to serve")
 @click.option(
     "--label",
     "labels",
     multiple=True,
     callback=parse_labels,
     metavar="NAME=VERSION",
-    help="Name for a version, which then is served too (stand-in).",
+    help="Name for a version, which is then served too (local server).",
 )
-@click.option(
-    "--timeout",
-    default=60.0,
-    show_default=True,
-    type=click.FloatRange(0, min_open=True),
-    help="Seconds that a call may take (stand-in).",
-)
-@click.option(
-    "--max-request",
-    default=32,
-    show_default=True,
-    type=click.IntRange(1, 2047),  # gRPC counts bytes in 32 bits
-    help="Longest request in MiB (stand-in).",
-)
-@click.option(
-    "--parallel",
-    default=16,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Calls that run at once (stand-in).",
-)
-def serve(export, name, host, port, rest_port, docker, keep, labels, **limits):
+@local_option("--timeout", 60.0, click.FloatRange(0, min_open=True), "Seconds allowed for a call")
+@local_option("--max-request", 32, click.IntRange(1, 2047), "Longest request in MiB")  # gRPC: int32
+@local_option("--parallel", 16, click.IntRange(1), "Calls that run at once")
+def serve(export, name, host, port, rest_port, docker, stand_in, keep, labels, **limits):
     """Serve EXPORT, exports/NAME, as TensorFlow Serving does: REST and gRPC, until Ctrl-C.
 
-    By the official container where a Docker engine runs, else by a stand-in in Python for
-    development. New versions are taken up as they appear; exports/NAME/VERSION serves that one.
+    Uses the official container if a Docker engine runs, or else the local server, which is for
+    development. New versions are served as they appear; exports/NAME/VERSION serves only that one.
     """
     found = Export.find(export)
-    folder, only = found.path, found.version
+    folder = found.path
     name = name or folder.name
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
         raise click.BadParameter("letters, digits, _, . and - only.", param_hint="--name")
@@ -107,41 +86,38 @@ def serve(export, name, host, port, rest_port, docker, keep, labels, **limits):
         raise click.UsageError(
             f"gRPC and REST each need a port of their own: --port and --rest-port are both {port}."
         )
-    if docker or (docker is None and engine_available()):
+    if not stand_in and (docker or (docker is None and engine_available())):
         if keep > 1 or labels:
             raise click.UsageError(
-                "--keep and --label are the stand-in's: add --stand-in. The container takes them "
-                "from a models.config."
+                "--keep and --label are options of the local server: add --local. The container "
+                "takes them from a models.config."
             )
         port, rest_port = check_port(host, port), check_port(host, rest_port, "--rest-port")
-        run_container(docker_command(folder, name, only, host, port, rest_port))
-    # Nothing is to be tidied. An exception would be lost in the midst of TensorFlow's import, and
-    # the interpreter's own end waits for the libraries' threads, at times for ever.
+        run_container(docker_command(folder, name, found.version, host, port, rest_port))
+    from keras_deep_emotion.serving.local_server import LocalServer
+
+    # Exit without cleanup: an exception would be lost during TensorFlow's import, and the
+    # interpreter's own end waits for the libraries' threads, at times for ever.
     on_signals(lambda: os._exit(0))
     load_tensorflow()
-    from keras_deep_emotion.serving.local_server import MEBIBYTE, LocalServer
-
     click.echo(
-        f"A stand-in for {IMAGE}, for development only: in production serve {folder} with the "
-        "container."
+        f"The local server, for development only: in production serve {folder} with {IMAGE}."
     )
-    with LocalServer(
+    limits["max_bytes"] = limits.pop("max_request") * 2**20
+    server = LocalServer(
         folder,
         name,
         host,
         port,
         rest_port,
-        only,
+        found.version,
         keep,
         labels,
-        max_bytes=limits["max_request"] * MEBIBYTE,
-        timeout=limits["timeout"],
-        parallel=limits["parallel"],
         report=click.echo,
-    ) as server:
-        address = f"[{host}]" if ":" in host else host
-        click.echo(
-            f"REST: http://{address}:{server.rest_port}/v1/models/{name}\n"
-            f"gRPC: {address}:{server.port}"
-        )
+        **limits,
+    )
+    address = url_host(host)
+    click.echo(f"REST: http://{address}:{server.rest_port}/v1/models/{name}")
+    click.echo(f"gRPC: {address}:{server.port}")
+    with server:
         threading.Event().wait()

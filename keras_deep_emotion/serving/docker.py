@@ -4,14 +4,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from keras_deep_emotion.serving.ports import url_host
+
 IMAGE = "tensorflow/serving"
-
-
 ENGINE_TIMEOUT = 5  # ours: seconds for a Docker engine to answer
 
 
-def engine_available():
-    """Whether a Docker engine runs here and may be used."""
+def engine_available() -> bool:
+    """Whether a Docker engine runs on this machine and may be used."""
     if shutil.which("docker") is None:
         return False
     try:
@@ -23,27 +23,31 @@ def engine_available():
     return done.returncode == 0
 
 
-def docker_command(folder, name, only=None, host="127.0.0.1", port=8500, rest_port=8501):
-    """The command that runs the official container on an export.
+def docker_command(
+    folder: str | Path,
+    name: str,
+    only: int | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8500,
+    rest_port: int = 8501,
+) -> list[str]:
+    """Return the arguments of the command that serves an export with the official container.
 
     Args:
-        folder: the model's folder of versions.
-        name: its name to clients.
-        only: the one version to serve, None for the newest.
-        host: address of this machine at which both ports are opened.
+        folder: The model's folder of versions.
+        name: The model's name to clients.
+        only: Number of the version to serve, or None for the newest.
+        host: Address of this machine at which both ports are opened.
         port: gRPC port there.
         rest_port: REST port there.
-
-    Returns:
-        List of arguments.
     """
     inside = f"/models/{name}"
     if only is not None:
         folder, inside = Path(folder) / str(only), f"{inside}/{only}"
-    address = f"[{host}]" if ":" in host else host
+    address = url_host(host)
     return [
         *("docker", "run", "--rm"),
-        "--init",  # the image's shell would not hear Ctrl-C
+        "--init",  # the image's shell would not receive Ctrl-C
         *("--publish", f"{address}:{port}:8500"),
         *("--publish", f"{address}:{rest_port}:8501"),
         *("--volume", f"{folder}:{inside}:ro"),

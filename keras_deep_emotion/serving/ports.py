@@ -1,35 +1,45 @@
-"""Ports of this machine: whether one can be had, and in words why not."""
+"""Ports of this machine: sockets to listen at, and errors that say what to change."""
 
 import errno
 import socket
 
 
-def check_port(host, port, option="--port"):
-    """See that a port can be listened at, before a library that says at length what is wrong.
+def listen(host: str, port: int, option: str = "--port") -> socket.socket:
+    """Open a socket that listens at a port.
 
     Args:
-        host: name or address to listen at.
-        port: port, or 0.
-        option: what sets the port, for the message.
-
-    Returns:
-        The port; for 0 one that is free.
+        host: Name or address to listen at.
+        port: Port, or 0 for a free one.
+        option: The option that sets the port, for the message.
 
     Raises:
-        OSError: the port is taken, or the host is no address of this machine.
+        OSError: If the port is in use, or the host is not an address of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise address_error(error, host, port, option) from error
-        return probe.getsockname()[1]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise address_error(error, host, port, option) from error
+    return listener
 
 
-def address_error(error, host, port, option):
-    """An OSError of an address as a sentence with the remedy; any other as it is."""
+def url_host(host: str) -> str:
+    """The host as addresses name it: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def check_port(host: str, port: int, option: str = "--port") -> int:
+    """Check that a port is available, as `listen`; return it, or a free one for 0."""
+    with listen(host, port, option) as listener:
+        return listener.getsockname()[1]
+
+
+def address_error(error: OSError, host: str, port: int, option: str) -> OSError:
+    """Return the error of an address as one sentence with its remedy; any other as it is."""
     if error.errno == errno.EADDRINUSE:
         return OSError(f"Port {port} on {host} is in use; name another with {option}.")
     if error.errno == errno.EACCES and error.filename is None:

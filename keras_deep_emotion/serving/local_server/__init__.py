@@ -1,97 +1,103 @@
-"""A local stand-in for the tensorflow/serving container: the same ports, routes, codes and texts.
+"""The local server: a Python server with the ports, routes and codes of tensorflow/serving.
 
 For development and tests where no Docker engine runs. It serves one model from a folder of
-versions, by REST and gRPC, over TensorFlow's own loader and sessions; answers follow the server's
-source. It is Python: slower, and without batching, warm-up, TLS, metrics and several models.
+versions, by REST (Starlette, uvicorn) and gRPC, in TensorFlow sessions. It is slower than the
+container, and has no batching, warm-up, TLS, metrics, Regress or MultiInference.
 """
 
+import importlib.util
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
-from keras_deep_emotion.serving.local_server.rest import RestServer
-from keras_deep_emotion.serving.local_server.rpc import start_rpc
-from keras_deep_emotion.serving.local_server.versions import ModelVersions
-from keras_deep_emotion.serving.ports import address_error, check_port
+from keras_deep_emotion.serving.ports import check_port, listen
 
-MEBIBYTE = 2**20
+__all__ = ["LocalServer"]
+
+for _library in ("starlette", "uvicorn"):
+    if importlib.util.find_spec(_library) is None:
+        raise ModuleNotFoundError(
+            f"The local server needs {_library}, which is not installed: "
+            "pip install 'keras-deep-emotion[serve]'"
+        )
 
 
 class LocalServer:
-    """Both servers, running from the moment it is made: `with StandIn("exports/face", "face")`.
+    """Serve a model until `stop`: `with LocalServer("exports/face", "face") as server`.
 
     Args:
-        folder: the model's folder of versions.
-        name: its name to clients.
-        host: address to listen at.
+        folder: The model's folder of versions.
+        name: The model's name to clients.
+        host: Address to listen at.
         port: gRPC port, 0 for a free one.
         rest_port: REST port, 0 for a free one.
-        only: the one version to serve, beside those of labels; None for the newest.
-        keep: how many of the newest versions are served at once.
-        labels: {label: version}.
-        max_bytes: longest request.
-        timeout: seconds that a call may take.
-        read_timeout: seconds within which a REST request must have come.
-        parallel: calls that run at once; four times as many REST connections are held.
-        interval: seconds between two looks at the folder.
-        report: called with a line on each change of versions.
+        only: Number of the version to serve, besides those of labels; None for the newest.
+        keep: Number of newest versions to serve.
+        labels: {label: version}; these versions are served too.
+        max_bytes: Longest request.
+        timeout: Seconds allowed for a call.
+        read_timeout: Seconds allowed for a REST request to arrive.
+        parallel: Calls that run at once; four times as many REST connections are held.
+        interval: Seconds between two checks of the folder for new versions.
+        report: Called with a line on each change of versions.
 
     Attributes:
-        port: the gRPC port.
-        rest_port: the REST port.
-        versions: `Versions`.
+        port: The gRPC port.
+        rest_port: The REST port.
+        versions: `ModelVersions`.
 
     Raises:
-        OSError: the folder cannot be read, or a port is taken.
-        ValueError: a version cannot be loaded, or a label names none that is there.
+        OSError: If the folder cannot be read, or a port is in use.
+        ValueError: If a version cannot be loaded, or a label names a version that is not there.
     """
 
     def __init__(
         self,
-        folder,
-        name,
-        host="127.0.0.1",
-        port=8500,
-        rest_port=8501,
-        only=None,
-        keep=1,
-        labels=None,
-        max_bytes=32 * MEBIBYTE,
-        timeout=60,
-        read_timeout=20,
-        parallel=16,
-        interval=1,
-        report=None,
+        folder: str | Path,
+        name: str,
+        host: str = "127.0.0.1",
+        port: int = 8500,
+        rest_port: int = 8501,
+        only: int | None = None,
+        keep: int = 1,
+        labels: dict[str, int] | None = None,
+        max_bytes: int = 32 * 2**20,
+        timeout: float = 60,
+        read_timeout: float = 20,
+        parallel: int = 16,
+        interval: float = 1,
+        report: Callable[[str], None] | None = None,
     ):
+        # They import TensorFlow; what is above answers at once.
+        from keras_deep_emotion.serving.local_server.rest import build_server
+        from keras_deep_emotion.serving.local_server.rpc import start_rpc
+        from keras_deep_emotion.serving.local_server.versions import ModelVersions
+
         self.versions = ModelVersions(name, folder, only, keep, labels, timeout, parallel, report)
         check_port(host, port)
+        listener = listen(host, rest_port, "--rest-port")
+        self.rest_port = listener.getsockname()[1]
         try:
-            self.rest = RestServer(
-                self.versions, host, rest_port, max_bytes, read_timeout, 4 * parallel
-            )
-        except OSError as error:
-            raise address_error(error, host, rest_port, "--rest-port") from error
-        try:
-            # Loaded before anybody is answered, as the server does.
-            self.versions.start(interval)
-            self.rpc, self.port = start_rpc(self.versions, host, port, max_bytes, parallel)
+            self.versions.start(interval)  # clients that connect meanwhile wait
+            self._rpc, self.port = start_rpc(self.versions, host, port, max_bytes, parallel)
         except BaseException:
-            self.rest.server_close()
+            listener.close()
             self.versions.stop()
             raise
-        self.rest_port = self.rest.server_port
-        self._thread = threading.Thread(
-            target=self.rest.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        )
+        self._rest = build_server(self.versions, max_bytes, read_timeout, parallel)
+        self._thread = threading.Thread(target=self._rest.run, args=([listener],), daemon=True)
         self._thread.start()
 
-    def stop(self):
+    def stop(self) -> None:
         """Stop at once; running calls are cancelled."""
-        self.rpc.stop(0).wait(5)  # its threads must end before the interpreter does
-        self.rest.shutdown()
-        self.rest.server_close()
+        stopped = self._rpc.stop(0)
         self.versions.stop()
+        self._rest.should_exit = True
+        self._thread.join()
+        stopped.wait(5)  # its threads must end before the interpreter does
 
-    def __enter__(self):
+    def __enter__(self) -> "LocalServer":
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.stop()

@@ -1,147 +1,135 @@
 """The gRPC side: PredictionService and ModelService of tensorflow-serving-api."""
 
+import functools
 import logging
 from concurrent import futures
 
 import grpc
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
 
-from keras_deep_emotion.serving.local_server.calls import (
-    check_model_spec,
-    classify,
-    metadata,
-    predict,
-    regress,
-    status,
-)
-from keras_deep_emotion.serving.local_server.errors import ServingError
+from keras_deep_emotion.serving.local_server import calls
+from keras_deep_emotion.serving.local_server.errors import ServingError, invalid
+from keras_deep_emotion.serving.ports import url_host
 
-# Which field of a TensorProto holds values of a type; the server fills these, not tensor_content.
-FIELDS = {
-    "float32": "float_val",
-    "float64": "double_val",
-    "int32": "int_val",
-    "int16": "int_val",
-    "int8": "int_val",
-    "uint8": "int_val",
-    "int64": "int64_val",
-    "bool": "bool_val",
-    "uint32": "uint32_val",
-    "uint64": "uint64_val",
-}
-
-
+# Fields of a TensorProto by dtype: TensorFlow Serving fills these, and not tensor_content.
+FIELDS = {"float32": "float_val", "int64": "int64_val", "bool": "bool_val"}
 LONGEST_MESSAGE = 4000  # ours: gRPC drops an answer whose trailing metadata exceed 8 KiB
+LARGEST_TENSOR = 2**24  # ours: elements that a TensorProto of fewer bytes may claim
 
 
-def as_proto(array):
-    """TensorProto of an array, in the form in which the server answers."""
+def to_array(proto, name):
+    """Array of a TensorProto, which the client calls `name`."""
+    sizes = [float(dim.size) for dim in proto.tensor_shape.dim]
+    # A few bytes may claim any shape; TensorFlow would repeat the last value to fill it.
+    if np.prod(sizes) > max(LARGEST_TENSOR, proto.ByteSize()):
+        raise ServingError("RESOURCE_EXHAUSTED", f"tensor too large: {name}")
+    try:
+        if proto.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
+            raise ValueError("The shape is unknown.")
+        return tf.make_ndarray(proto)
+    except (TypeError, ValueError, IndexError):
+        raise invalid(f"tensor parsing error: {name}") from None
+
+
+def to_proto(array):
+    """TensorProto of an array."""
     if array.dtype.name not in FIELDS:
         return tf.make_tensor_proto(array, tf.string if array.dtype == object else None)
-    proto = tensor_pb2.TensorProto(dtype=tf.dtypes.as_dtype(array.dtype).as_datatype_enum)
+    proto = tensor_pb2.TensorProto(dtype=tf.as_dtype(array.dtype).as_datatype_enum)
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
     getattr(proto, FIELDS[array.dtype.name]).extend(array.ravel().tolist())
     return proto
 
 
-def answer(context, call):
-    """Result of `call`, or its refusal as gRPC says it."""
-    try:
-        return call()
-    except ServingError as refusal:
-        code, message = getattr(grpc.StatusCode, refusal.code), refusal.message
-    except Exception as error:  # a bug of ours fails one request, not the server
-        logging.exception("a gRPC request failed")
-        code, message = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
-    context.abort(code, message[:LONGEST_MESSAGE])
+def serialized_examples(request_input):
+    """Object array of the serialized tf.Examples of a request's Input."""
+    kind = request_input.WhichOneof("kind")
+    examples = getattr(request_input, kind).examples if kind else []
+    if not examples:
+        raise invalid("Input is empty.")
+    # Two serialized messages in a row are the two merged.
+    context = request_input.example_list_with_context.context.SerializeToString()
+    return np.array([context + one.SerializeToString() for one in examples], object)
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict, Classify, Regress and GetModelMetadata; the rest is UNIMPLEMENTED.
+def rpc_method(method):
+    """Check that a request names a model, and report errors to the client."""
 
-    Args:
-        versions: `Versions`.
-    """
+    @functools.wraps(method)
+    def call(service, request, context):
+        try:
+            if not request.HasField("model_spec"):
+                raise invalid("Missing ModelSpec")
+            return method(service, request)
+        except ServingError as error:
+            code, message = getattr(grpc.StatusCode, error.code), error.message
+        except Exception as error:  # a bug fails one request, not the server
+            logging.exception("A gRPC request failed.")
+            code, message = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
+        context.abort(code, message[:LONGEST_MESSAGE])
+
+    return call
+
+
+class PredictionService(
+    prediction_service_pb2_grpc.PredictionServiceServicer,
+    model_service_pb2_grpc.ModelServiceServicer,
+):
+    """Both services of `ModelVersions`; methods that are not here are UNIMPLEMENTED."""
 
     def __init__(self, versions):
         self.versions = versions
 
-    def Predict(self, request, context):
+    @rpc_method
+    def Predict(self, request):
         """Run a signature on tensors."""
+        response = predict_pb2.PredictResponse()
+        spec = request.model_spec
+        with self.versions.use(spec) as version:
+            signature = version.signature(spec.signature_name or calls.DEFAULT_SIGNATURE)
+            inputs = {name: to_array(proto, name) for name, proto in request.inputs.items()}
+            outputs = calls.predict(version, signature, inputs, request.output_filter)
+            calls.fill_model_spec(response.model_spec, version, spec)
+        for name, array in outputs.items():
+            response.outputs[name].CopyFrom(to_proto(array))
+        return response
 
-        def call():
-            check_model_spec(request)
-            response = predict_pb2.PredictResponse()
-            outputs = predict(
-                self.versions,
-                request.model_spec,
-                dict(request.inputs),
-                list(request.output_filter),
-                response.model_spec,
-            )
-            for name, array in outputs.items():
-                response.outputs[name].CopyFrom(as_proto(array))
-            return response
-
-        return answer(context, call)
-
-    def Classify(self, request, context):
+    @rpc_method
+    def Classify(self, request):
         """Classes and scores of tf.Examples."""
-        return answer(context, lambda: classify(self.versions, request))
+        return calls.classify(self.versions, request.model_spec, serialized_examples(request.input))
 
-    def Regress(self, request, context):
-        """One number for each tf.Example."""
-        return answer(context, lambda: regress(self.versions, request))
+    @rpc_method
+    def GetModelMetadata(self, request):
+        """The signatures of a version."""
+        if list(request.metadata_field) != ["signature_def"]:
+            raise invalid("The metadata_field must be signature_def.")
+        return calls.metadata(self.versions, request.model_spec)
 
-    def GetModelMetadata(self, request, context):
-        """The signatures of a model."""
-        return answer(context, lambda: metadata(self.versions, request))
-
-
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus; the configuration cannot be reloaded (UNIMPLEMENTED).
-
-    Args:
-        versions: `Versions`.
-    """
-
-    def __init__(self, versions):
-        self.versions = versions
-
-    def GetModelStatus(self, request, context):
-        """The states of a model's versions."""
-        return answer(context, lambda: status(self.versions, request))
+    @rpc_method
+    def GetModelStatus(self, request):
+        """The states of the model's versions."""
+        return calls.status(self.versions, request.model_spec)
 
 
 def start_rpc(versions, host, port, max_bytes, parallel):
-    """Start the gRPC server.
-
-    Args:
-        versions: `Versions`.
-        host: address to listen at.
-        port: port, 0 for a free one.
-        max_bytes: longest request; gRPC itself refuses more with RESOURCE_EXHAUSTED.
-        parallel: requests worked on at once; four times as many may be in hand.
-
-    Returns:
-        (server, port).
-    """
+    """Start the gRPC server; return it and its port. Four times `parallel` requests may wait."""
     server = grpc.server(
         futures.ThreadPoolExecutor(parallel, "rpc"),
         maximum_concurrent_rpcs=4 * parallel,
         options=[
-            ("grpc.max_receive_message_length", max_bytes),
+            ("grpc.max_receive_message_length", max_bytes),  # or RESOURCE_EXHAUSTED
             ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),  # or a second server would share the port without a word
+            ("grpc.so_reuseport", 0),  # or a second server would silently share the port
         ],
     )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PredictionService(versions), server
-    )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(versions), server)
-    bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    service = PredictionService(versions)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(service, server)
+    bound = server.add_insecure_port(f"{url_host(host)}:{port}")
     server.start()
     return server, bound

@@ -1,0 +1,171 @@
+"""Arrays and tf.Examples from the JSON of REST requests, and the JSON of outputs.
+
+Formats are those of tensorflow_serving/util/json_tensor. Errors are `ServingError`.
+"""
+
+import base64
+import json
+import reprlib
+
+import numpy as np
+import tensorflow as tf
+
+from keras_deep_emotion.serving.local_server.errors import ServingError, invalid
+
+# Kinds of NumPy's dtypes, and the kinds of JSON values that are converted to them.
+KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
+
+
+def parse(body):
+    """The JSON object of a request's body."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"JSON parse error: {error}") from None
+    if not isinstance(document, dict):
+        raise invalid("The request must be a JSON object.")
+    if not isinstance(document.get("signature_name", ""), str):
+        raise invalid("'signature_name' must be a string.")
+    return document
+
+
+def is_object(value):
+    """Whether a JSON value is an object, but not {"b64": text}, which stands for bytes."""
+    return isinstance(value, dict) and list(value) != ["b64"]
+
+
+def to_bytes(value):
+    """Bytes of a JSON string, or of {"b64": text}, whose padding may be left out."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    try:
+        text = "".join(value["b64"].split()).rstrip("=")
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise invalid(
+            f'Expected a string or {{"b64": text in base64}}. Received: {reprlib.repr(value)}'
+        ) from None
+
+
+def loses_precision(array, converted):
+    """Whether the conversion of an array changed a number by more than its rounding."""
+    if converted.dtype.kind != "f":
+        return (converted != array).any()
+    if array.dtype.kind == "f":
+        return (np.isinf(converted) & np.isfinite(array)).any()
+    return (np.abs(array) >= 2 ** (np.finfo(converted.dtype).nmant + 1)).any()
+
+
+def to_array(value, dtype):
+    """Array of a tf.DType from a JSON value, or from nested lists of equal lengths."""
+    if dtype == tf.string:
+        return np.vectorize(to_bytes, otypes=[object])(np.array(value, object))
+    target = np.dtype(dtype.as_numpy_dtype)
+    if target.kind not in KINDS:
+        raise ServingError("UNIMPLEMENTED", f"JSON has no values of {target}.")
+    try:
+        array = np.array(value)
+    except ValueError:
+        raise invalid("Lists of numbers must be nested evenly.") from None
+    if array.size and array.dtype.kind not in KINDS[target.kind]:
+        raise invalid(f"Expected values of {target}. Received: {reprlib.repr(value)}")
+    with np.errstate(over="ignore"):
+        converted = array.astype(target)
+    if loses_precision(array, converted):
+        raise invalid(f"Values cannot be converted to {target} without loss of precision.")
+    return converted
+
+
+def columns_of_inputs(value, names):
+    """{name: value} of `inputs`: an object by input, or the value of the only input."""
+    if not is_object(value) and len(names) == 1:
+        return dict.fromkeys(names, value)
+    if not is_object(value) or not set(names) <= set(value):
+        raise invalid(f"'inputs' must have the keys {sorted(names)}.")
+    return value
+
+
+def columns_of_rows(rows, names):
+    """{name: list of values} of `instances`: objects by input, or values of the only input."""
+    if not isinstance(rows, list) or not rows:
+        raise invalid("'instances' must be a list of one row or more.")
+    if len(names) == 1 and not any(map(is_object, rows)):
+        return dict.fromkeys(names, rows)
+    for place, row in enumerate(rows):
+        if not is_object(row) or set(row) != set(names):
+            raise invalid(f"Item {place} of 'instances' must have the keys {sorted(names)}.")
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def predict_inputs(document, dtypes):
+    """({name: array}, whether the request is in rows), from {name: tf.DType} of the inputs."""
+    in_rows = "instances" in document
+    if in_rows == ("inputs" in document):
+        raise invalid("The request must have one of the keys 'instances' and 'inputs'.")
+    if in_rows:
+        columns = columns_of_rows(document["instances"], dtypes)
+    else:
+        columns = columns_of_inputs(document["inputs"], dtypes)
+    return {name: to_array(columns[name], dtype) for name, dtype in dtypes.items()}, in_rows
+
+
+def to_json(name, array):
+    """Nested lists of an output; its strings as {"b64": text} if its name ends in _bytes."""
+    if array.dtype != object:
+        return array.tolist()
+
+    def convert(content):
+        if name.endswith("_bytes"):
+            return {"b64": base64.b64encode(content).decode()}
+        return content.decode(errors="replace")
+
+    return np.vectorize(convert, otypes=[object])(array).tolist()
+
+
+def predictions(outputs, in_rows):
+    """JSON value that answers :predict with {name: array}."""
+    columns = {name: to_json(name, array) for name, array in outputs.items()}
+    if not in_rows:
+        return {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}
+    sizes = {array.shape[:1] for array in outputs.values()}
+    if len(sizes) != 1 or sizes & {(), (0,)}:
+        raise invalid("Rows need outputs of one batch size above 0; send 'inputs'.")
+    if len(columns) == 1:
+        return {"predictions": next(iter(columns.values()))}
+    rows = zip(*columns.values(), strict=True)
+    return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
+
+
+def to_feature(name, content):
+    """tf.train.Feature of a JSON value or a list of them."""
+    values = content if isinstance(content, list) else [content]
+    types = set(map(type, values))
+    feature = tf.train.Feature()
+    if types <= {str, dict}:
+        feature.bytes_list.value.extend(map(to_bytes, values))
+    elif types == {float}:
+        feature.float_list.value.extend(to_array(values, tf.float32).tolist())
+    elif types == {int}:
+        feature.int64_list.value.extend(to_array(values, tf.int64).tolist())
+    else:
+        raise invalid(f"Feature {name} must hold strings, integers or floats, all of one type.")
+    return feature
+
+
+def to_example(value):
+    """Serialized tf.train.Example of a JSON object."""
+    if not is_object(value):
+        raise invalid(f"An example must be a JSON object. Received: {reprlib.repr(value)}")
+    features = {name: to_feature(name, content) for name, content in value.items()}
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return example.SerializeToString()
+
+
+def serialized_examples(document):
+    """Object array of the serialized tf.train.Examples of a request for :classify."""
+    examples = document.get("examples")
+    if not isinstance(examples, list) or not examples:
+        raise invalid("'examples' must be a list of one example or more.")
+    # Two serialized messages in a row are the two merged.
+    context = to_example(document.get("context", {}))
+    return np.array([context + to_example(example) for example in examples], object)
