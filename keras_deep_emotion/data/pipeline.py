@@ -1,27 +1,13 @@
 """TODO."""
 
-from typing import NamedTuple
-
 import numpy as np
 import tensorflow as tf
 
+from keras_deep_emotion.data.mixup import mixup as mix_batch
 from keras_deep_emotion.data.reading import read_examples
+from keras_deep_emotion.data.targets import FaceArrays, label_targets
 from tfds_builders.contract import EMOTIONS
 from tfds_builders.fer2013.ferplus import FERPLUS_VOTES
-
-
-class FaceArrays(NamedTuple):
-    """A split in memory.
-
-    Attributes:
-        images: (count, size, size, 1) float32 grey levels 0..255.
-        targets: (count, classes) float32, what the network is to answer; rows sum to 1.
-        labels: (count,) int64.
-    """
-
-    images: np.ndarray
-    targets: np.ndarray
-    labels: np.ndarray
 
 
 def load_split(builder, split, size, soft_labels=False, label_smoothing=0.0):
@@ -47,12 +33,10 @@ def load_split(builder, split, size, soft_labels=False, label_smoothing=0.0):
     if not batches:
         raise ValueError(f"Split {split} of {builder.info.full_name} holds no faces.")
     read = {key: np.concatenate([batch[key] for batch in batches]) for key in columns}
-    one_hot = np.eye(len(classes), dtype=np.float32)[read["label"]]
+    targets = label_targets(read["label"], len(classes), 0.0 if voted else label_smoothing)
     if voted:
-        targets = vote_distribution(read["votes"], one_hot)
-    else:
-        targets = one_hot * (1 - label_smoothing) + label_smoothing / len(classes)
-    return FaceArrays(read["image"], targets.astype(np.float32), read["label"])
+        targets = vote_distribution(read["votes"], targets)
+    return FaceArrays(read["image"], targets, read["label"])
 
 
 def vote_distribution(votes, one_hot):
@@ -87,7 +71,7 @@ def training_batches(faces, batch_size, seed, first_epoch=0, weights=None, mixup
         first_epoch: epoch to begin with, from 0.
         weights: (count,) float32 weight of each face in the loss, or None.
         mixup: mix each face with another of its batch, by a share drawn from Beta(mixup, mixup);
-            0 mixes none. See `mixup.mixed`.
+            0 mixes none. See `mixup.mixup`.
 
     Returns:
         `tf.data.Dataset` of ((batch, size, size, 1), (batch, classes)) float32, and (batch,) of
@@ -108,7 +92,7 @@ def training_batches(faces, batch_size, seed, first_epoch=0, weights=None, mixup
 
     def gather(chosen, shares):
         batch = tuple(tf.gather(column, chosen) for column in columns)
-        return mixup(shares, *batch) if mixup else batch
+        return mix_batch(shares, *batch) if mixup else batch
 
     dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch_order)
     return without_autotune(dataset.map(gather).prefetch(2))
@@ -136,22 +120,3 @@ def without_autotune(dataset):
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
-
-
-def class_weights(labels, classes, power):
-    """Weight of each face in the loss, so that rare classes count more.
-
-    Args:
-        labels: (count,) integers.
-        classes: how many classes.
-        power: 0 weighs all faces alike, 1 all classes.
-
-    Returns:
-        (count,) float32 of mean 1, or None for power 0.
-    """
-    if not power:
-        return None
-    counts = np.bincount(labels, minlength=classes)
-    weights = (1.0 / np.maximum(counts, 1)) ** power
-    weights = weights[labels]
-    return (weights / weights.mean()).astype(np.float32)

@@ -1,6 +1,7 @@
 """Callbacks of training: validation, best model, backup, throughput."""
 
 import contextlib
+import csv
 import json
 import time
 import zipfile
@@ -8,7 +9,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 
 from keras_deep_emotion.files import atomic_write
 from keras_deep_emotion.layers.batch_normalization import recompute_statistics
@@ -149,8 +149,11 @@ def history_row(epoch, logs):
 
 def write_history(run, history):
     """Write the metrics of the epochs so far, dicts, as history.csv."""
-    with atomic_write(run / Run.HISTORY) as temporary:
-        pd.DataFrame(history).to_csv(temporary, index=False)
+    columns = dict.fromkeys(key for row in history for key in row)
+    with atomic_write(run / Run.HISTORY) as temporary, open(temporary, "w", newline="") as file:
+        table = csv.DictWriter(file, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(history)
 
 
 def training_state(trainer):

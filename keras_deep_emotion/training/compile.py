@@ -1,27 +1,28 @@
-"""A network made ready for `fit`: augmentation before it, loss, optimiser and schedule after it.
-
-No TensorFlow here: it trains on every Keras backend.
-"""
+"""Compile a network for training: augmentation, loss, optimizer and schedule, on every backend."""
 
 import contextlib
+from collections.abc import Iterator
 
 import keras
 
+from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.layers.augmentation import RandomAffine, RandomCutout
 
 
-def compiled_trainer(model, config, steps_per_epoch, **compile_options):
-    """Wrap a model for training: augmentation before it, loss on its scores.
+def compiled_trainer(
+    model: keras.Model, config: TrainConfig, steps_per_epoch: int, **compile_options
+) -> keras.Model:
+    """Wrap a model for training: augmentation before it, loss on its logits.
 
     Args:
-        model: what `build_model` returns; its weights are shared, not copied.
-        config: `TrainConfig`.
-        steps_per_epoch: batches in an epoch; the schedule's length hangs on it.
-        compile_options: for `keras.Model.compile`, such as `jit_compile`.
+        model: From `build_model`; its weights are shared, not copied.
+        config: The settings.
+        steps_per_epoch: Batches in an epoch, which determine the length of the schedule.
+        compile_options: Passed to `keras.Model.compile`, such as `jit_compile`.
 
     Returns:
-        A compiled `keras.Model` on the same input, whose outputs are scores before the softmax; its
-        targets are (batch, classes) shares.
+        A compiled model with the same input that returns logits; its targets are (batch, classes)
+        probabilities.
     """
     scores = keras.Model(model.input, model.get_layer("logits").output)
     image = keras.Input(model.input.shape[1:])
@@ -34,12 +35,12 @@ def compiled_trainer(model, config, steps_per_epoch, **compile_options):
         dtype="float32",
     )(image)
     if config.cutout:
-        # Its own seed: of equal ones, the largest square would go with the largest turn.
+        # With equal seeds, the largest squares would come with the largest rotations.
         x = RandomCutout(config.cutout, seed=config.seed + 1, dtype="float32")(x)
     trainer = keras.Model(image, scores(x))
     trainer.compile(
         optimizer=build_optimizer(config, steps_per_epoch),
-        # On scores: a softmax first would lose small probabilities to rounding.
+        # A softmax first would round small probabilities to 0.
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         **compile_options,
@@ -47,20 +48,15 @@ def compiled_trainer(model, config, steps_per_epoch, **compile_options):
     return trainer
 
 
-def build_optimizer(config, steps_per_epoch):
-    """The optimiser that a configuration names, with its schedule, decay and averaging.
+def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Build the optimizer with its schedule, weight decay and averaging of weights.
 
-    Args:
-        config: `TrainConfig`.
-        steps_per_epoch: batches in an epoch.
-
-    Returns:
-        `keras.optimizers.Optimizer`. Weight decay leaves out biases and the two numbers that batch
-        normalisation learns of each channel: they are few and must be free to be large.
+    Biases, and scale and offset of batch normalization, are excluded from weight decay: they are
+    few and must be free to grow.
     """
     rate = config.learning_rate
     if config.cosine:
-        # A schedule as long as the training at most: of one epoch, warm-up takes half.
+        # Warm up for half of a short training at most.
         warmup = min(config.warmup, config.epochs / 2)
         warmup_steps = round(warmup * steps_per_epoch)
         rate = keras.optimizers.schedules.CosineDecay(
@@ -69,7 +65,7 @@ def build_optimizer(config, steps_per_epoch):
             warmup_target=rate if warmup_steps else None,
             warmup_steps=warmup_steps,
         )
-    # A short training must not keep where it began.
+    # Averages of a short training must not include the initial weights.
     window = min(config.average, config.epochs / 10) * steps_per_epoch
     common = {
         "learning_rate": rate,
@@ -86,26 +82,37 @@ def build_optimizer(config, steps_per_epoch):
     return optimizer
 
 
-@contextlib.contextmanager
-def averaged_weights(trainer):
-    """Put the average of the weights over the last steps in their place, and back at the end.
-
-    Keras's own SwapEMAWeights swaps by adding and subtracting, which rounds both; this is exact. It
-    does nothing where the optimiser keeps no average.
+def average_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """Return the moving averages of the trainable variables, in their order.
 
     Args:
-        trainer: what `compiled_trainer` returns.
+        optimizer: A built optimizer, possibly wrapped for loss scaling.
+
+    Returns:
+        Variables of the optimizer; empty if it keeps no averages or is not built.
     """
-    optimizer = getattr(trainer.optimizer, "inner_optimizer", trainer.optimizer)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if not optimizer.use_ema or not optimizer.built:
-        yield
-        return
-    weights = trainer.trainable_variables
-    kept = [keras.ops.convert_to_numpy(weight) for weight in weights]
-    for weight, average in zip(weights, optimizer._model_variables_moving_average, strict=True):
+        return []
+    return optimizer._model_variables_moving_average  # private, as in Keras 3.15
+
+
+@contextlib.contextmanager
+def averaged_weights(trainer: keras.Model) -> Iterator[None]:
+    """Replace the weights by their moving averages within the context, if the optimizer has any.
+
+    Keras's SwapEMAWeights swaps by adding and subtracting, which rounds both; this is exact.
+
+    Args:
+        trainer: From `compiled_trainer`.
+    """
+    averages = average_variables(trainer.optimizer)
+    weights = trainer.trainable_variables if averages else []
+    trained = [keras.ops.convert_to_numpy(weight) for weight in weights]
+    for weight, average in zip(weights, averages, strict=True):
         weight.assign(average)
     try:
         yield
     finally:
-        for weight, value in zip(weights, kept, strict=True):
+        for weight, value in zip(weights, trained, strict=True):
             weight.assign(value)

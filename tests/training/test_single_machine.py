@@ -17,8 +17,9 @@ from click.testing import CliRunner
 
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.data.pipeline import class_weights, load_split
+from keras_deep_emotion.data.pipeline import load_split
 from keras_deep_emotion.data.reading import open_dataset
+from keras_deep_emotion.data.targets import class_weights
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.evaluate import evaluate_run
 from keras_deep_emotion.evaluation.metrics import classification_report
