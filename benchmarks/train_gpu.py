@@ -3,11 +3,9 @@
     PYTHONPATH=. python benchmarks/train_gpu.py faces-1.npz faces-2.npz --out runs/gpu \
         --variant paper --variant 'best seed=1 transformer=false optimizer=sgd'
 
-The machine needs JAX, Keras, NumPy and lazy_loader, and no TensorFlow; `pack_faces.py` writes the
-.npz files where TensorFlow is. A variant is a recipe and any settings of `TrainConfig` as
-name=value. Each gets a run folder, which `python cli.py evaluate`, `export` and the rest take.
-
-It is the training of `python cli.py fit` except for its random numbers, see `training.jax_loop`.
+The machine needs JAX, Keras, NumPy and lazy_loader; `pack_faces.py` writes the .npz files where
+TensorFlow is. A variant is a recipe and any settings of `TrainConfig` as name=value. Each gets a
+run folder, which `python cli.py evaluate`, `export` and the rest take.
 """
 
 import argparse
@@ -86,8 +84,8 @@ def train(config: TrainConfig, arrays: dict[str, np.ndarray], run: Run) -> dict:
     run.write_labels(labels)
     trained = jax_loop.train(config, faces, validation, labels, run)
     model = run.load_model()
-    (_, accuracy), (_, flipped) = (
-        jax_loop.compile_evaluation(model, test.images, test.labels, flip)()
+    accuracy, flipped = (
+        jax_loop.compile_evaluation(model, test.images, test.labels, flip)()["accuracy"]
         for flip in (False, True)
     )
     result = {
@@ -109,24 +107,24 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="folder of the run folders")
     args = parser.parse_args()
     arrays = read_parts(args.faces)
-    data = {"dataset": str(arrays["dataset"]), "protocol": str(arrays["protocol"])}
-    if arrays["fold"] >= 0:
-        data["fold"] = int(arrays["fold"])
-    # Refuse what is wrong before the first variant takes its time.
+    data = {name: arrays[name].item() for name in ("dataset", "protocol", "fold")}
+    data["fold"] = data["fold"] if data["fold"] >= 0 else None
+    # Check all variants before the first one trains.
     variants = [(text, parse_variant(text)) for text in args.variant or ["best"]]
     for text, config in variants:
-        run = Run(args.out / re.sub(r"[^\w.=]+", "-", text.strip()))
         print(f"{text}, {config.precision}, on {jax.devices()[0].device_kind}", flush=True)
+        run = Run(args.out / re.sub(r"[^\w.=]+", "-", text.strip()))
         result = train(dataclasses.replace(config, **data), arrays, run)
+        validation, test, flipped = (
+            f"{100 * result[f'{name}_accuracy']:.2f} %"
+            for name in ("validation", "test", "flip_averaged_test")
+        )
         print(
             f"{result['images_per_second']:,.0f} images a second (training, without the "
             f"{result['compile_seconds']:.1f} seconds of compiling), {result['seconds']:.1f} "
             f"seconds with validation\n"
-            f"best epoch {result['best_epoch'] + 1}: "
-            f"validation {100 * result['validation_accuracy']:.2f} %, "
-            f"test {100 * result['test_accuracy']:.2f} %\n"
-            f"averaged with mirror images: test "
-            f"{100 * result['flip_averaged_test_accuracy']:.2f} %\n"
+            f"best epoch {result['best_epoch'] + 1}: validation {validation}, test {test}\n"
+            f"averaged with mirror images: test {flipped}\n"
             f"wrote {run}",
             flush=True,
         )

@@ -1,13 +1,12 @@
-"""Train with Keras's stateless functions in JAX: on a GPU, or on several machines.
+"""Train in JAX through Keras's stateless functions: on a GPU, or on several machines.
 
-The faces lie in the memory of every device and each batch is sharded over the devices of all
-processes, so batch normalization sees the whole batch. Random numbers depend on the seed, not on
-the number of devices: a step on several machines is that of one except for rounding, which adds up
-over a training. A last batch is filled up with faces from the beginning of the epoch, because
-compiled steps have one batch size.
+All devices hold all faces; each batch is sharded over the devices of all processes. Batch
+normalization sees the whole batch and random numbers do not depend on the devices, so a step on
+several machines is that of one except for rounding, which adds up over a training. The last batch
+of an epoch is filled up with its first faces, because compiled steps have one batch size.
 
-The model that is kept opens under TensorFlow, for evaluation and export. Set KERAS_BACKEND=jax
-before Keras is imported. Only `fit` needs TensorFlow, to read the data set.
+Set KERAS_BACKEND=jax before Keras is imported. The model opens under TensorFlow, which evaluates
+and exports it.
 """
 
 import dataclasses
@@ -36,26 +35,25 @@ from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.mixup import mixup
 from keras_deep_emotion.data.targets import FaceArrays, class_weights
 from keras_deep_emotion.data.task import Task
-from keras_deep_emotion.files import atomic_write
 from keras_deep_emotion.layers.batch_normalization import recompute_statistics
 from keras_deep_emotion.models.deep_emotion import build_model
 from keras_deep_emotion.runs import Run
-from keras_deep_emotion.training.callbacks import history_row, write_history
+from keras_deep_emotion.training.callbacks import (
+    AveragedEvaluation,
+    BestModel,
+    history_row,
+    write_history,
+)
 from keras_deep_emotion.training.compile import average_variables, compiled_trainer
 
 EVALUATION_BATCH = 512  # faces
 
 
 def join(address: str, processes: int, process: int) -> None:
-    """Make this process one of several that train together; return when all have joined.
-
-    Args:
-        address: HOST:PORT of process 0, which listens there; the same for all.
-        processes: Number of processes.
-        process: Number of this one, from 0.
+    """Join the `processes` that train together, as number `process`; return when all have joined.
 
     Raises:
-        ValueError: If the address or the number is wrong.
+        ValueError: If `address` is not HOST:PORT, or `process` is not from 0 to `processes` - 1.
         RuntimeError: If Keras runs on another backend.
     """
     host, _, port = address.rpartition(":")
@@ -78,15 +76,10 @@ def join(address: str, processes: int, process: int) -> None:
 def fit(
     config: TrainConfig, run_dir: str | Path, data_dir: str | Path | None = None
 ) -> dict | None:
-    """Train on all processes that have joined; each calls this with the same settings.
+    """Train as `single_machine.fit` on all processes that have joined, with the same settings.
 
     Process 0 validates and writes the run folder, without TensorBoard's logs and the backup that
     `--resume` needs. The data set is built on every machine, or in a folder that they share.
-
-    Args:
-        config: The settings.
-        run_dir: Folder to create; it must not exist or be empty. Used by process 0.
-        data_dir: Folder of the built data sets; None for TFDS's default.
 
     Returns:
         The report in process 0, None in the others.
@@ -117,15 +110,16 @@ def fit(
         builder, task.splits["train"], size, config.soft_labels, config.label_smoothing
     )
     train(supported, faces, validation, labels, run)
+    jax.distributed.shutdown()  # the other processes do not wait for the evaluation
     return evaluate_in_subprocess(run, data_dir) if validation is not None else None
 
 
 def supported_config(config: TrainConfig) -> TrainConfig:
-    """Resolve precision "auto": bfloat16 on GPUs, float32 elsewhere.
+    """Return the settings with precision "auto" resolved: bfloat16 on GPUs, float32 elsewhere.
 
     Raises:
-        ValueError: If the batch does not divide evenly between all devices, or the settings need
-            teachers or float16.
+        ValueError: If the batch does not divide evenly between all devices, there are teachers, or
+            the precision is mixed_float16.
     """
     devices = jax.device_count()
     if config.batch_size % devices:
@@ -135,9 +129,9 @@ def supported_config(config: TrainConfig) -> TrainConfig:
         )
     if config.teachers:
         raise ValueError("--teachers is for training on one machine: leave --distribute out.")
-    if config.precision == "mixed_float16":  # would need loss scaling
+    if config.precision == "mixed_float16":  # the loss would have to be scaled
         raise ValueError(
-            "precision must be auto, float32 or mixed_bfloat16 on JAX. Received: mixed_float16"
+            f"precision must be float32 or mixed_bfloat16 on JAX. Received: {config.precision}"
         )
     if config.precision != "auto":
         return config
@@ -157,78 +151,80 @@ def train(
     Args:
         config: The settings, from `supported_config`.
         faces: The training split; the same in all processes.
-        validation: The validation split; process 0 must have it, the others None.
+        validation: The validation split in process 0, None in the others.
         labels: Class names.
         run: An existing folder, which gets model.keras and history.csv from process 0.
 
     Returns:
         `compile_seconds`; `seconds` of all epochs with validation; `images_per_second` without;
-        and in process 0 `best_epoch` (from 0) and `validation_accuracy`.
+        `best_epoch` (from 0) and its `validation_accuracy`, None without validation.
     """
-    count = len(faces.images)
-    steps = math.ceil(count / config.batch_size)
     keras.backend.clear_session()
     keras.config.set_dtype_policy("float32")
     kept = build_model(config, len(labels))  # float32 whatever the precision: serves anywhere
     keras.utils.set_random_seed(config.seed)  # the same initial weights in all processes
     keras.config.set_dtype_policy(config.precision)
     network = build_model(config, len(labels))
+    steps = math.ceil(len(faces.images) / config.batch_size)
     trainer = compiled_trainer(network, config, steps)
     trainer.optimizer.build(trainer.trainable_variables)
 
     start = time.perf_counter()
     state, train_epoch = compile_training(trainer, faces, config)
-    best = None
     if validation is not None:
-        best = BestWeights(kept, kept_indices(network, trainer), faces, validation, config, run)
+        evaluate = compile_evaluation(kept, validation.images, validation.labels)
     compiled = time.perf_counter()
-    training = 0.0
+    averaged, history, training = AveragedEvaluation(kept), [], 0.0
+    best = BestModel(averaged, kept, run / Run.MODEL)
     for epoch in range(config.epochs):
         start_of_epoch = time.perf_counter()
-        state, (loss, accuracy) = train_epoch(state, epoch)
+        state, logs = train_epoch(state, epoch)
         seconds = time.perf_counter() - start_of_epoch
         training += seconds
-        if best is not None:
-            trainer.optimizer.iterations.assign((epoch + 1) * steps)
-            rate = float(keras.ops.convert_to_numpy(trainer.optimizer.learning_rate))
-            logs = {"loss": loss, "accuracy": accuracy, "learning_rate": rate}
-            best.update(epoch, state, {**logs, "images_per_second": count / seconds})
+        if validation is None:
+            continue
+        kept.set_weights(weights_to_keep(network, trainer, state))
+        if config.fresh_statistics:
+            recompute_statistics(kept, faces.images)
+        averaged.values = kept.get_weights()
+        trainer.optimizer.iterations.assign((epoch + 1) * steps)
+        logs["learning_rate"] = keras.ops.convert_to_numpy(trainer.optimizer.learning_rate)
+        logs["images_per_second"] = len(faces.images) / seconds
+        logs |= {f"val_{name}": value for name, value in evaluate().items()}
+        best.on_epoch_end(epoch, logs)
+        history.append(history_row(epoch, logs))
+        write_history(run, history)
+        print(
+            f"epoch {epoch + 1}/{config.epochs}: {logs['images_per_second']:,.0f} images a second, "
+            f"loss {logs['loss']:.4f}, validation {100 * logs['val_accuracy']:.2f} %",
+            flush=True,
+        )
+    scores = [(row["val_accuracy"], -row["val_loss"]) for row in history]
     return {
         "compile_seconds": compiled - start,
         "seconds": time.perf_counter() - compiled,
-        "images_per_second": count * config.epochs / training,
-        **({"best_epoch": best.epoch, "validation_accuracy": best.score[0]} if best else {}),
+        "images_per_second": len(faces.images) * config.epochs / training,
+        "best_epoch": scores.index(best.best) if scores else None,
+        "validation_accuracy": best.best[0] if scores else None,
     }
 
 
-def compile_training(
-    trainer: keras.Model, faces: FaceArrays, config: TrainConfig
-) -> tuple[tuple, Callable]:
+def compile_training(trainer, faces, config):
     """Place state and faces on all devices and compile an epoch.
 
-    Args:
-        trainer: From `compiled_trainer`, its optimizer built.
-        faces: The training split.
-        config: The settings.
-
-    Returns:
-        (state, train_epoch): `state` is the values of trainable, other and optimizer variables,
-        three lists; `train_epoch(state, epoch)` returns the new state and the epoch's mean
-        (loss, accuracy), an array.
+    Returns (state, train_epoch): the values of trainable, other and optimizer variables, three
+    lists; and a function of (state, epoch) to the new state and the mean loss and accuracy.
     """
     mesh = Mesh(jax.devices(), ("batch",))
     replicated = NamedSharding(mesh, PartitionSpec())
     sharded = NamedSharding(mesh, PartitionSpec("batch"))
-    replicate = partial(
-        jax.tree.map, lambda x: jax.make_array_from_process_local_data(replicated, np.asarray(x))
-    )
     count, classes = faces.targets.shape
     weights = class_weights(faces.labels, classes, config.class_balance)
     weights = np.ones(count, np.float32) if weights is None else weights
-    columns = replicate((faces.images, faces.targets, weights))
-    groups = trainer.trainable_variables, trainer.non_trainable_variables
-    groups += (trainer.optimizer.variables,)
-    state = tuple(replicate([variable.value for variable in group]) for group in groups)
+    state, columns = jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(replicated, np.asarray(x)),
+        (state_of(trainer), (faces.images, faces.targets, weights)),
+    )
 
     def loss_and_metrics(trainable, others, images, targets, weights):
         logits, others, penalties = trainer.stateless_call(
@@ -241,37 +237,54 @@ def compile_training(
     def step(state, number, rows, columns):
         trainable, others, optimizer = state
         chosen, shares = jax.tree.map(lambda row: row[number], rows)
-        batch = [column[chosen].astype("float32") for column in columns]
+        batch = tuple(column[chosen].astype("float32") for column in columns)
         batch = mixup(shares, *batch) if config.mixup else batch
-        batch = jax.lax.with_sharding_constraint(tuple(batch), sharded)
+        batch = jax.lax.with_sharding_constraint(batch, sharded)
         gradients, (others, metrics) = jax.grad(loss_and_metrics, has_aux=True)(
             trainable, others, *batch
         )
         trainable, optimizer = trainer.optimizer.stateless_apply(optimizer, gradients, trainable)
-        return jax.lax.with_sharding_constraint(
-            ((trainable, others, optimizer), metrics), replicated
-        )
+        new_state = trainable, others, optimizer
+        return jax.lax.with_sharding_constraint((new_state, metrics), replicated)
 
     rows_of = jax.jit(
         partial(epoch_rows, config.seed, count, config.batch_size, config.mixup),
         out_shardings=replicated,
     )
     rows = rows_of(0)
-    epoch_steps = compile_steps(step, len(rows[0]), state, rows, columns)
+    run_steps = compile_steps(step, len(rows[0]), state, rows, columns)
 
     def train_epoch(state, epoch):
-        state, metrics = epoch_steps(state, rows_of(epoch), columns)
-        return state, metrics.mean(axis=0)
+        state, metrics = run_steps(state, rows_of(epoch), columns)
+        loss, accuracy = metrics.mean(axis=0)
+        return state, {"loss": loss, "accuracy": accuracy}
 
     return state, train_epoch
 
 
-def epoch_rows(seed: int, count: int, batch_size: int, mixup: float, epoch: int) -> tuple:
-    """Order and mixing of the faces of an epoch: functions of seed and epoch.
+def state_of(model):
+    """Values of a model's trainable and other variables and its optimizer's: two or three lists."""
+    groups = [model.trainable_variables, model.non_trainable_variables]
+    groups += [model.optimizer.variables] if model.compiled else []
+    return tuple([variable.value for variable in group] for group in groups)
 
-    Returns:
-        (order, shares): (steps, batch_size) indices, the last batch filled up from the first; and,
-        unless `mixup` is 0, as many shares from Beta(mixup, mixup), else None.
+
+def weights_to_keep(network, trainer, state):
+    """Arrays of the network's weights in a training state: their averages if there are any."""
+    averages = average_variables(trainer.optimizer)
+    trained = trainer.trainable_variables if averages else []
+    source = {id(one): average for one, average in zip(trained, averages, strict=True)}
+    variables = [*trainer.trainable_variables, *trainer.non_trainable_variables]
+    variables += trainer.optimizer.variables
+    value = {id(one): new for one, new in zip(variables, jax.tree.leaves(state), strict=True)}
+    return jax.device_get([value[id(source.get(id(one), one))] for one in network.weights])
+
+
+def epoch_rows(seed, count, batch_size, mixup, epoch):
+    """Order and mixing of the faces of an epoch, functions of seed and epoch.
+
+    Returns (order, shares): (steps, batch_size) indices, the last batch filled up from the first;
+    and, unless `mixup` is 0, as many shares from Beta(mixup, mixup), else None.
     """
     key, mixing = jax.random.split(jax.random.fold_in(jax.random.key(seed), epoch))
     steps = math.ceil(count / batch_size)
@@ -280,40 +293,35 @@ def epoch_rows(seed: int, count: int, batch_size: int, mixup: float, epoch: int)
     return order, jax.random.beta(mixing, mixup, mixup, order.shape) if mixup else None
 
 
-def in_one_call() -> bool:
-    """Whether steps are compiled into one loop, so that nothing waits for Python between them.
+def in_one_call():
+    """Whether to compile all steps into one loop, so that none waits for Python.
 
     In a compiled loop on a CPU, XLA's convolutions run on one core, at a third of their speed.
     """
     return jax.default_backend() != "cpu"
 
 
-def compile_steps(function: Callable, steps: int, state, *data) -> Callable:
-    """Compile `function(state, number, *data)` for each step number, as in `jax.lax.scan`.
+def compile_steps(function, steps, state, *data):
+    """Compile a loop of `state, metrics = function(state, number, *data)`.
 
-    Returns:
-        A function of (state, *data), with these shapes, that returns the last state and the
-        metrics of all steps, an array.
+    Returns a function of (state, *data), with these shapes, to the last state and the metrics of
+    all steps, an array.
     """
-    if in_one_call():
 
-        def scan(state, *data):
-            body = lambda state, number: function(state, number, *data)  # noqa: E731
-            return jax.lax.scan(body, state, jnp.arange(steps))
+    def scan(state, *data):
+        return jax.lax.scan(lambda *args: function(*args, *data), state, jnp.arange(steps))
 
-        loop = jax.jit(scan).lower(state, *data).compile()
-    else:
-        step = jax.jit(function).lower(state, 0, *data).compile()
-
-        def loop(state, *data):
-            metrics = []
-            for number in range(steps):
-                state, found = step(state, number, *data)
-                metrics.append(found)
-            return state, metrics
+    whole = in_one_call()
+    loop, arguments = (scan, (state,)) if whole else (function, (state, 0))
+    compiled = jax.jit(loop).lower(*arguments, *data).compile()
 
     def run_steps(state, *data):
-        state, metrics = loop(state, *data)
+        if whole:
+            state, metrics = compiled(state, *data)
+        else:
+            metrics = [None] * steps
+            for number in range(steps):
+                state, metrics[number] = compiled(state, number, *data)
         return state, np.asarray(metrics)  # waits for the last step
 
     return run_steps
@@ -321,7 +329,7 @@ def compile_steps(function: Callable, steps: int, state, *data) -> Callable:
 
 def compile_evaluation(
     model: keras.Model, images: np.ndarray, labels: np.ndarray, flip: bool = False
-) -> Callable[[], tuple[float, float]]:
+) -> Callable[[], dict[str, float]]:
     """Compile the evaluation of a model on a split, in float32.
 
     Args:
@@ -331,7 +339,7 @@ def compile_evaluation(
         flip: Average the probabilities for each image and its mirror image.
 
     Returns:
-        A function that evaluates the model's present weights and returns (loss, accuracy).
+        A function that returns `loss` and `accuracy` of the model's present weights.
     """
     scores = keras.Model(model.input, model.get_layer("logits").output)
     cross_entropy = keras.losses.CategoricalCrossentropy(from_logits=True, reduction=None)
@@ -349,102 +357,26 @@ def compile_evaluation(
         correct = jnp.argmax(logits, -1) == labels[rows]
         return state, jnp.stack([jnp.sum(losses * real), jnp.sum(correct & real)])
 
-    def weights():
-        groups = scores.trainable_variables, scores.non_trainable_variables
-        return tuple([variable.value for variable in group] for group in groups)
-
     data = jax.device_put((images, labels))
     steps = math.ceil(count / EVALUATION_BATCH)
     with jax.default_matmul_precision("highest"):  # tensor cores would round float32 to 10 bits
-        all_sums = compile_steps(batch_sums, steps, None, weights(), *data)
+        all_sums = compile_steps(batch_sums, steps, None, state_of(scores), *data)
 
     def evaluate():
-        loss, correct = all_sums(None, weights(), *data)[1].sum(axis=0, dtype=np.float64)
-        return float(loss / count), float(correct / count)
+        _, sums = all_sums(None, state_of(scores), *data)
+        loss, accuracy = sums.sum(axis=0, dtype=np.float64) / count
+        return {"loss": float(loss), "accuracy": float(accuracy)}
 
     return evaluate
 
 
-def kept_indices(network: keras.Model, trainer: keras.Model) -> list[int]:
-    """Indices of the network's weights in a flat training state; of their averages, if kept."""
-    optimizer = trainer.optimizer
-    averages = average_variables(optimizer)
-    trained = trainer.trainable_variables if averages else []
-    source = {id(one): average for one, average in zip(trained, averages, strict=True)}
-    variables = [*trainer.trainable_variables, *trainer.non_trainable_variables]
-    index = {id(one): i for i, one in enumerate([*variables, *optimizer.variables])}
-    return [index[id(source.get(id(weight), weight))] for weight in network.weights]
-
-
-class BestWeights:
-    """Validates after each epoch; writes the history, and the model of the best epoch.
-
-    Validation, and what is kept, is of averaged weights and recomputed normalization statistics,
-    if the settings say so. The best epoch has the highest accuracy, then the lowest loss.
-
-    Args:
-        kept: A float32 network of this process.
-        indices: From `kept_indices`.
-        faces: The training split, for the statistics.
-        validation: The validation split.
-        config: The settings.
-        run: The run folder.
-
-    Attributes:
-        score: (accuracy, -loss) of the best epoch.
-        epoch: Its number, from 0.
-    """
-
-    def __init__(
-        self,
-        kept: keras.Model,
-        indices: list[int],
-        faces: FaceArrays,
-        validation: FaceArrays,
-        config: TrainConfig,
-        run: Run,
-    ):
-        self.kept, self.indices, self.config, self.run = kept, indices, config, run
-        self.images = faces.images if config.fresh_statistics else None
-        self.evaluate = compile_evaluation(kept, validation.images, validation.labels)
-        self.score, self.epoch, self.history = (-1.0, 0.0), None, []
-
-    def update(self, epoch: int, state: tuple, logs: dict[str, float]) -> None:
-        """Validate the weights of a training state and write what changed."""
-        values = jax.tree.leaves(state)
-        self.kept.set_weights(jax.device_get([values[i] for i in self.indices]))
-        if self.images is not None:
-            recompute_statistics(self.kept, self.images)
-        loss, accuracy = self.evaluate()
-        if (accuracy, -loss) > self.score:
-            self.score, self.epoch = (accuracy, -loss), epoch
-            with atomic_write(self.run / Run.MODEL) as temporary:
-                self.kept.save(temporary)
-        logs = {**logs, "val_loss": loss, "val_accuracy": accuracy}
-        self.history.append(history_row(epoch, logs))
-        write_history(self.run, self.history)
-        print(
-            f"epoch {epoch + 1}/{self.config.epochs}: {logs['images_per_second']:,.0f} images a "
-            f"second, loss {logs['loss']:.4f}, validation {100 * accuracy:.2f} %",
-            flush=True,
-        )
-
-
-def evaluate_in_subprocess(run: Run, data_dir: str | Path | None = None) -> dict:
-    """Evaluate a run as `python cli.py evaluate` does, on the TensorFlow backend.
-
-    Returns:
-        The report, as from `evaluation.evaluate_run`.
-
-    Raises:
-        ChildProcessError: If evaluation failed; the run and its model are complete.
-    """
+def evaluate_in_subprocess(run, data_dir):
+    """Evaluate a run by `python cli.py evaluate`, on the TensorFlow backend; return its report."""
     command = ["evaluate", str(run), *(["--data-dir", str(data_dir)] if data_dir else [])]
     completed = subprocess.run(
         [sys.executable, "-c", "from keras_deep_emotion.cli import main; main()", *command],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},  # JAX holds their memory until it exits
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},  # JAX holds the GPUs' memory until it exits
         capture_output=True,
-        text=True,
     )
     if completed.returncode:
         raise ChildProcessError(

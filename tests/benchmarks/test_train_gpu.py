@@ -1,4 +1,4 @@
-"""benchmarks/train_gpu.py: trains without TensorFlow what opens, and judges alike, with it."""
+"""benchmarks/train_gpu.py: training without TensorFlow, and the same accuracy with it."""
 
 import csv
 import json
@@ -85,7 +85,7 @@ def test_trains_without_tensorflow(parts, tmp_path, whole, variant, folder):
 
     model = keras.saving.load_model(tmp_path / folder / "model.keras")
     before = [weight.copy() for weight in model.get_weights()]
-    recompute_statistics(model, arrays["train_images"])  # by those of training it is judged already
+    recompute_statistics(model, arrays["train_images"])  # it was validated with these statistics
     for weight, kept in zip(model.get_weights(), before, strict=True):
         np.testing.assert_allclose(weight, kept, rtol=1e-3, atol=1e-4)
     for role in ("validation", "test"):
@@ -104,15 +104,15 @@ def test_trains_without_tensorflow(parts, tmp_path, whole, variant, folder):
     assert (tmp_path / folder / "labels.txt").read_text().split() == arrays["classes"].tolist()
 
 
-def test_refuses_a_variant_that_is_none():
+def test_refuses_a_wrong_variant():
     pytest.importorskip("jax")
     messages = {
         "paperr": "a variant begins with one of best, paper. Received: 'paperr'",
         "best epoch=2": "'epoch' is not a setting of a variant. Received: 'best epoch=2'",
-        "best dataset=ferg": "'dataset' is not a setting of a variant. Received: 'best dataset=ferg'",
+        "best fold=2": "'fold' is not a setting of a variant. Received: 'best fold=2'",
         "best flip=no": "flip must be true or false. Received: 'best flip=no'",
         "best epochs=0": "epochs must be 1 or more. Received: 0",
-        "best precision=mixed_float16": "precision must be auto, float32 or mixed_bfloat16 on JAX. "
+        "best precision=mixed_float16": "precision must be float32 or mixed_bfloat16 on JAX. "
         "Received: mixed_float16",
     }
     code = (
