@@ -95,6 +95,9 @@ class BestModel(keras.callbacks.Callback):
         kept: A network with the same weights to save; its precision may differ.
         path: A `.keras` file.
         best: (accuracy, -loss) to beat.
+
+    Attributes:
+        epoch: The epoch that was saved last, from 0; None before.
     """
 
     def __init__(self, averaged, kept, path, best=(-1.0, 0.0)):
@@ -103,12 +106,13 @@ class BestModel(keras.callbacks.Callback):
         self.kept = kept
         self.path = Path(path)
         self.best = tuple(best)
+        self.epoch = None
 
     def on_epoch_end(self, epoch, logs=None):
         """Save if this epoch is the best so far."""
         score = (logs["val_accuracy"], -logs["val_loss"])
         if score > self.best:
-            self.best = score
+            self.best, self.epoch = score, epoch
             self.kept.set_weights(self.averaged.values)
             with atomic_write(self.path) as temporary:
                 self.kept.save(temporary)

@@ -44,7 +44,7 @@ from keras_deep_emotion.training.callbacks import (
     history_row,
     write_history,
 )
-from keras_deep_emotion.training.compile import average_variables, compiled_trainer
+from keras_deep_emotion.training.compile import averaged_weights, compiled_trainer
 
 EVALUATION_BATCH = 512  # faces
 
@@ -157,7 +157,7 @@ def train(
 
     Returns:
         `compile_seconds`; `seconds` of all epochs with validation; `images_per_second` without;
-        `best_epoch` (from 0) and its `validation_accuracy`, None without validation.
+        and in process 0 `best_epoch` (from 0) and its `validation_accuracy`.
     """
     keras.backend.clear_session()
     keras.config.set_dtype_policy("float32")
@@ -174,6 +174,7 @@ def train(
     if validation is not None:
         evaluate = compile_evaluation(kept, validation.images, validation.labels)
     compiled = time.perf_counter()
+    variables = jax.tree.leaves(variables_of(trainer))
     averaged, history, training = AveragedEvaluation(kept), [], 0.0
     best = BestModel(averaged, kept, run / Run.MODEL)
     for epoch in range(config.epochs):
@@ -183,11 +184,13 @@ def train(
         training += seconds
         if validation is None:
             continue
-        kept.set_weights(weights_to_keep(network, trainer, state))
+        for variable, value in zip(variables, jax.tree.leaves(state), strict=True):
+            variable.assign(value.addressable_data(0))
+        with averaged_weights(trainer):
+            kept.set_weights(network.get_weights())
         if config.fresh_statistics:
             recompute_statistics(kept, faces.images)
         averaged.values = kept.get_weights()
-        trainer.optimizer.iterations.assign((epoch + 1) * steps)
         logs["learning_rate"] = keras.ops.convert_to_numpy(trainer.optimizer.learning_rate)
         logs["images_per_second"] = len(faces.images) / seconds
         logs |= {f"val_{name}": value for name, value in evaluate().items()}
@@ -199,13 +202,12 @@ def train(
             f"loss {logs['loss']:.4f}, validation {100 * logs['val_accuracy']:.2f} %",
             flush=True,
         )
-    scores = [(row["val_accuracy"], -row["val_loss"]) for row in history]
     return {
         "compile_seconds": compiled - start,
         "seconds": time.perf_counter() - compiled,
         "images_per_second": len(faces.images) * config.epochs / training,
-        "best_epoch": scores.index(best.best) if scores else None,
-        "validation_accuracy": best.best[0] if scores else None,
+        "best_epoch": best.epoch,
+        "validation_accuracy": best.best[0],
     }
 
 
@@ -223,7 +225,7 @@ def compile_training(trainer, faces, config):
     weights = np.ones(count, np.float32) if weights is None else weights
     state, columns = jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(replicated, np.asarray(x)),
-        (state_of(trainer), (faces.images, faces.targets, weights)),
+        (values_of(trainer), (faces.images, faces.targets, weights)),
     )
 
     def loss_and_metrics(trainable, others, images, targets, weights):
@@ -262,22 +264,15 @@ def compile_training(trainer, faces, config):
     return state, train_epoch
 
 
-def state_of(model):
-    """Values of a model's trainable and other variables and its optimizer's: two or three lists."""
-    groups = [model.trainable_variables, model.non_trainable_variables]
-    groups += [model.optimizer.variables] if model.compiled else []
-    return tuple([variable.value for variable in group] for group in groups)
+def variables_of(model):
+    """A model's trainable and other variables and, if it is compiled, its optimizer's: lists."""
+    groups = model.trainable_variables, model.non_trainable_variables
+    return (*groups, model.optimizer.variables) if model.compiled else groups
 
 
-def weights_to_keep(network, trainer, state):
-    """Arrays of the network's weights in a training state: their averages if there are any."""
-    averages = average_variables(trainer.optimizer)
-    trained = trainer.trainable_variables if averages else []
-    source = {id(one): average for one, average in zip(trained, averages, strict=True)}
-    variables = [*trainer.trainable_variables, *trainer.non_trainable_variables]
-    variables += trainer.optimizer.variables
-    value = {id(one): new for one, new in zip(variables, jax.tree.leaves(state), strict=True)}
-    return jax.device_get([value[id(source.get(id(one), one))] for one in network.weights])
+def values_of(model):
+    """Values of `variables_of`, as Keras's stateless functions take them."""
+    return jax.tree.map(lambda variable: variable.value, variables_of(model))
 
 
 def epoch_rows(seed, count, batch_size, mixup, epoch):
@@ -360,10 +355,10 @@ def compile_evaluation(
     data = jax.device_put((images, labels))
     steps = math.ceil(count / EVALUATION_BATCH)
     with jax.default_matmul_precision("highest"):  # tensor cores would round float32 to 10 bits
-        all_sums = compile_steps(batch_sums, steps, None, state_of(scores), *data)
+        all_sums = compile_steps(batch_sums, steps, None, values_of(scores), *data)
 
     def evaluate():
-        _, sums = all_sums(None, state_of(scores), *data)
+        _, sums = all_sums(None, values_of(scores), *data)
         loss, accuracy = sums.sum(axis=0, dtype=np.float64) / count
         return {"loss": float(loss), "accuracy": float(accuracy)}
 

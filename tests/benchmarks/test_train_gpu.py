@@ -109,7 +109,8 @@ def test_refuses_a_wrong_variant():
     messages = {
         "paperr": "a variant begins with one of best, paper. Received: 'paperr'",
         "best epoch=2": "'epoch' is not a setting of a variant. Received: 'best epoch=2'",
-        "best fold=2": "'fold' is not a setting of a variant. Received: 'best fold=2'",
+        "best dataset=ferg": "'dataset' is not a setting of a variant. "
+        "Received: 'best dataset=ferg'",
         "best flip=no": "flip must be true or false. Received: 'best flip=no'",
         "best epochs=0": "epochs must be 1 or more. Received: 0",
         "best precision=mixed_float16": "precision must be float32 or mixed_bfloat16 on JAX. "
