@@ -189,7 +189,7 @@ def fit_distributed(config, run_dir, data_dir, address, processes, process):
     """Train together with other processes; return the report in process 0."""
     from keras_deep_emotion.training import jax_loop
 
-    jax_loop.join(address, processes, process, config.seed)
+    jax_loop.join(address, processes, process)
     return jax_loop.fit(config, run_dir, data_dir)
 
 

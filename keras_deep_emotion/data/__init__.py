@@ -12,8 +12,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "building": ["build_dataset"],
         "catalog": ["CATALOG", "DatasetInfo"],
         "inspection": ["inspect_dataset"],
-        "pipeline": ["FaceArrays", "load_split", "training_batches", "validation_batches"],
+        "pipeline": ["load_split", "training_batches", "validation_batches"],
         "reading": ["class_names", "open_dataset", "read_examples"],
+        "targets": ["FaceArrays", "class_weights", "label_targets"],
         "task": ["Task", "parse_build_target"],
     },
 )

@@ -1,29 +1,14 @@
 """A split in memory, its targets, and the batches to train and validate on."""
 
-from typing import NamedTuple
-
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from keras_deep_emotion.data.mixup import mixup as mix_faces
 from keras_deep_emotion.data.reading import read_examples
+from keras_deep_emotion.data.targets import FaceArrays, label_targets
 from tfds_builders.contract import EMOTIONS
 from tfds_builders.fer2013.ferplus import FERPLUS_VOTES
-
-
-class FaceArrays(NamedTuple):
-    """A split in memory.
-
-    Attributes:
-        images: (count, size, size, 1) float32 grey levels 0..255.
-        targets: (count, classes) float32 probabilities to train on.
-        labels: (count,) int64.
-    """
-
-    images: np.ndarray
-    targets: np.ndarray
-    labels: np.ndarray
 
 
 def load_split(
@@ -55,12 +40,11 @@ def load_split(
     if not batches:
         raise ValueError(f"Split {split} of {builder.info.full_name} holds no faces.")
     arrays = {key: np.concatenate([batch[key] for batch in batches]) for key in columns}
-    one_hot = np.eye(len(classes), dtype=np.float32)[arrays["label"]]
+    smoothing = 0.0 if use_votes else label_smoothing
+    targets = label_targets(arrays["label"], len(classes), smoothing)
     if use_votes:
-        targets = vote_distribution(arrays["votes"], one_hot)
-    else:
-        targets = one_hot * (1 - label_smoothing) + label_smoothing / len(classes)
-    return FaceArrays(arrays["image"], targets.astype(np.float32), arrays["label"])
+        targets = vote_distribution(arrays["votes"], targets)
+    return FaceArrays(arrays["image"], targets, arrays["label"])
 
 
 def vote_distribution(votes: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
@@ -144,15 +128,3 @@ def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
-
-
-def class_weights(labels: np.ndarray, classes: int, power: float) -> np.ndarray | None:
-    """Weight of each face in the loss: its class's frequency to the power of -`power`.
-
-    Returns (count,) float32 with mean 1; None for a power of 0, which weights all faces equally. A
-    power of 1 weights all classes equally.
-    """
-    if not power:
-        return None
-    weights = (1.0 / np.bincount(labels, minlength=classes)[labels]) ** power
-    return (weights / weights.mean()).astype(np.float32)

@@ -14,8 +14,6 @@ COLUMN_WIDTH = 730  # of the text, CSS pixels
 # Text in figures is about 9 points. On a phone, a figure may shrink to the first scale and stay
 # legible; a wider one scrolls sideways and is shown at the second.
 SMALLEST_SCALE, SCROLLING_SCALE = 0.58, 0.75
-
-
 FIGURES = [name for name in Run.DERIVED if name.endswith(".png")]
 
 

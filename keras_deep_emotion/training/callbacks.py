@@ -1,6 +1,7 @@
 """Callbacks of training: validation, best model, backup, throughput."""
 
 import contextlib
+import csv
 import json
 import time
 import zipfile
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 
 from keras_deep_emotion.files import atomic_write
 from keras_deep_emotion.layers.batch_normalization import recompute_statistics
@@ -92,6 +92,9 @@ class BestModel(keras.callbacks.Callback):
         kept: A network with the same weights to save; its precision may differ.
         path: A `.keras` file.
         best: (accuracy, -loss) to beat.
+
+    Attributes:
+        epoch: The epoch that was saved last, from 0; None before.
     """
 
     def __init__(
@@ -106,12 +109,13 @@ class BestModel(keras.callbacks.Callback):
         self.kept = kept
         self.path = Path(path)
         self.best = tuple(best)
+        self.epoch = None
 
     def on_epoch_end(self, epoch, logs=None):
         """Save if this epoch is the best so far."""
         score = (logs["val_accuracy"], -logs["val_loss"])
         if score > self.best:
-            self.best = score
+            self.best, self.epoch = score, epoch
             self.kept.set_weights(self.averaged.values)
             with atomic_write(self.path) as temporary:
                 self.kept.save(temporary)
@@ -147,8 +151,11 @@ def history_row(epoch: int, logs: dict) -> dict:
 
 def write_history(run: Run, history: list[dict]) -> None:
     """Write the metrics of the epochs so far, dicts, as history.csv."""
-    with atomic_write(run / Run.HISTORY) as temporary:
-        pd.DataFrame(history).to_csv(temporary, index=False)
+    columns = dict.fromkeys(key for row in history for key in row)
+    with atomic_write(run / Run.HISTORY) as temporary, open(temporary, "w", newline="") as file:
+        table = csv.DictWriter(file, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(history)
 
 
 def training_state(trainer: keras.Model) -> list[np.ndarray]:

@@ -12,17 +12,17 @@ from keras_deep_emotion.layers.augmentation import RandomAffine, RandomCutout
 def compiled_trainer(
     model: keras.Model, config: TrainConfig, steps_per_epoch: int, **compile_options
 ) -> keras.Model:
-    """Build the model that trains a network: with augmentation and the loss on its scores.
+    """Wrap a model for training: augmentation before it, loss on its logits.
 
     Args:
         model: From `build_model`; its weights are shared, not copied.
         config: The settings.
-        steps_per_epoch: Batches an epoch, which the schedule depends on.
-        compile_options: For `keras.Model.compile`, such as `jit_compile`.
+        steps_per_epoch: Batches in an epoch, which determine the length of the schedule.
+        compile_options: Passed to `keras.Model.compile`, such as `jit_compile`.
 
     Returns:
-        A compiled model on the same input, whose outputs are the scores before the softmax. Its
-        targets are (batch, classes) probabilities.
+        A compiled model with the same input that returns logits; its targets are (batch, classes)
+        probabilities.
     """
     scores = keras.Model(model.input, model.get_layer("logits").output)
     image = keras.Input(model.input.shape[1:])
@@ -35,12 +35,12 @@ def compiled_trainer(
         dtype="float32",
     )(image)
     if config.cutout:
-        # With an equal seed, the largest square would go with the largest rotation.
+        # With equal seeds, the largest squares would come with the largest rotations.
         x = RandomCutout(config.cutout, seed=config.seed + 1, dtype="float32")(x)
     trainer = keras.Model(image, scores(x))
     trainer.compile(
         optimizer=build_optimizer(config, steps_per_epoch),
-        # A softmax before the loss would round small probabilities.
+        # A softmax first would round small probabilities to 0.
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         **compile_options,
@@ -49,13 +49,14 @@ def compiled_trainer(
 
 
 def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Build the optimizer of a configuration, with its schedule, weight decay and averaging.
+    """Build the optimizer with its schedule, weight decay and averaging of weights.
 
-    Biases and the parameters of batch normalization are excluded from weight decay.
+    Biases, and scale and offset of batch normalization, are excluded from weight decay: they are
+    few and must be free to grow.
     """
     rate = config.learning_rate
     if config.cosine:
-        # Warm-up takes at most half of the training.
+        # Warm up for half of a short training at most.
         warmup = min(config.warmup, config.epochs / 2)
         warmup_steps = round(warmup * steps_per_epoch)
         rate = keras.optimizers.schedules.CosineDecay(
@@ -64,7 +65,7 @@ def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> keras.optimize
             warmup_target=rate if warmup_steps else None,
             warmup_steps=warmup_steps,
         )
-    # The average of a short training must not contain the initial weights.
+    # Averages of a short training must not include the initial weights.
     window = min(config.average, config.epochs / 10) * steps_per_epoch
     common = {
         "learning_rate": rate,
@@ -81,23 +82,37 @@ def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> keras.optimize
     return optimizer
 
 
+def average_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """Return the moving averages of the trainable variables, in their order.
+
+    Args:
+        optimizer: A built optimizer, possibly wrapped for loss scaling.
+
+    Returns:
+        Variables of the optimizer; empty if it keeps no averages or is not built.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if not optimizer.use_ema or not optimizer.built:
+        return []
+    return optimizer._model_variables_moving_average  # private, as in Keras 3.15
+
+
 @contextlib.contextmanager
 def averaged_weights(trainer: keras.Model) -> Iterator[None]:
-    """Replace the weights of a compiled trainer by their moving average within the context.
+    """Replace the weights by their moving averages within the context, if the optimizer has any.
 
-    It restores them exactly; Keras's SwapEMAWeights swaps by adding and subtracting, which rounds.
-    Without an average in the optimizer, it does nothing.
+    Keras's SwapEMAWeights swaps by adding and subtracting, which rounds both; this is exact.
+
+    Args:
+        trainer: From `compiled_trainer`.
     """
-    optimizer = getattr(trainer.optimizer, "inner_optimizer", trainer.optimizer)
-    if not optimizer.use_ema or not optimizer.built:
-        yield
-        return
-    weights = trainer.trainable_variables
-    kept = [keras.ops.convert_to_numpy(weight) for weight in weights]
-    for weight, average in zip(weights, optimizer._model_variables_moving_average, strict=True):
+    averages = average_variables(trainer.optimizer)
+    weights = trainer.trainable_variables if averages else []
+    trained = [keras.ops.convert_to_numpy(weight) for weight in weights]
+    for weight, average in zip(weights, averages, strict=True):
         weight.assign(average)
     try:
         yield
     finally:
-        for weight, value in zip(weights, kept, strict=True):
+        for weight, value in zip(weights, trained, strict=True):
             weight.assign(value)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.data.pipeline import FaceArrays
+from keras_deep_emotion.data.targets import FaceArrays
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.files import atomic_write
 from keras_deep_emotion.runs import Run, shipped_weights

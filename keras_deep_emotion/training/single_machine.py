@@ -13,13 +13,9 @@ import tensorflow as tf
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.data.pipeline import (
-    class_weights,
-    load_split,
-    training_batches,
-    validation_batches,
-)
+from keras_deep_emotion.data.pipeline import load_split, training_batches, validation_batches
 from keras_deep_emotion.data.reading import class_names, open_dataset
+from keras_deep_emotion.data.targets import class_weights
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.evaluate import evaluate_run
 from keras_deep_emotion.files import write_json

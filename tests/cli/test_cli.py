@@ -83,14 +83,16 @@ def test_what_is_not_given_is_the_recipes(run_command, monkeypatch):
     ]
 
 
-def test_build_data_that_is_built_already(run_command, toon_faces_dir):
-    # `subjects` is built here, for the first time; `paper` was.
-    output = run_command("build-data", "toon_faces", "--data-dir", toon_faces_dir)
+def test_build_data_builds_what_is_missing(run_command, few_toon_faces, tmp_path):
+    with few_toon_faces():
+        run_command("build-data", "toon_faces/paper", "--data-dir", tmp_path)
+        output = run_command("build-data", "toon_faces", "--data-dir", tmp_path)
+    assert output.count("building") == 1 and "building toon_faces/subjects" in output
     assert "toon_faces/paper/1.0.0" in output
     assert "toon_faces/subjects/1.0.0" in output
     lines = [line.split() for line in output.splitlines()]
-    assert ["test", "504", "images"] in lines
-    assert ["fold_5", "420", "images"] in lines
+    assert ["test", "14", "images"] in lines
+    assert ["fold_5", "14", "images"] in lines
 
 
 @pytest.mark.parametrize(
@@ -120,12 +122,12 @@ def test_fit_evaluate_explain_export_predict(run_command, toon_faces_dir, tmp_pa
     run, data = tmp_path / "run", ("--data-dir", toon_faces_dir)
     output = run_command("fit", "--recipe", "paper", "--epochs", 1, "--run-dir", run, *data)
     assert "test accuracy " in output
-    assert "on 504 faces (95 % interval" in output
+    assert "on 14 faces (95 % interval" in output
     assert f"run: {run}\n" in output
 
     output = run_command("evaluate", run, *data)
     report = json.loads((run / "report.json").read_text())
-    assert f"accuracy {100 * report['accuracy']:.2f} % on 504 faces" in output
+    assert f"accuracy {100 * report['accuracy']:.2f} % on 14 faces" in output
     assert "happiness" in output
     for name in ("confusion_matrix.png", "reliability.png", "predictions.csv", "report.json"):
         assert f"wrote {run / name}\n" in output
@@ -162,8 +164,10 @@ def test_fit_evaluate_explain_export_predict(run_command, toon_faces_dir, tmp_pa
 def test_evaluate_against_another_run(run_command, run_dir, toon_faces_dir, tmp_path):
     from keras_deep_emotion.evaluation.predictions import predicted_classes, read_predictions
 
-    # The other: the same answers, but ten of the right ones turned wrong.
+    # The other run: all ten of the right answers turned wrong.
+    shutil.copytree(run_dir, tmp_path / "run")
     table = read_predictions(run_dir / "predictions.csv")
+    print(table)
     turned = table.index[predicted_classes(table)[2]][:10]
     table.loc[turned, table.columns[3:]] *= -1
     (tmp_path / "other").mkdir()

@@ -69,14 +69,13 @@ def test_what_is_not_at_hand_is_named_as_such(toon_faces_dir, tmp_path):
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "reproduction.csv"), table)
 
 
-def test_a_finished_run_is_read_and_one_of_other_settings_refused(run_dir, toon_faces_dir):
-    config = TrainConfig.from_recipe("paper", epochs=2, seed=1)
+def test_a_finished_run_is_read_and_one_of_other_settings_refused(run_dir, run_config, toon_faces_dir):
     before = (run_dir / "report.json").stat().st_mtime_ns
-    report = report_of(config, Run(run_dir), toon_faces_dir)
+    report = report_of(run_config, Run(run_dir), toon_faces_dir)
     assert report == json.loads((run_dir / "report.json").read_text())
     assert (run_dir / "report.json").stat().st_mtime_ns == before
     with pytest.raises(ValueError, match="is a run with other settings: name another --output"):
-        report_of(dataclasses.replace(config, epochs=3), Run(run_dir), toon_faces_dir)
+        report_of(dataclasses.replace(run_config, epochs=3), Run(run_dir), toon_faces_dir)
 
 
 def test_the_row_of_several_seeds():
@@ -101,7 +100,7 @@ def test_folds_and_splits_of_one_data_set_in_one_picture(reproduced, toon_faces_
     folder, table = reproduced
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     assert list(table["protocol"]) == ["paper", "subjects"]
-    assert list(table["test faces"]) == ["504", "2,520"]
+    assert list(table["test faces"]) == ["14", "84"]
     report = json.loads((tmp_path / "toon_faces-paper-paper" / "report.json").read_text())
     assert table["ours"][0] == f"{100 * report['accuracy']:.2f}"
     assert table["note"][1].startswith("mean of 6 folds ")

@@ -51,7 +51,9 @@ def test_models_open_after_importing_the_package(imports, models):
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    code = "import keras_deep_emotion, sys; print({'keras', 'numpy', 'tensorflow'} & set(sys.modules))"
+    code = (
+        "import keras_deep_emotion, sys; print({'keras', 'numpy', 'tensorflow'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

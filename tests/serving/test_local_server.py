@@ -20,6 +20,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
+from keras_deep_emotion.serving.local_server.json_answers import object_text, texts_of
+from keras_deep_emotion.serving.local_server.json_text import float_text, parse
 from tensorflow_serving.apis import (
     classification_pb2,
     inference_pb2,
@@ -34,8 +36,6 @@ from keras_deep_emotion.cli import main
 from keras_deep_emotion.serving.docker import docker_command, engine_available
 from keras_deep_emotion.serving.local_server import LocalServer
 from keras_deep_emotion.serving.local_server.errors import ServingError
-from keras_deep_emotion.serving.local_server.json_answers import object_text, texts_of
-from keras_deep_emotion.serving.local_server.json_text import float_text, parse
 
 ROOT = Path(__file__).parents[2]
 

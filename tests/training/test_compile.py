@@ -4,7 +4,12 @@ import pytest
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.models.deep_emotion import build_model
-from keras_deep_emotion.training.compile import averaged_weights, build_optimizer, compiled_trainer
+from keras_deep_emotion.training.compile import (
+    average_variables,
+    averaged_weights,
+    build_optimizer,
+    compiled_trainer,
+)
 
 ONE_HOT = np.eye(7, dtype=np.float32)
 
@@ -99,6 +104,26 @@ def test_averaged_weights_are_the_average_and_go_back_exactly():
         expected = (first * 2 / 3 + second / 3) * 2 / 3 + third / 3
         np.testing.assert_allclose(average, expected, atol=1e-6)
         np.testing.assert_array_equal(after, third)
+
+
+def test_the_optimizers_averages_are_variables_of_it_in_the_weights_order():
+    """Fails when Keras's private attribute behind `average_variables` goes."""
+    variables = [keras.Variable(np.full(size, size, np.float32)) for size in (3, 2)]
+    optimizer = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.75)
+    assert average_variables(optimizer) == []
+    optimizer.build(variables)
+    averages = average_variables(optimizer)
+    owned = {id(variable) for variable in optimizer.variables}
+    assert [average.shape for average in averages] == [(3,), (2,)]
+    assert all(id(average) in owned for average in averages)
+    for _ in range(2):
+        optimizer.apply([np.ones(3, np.float32), np.ones(2, np.float32)], variables)
+    # 3 - 1, then a quarter of what follows.
+    for average, first in zip(averages, (2.0, 1.0), strict=True):
+        np.testing.assert_allclose(average, first - 0.25, atol=1e-6)
+    scaled = keras.optimizers.LossScaleOptimizer(optimizer)
+    assert average_variables(scaled) is averages
+    assert average_variables(keras.optimizers.SGD()) == []
 
 
 def test_without_averaging_the_weights_stay_as_they_are():

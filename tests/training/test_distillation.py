@@ -1,5 +1,7 @@
 """Runs that learn from others: whose answers, in what share, and from whom never."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,10 +90,8 @@ def test_who_teaches_not(run_dir, faces, toon_faces_dir, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_taught_run_is_resumed_without_its_teacher(run_dir, toon_faces_dir, tmp_path):
-    config = TrainConfig.from_recipe(
-        "paper", dataset="toon_faces", epochs=1, seed=1, teachers=str(run_dir), teacher_share=1.0
-    )
+def test_a_taught_run_is_resumed_without_its_teacher(run_dir, run_config, toon_faces_dir, tmp_path):
+    config = dataclasses.replace(run_config, epochs=1, teachers=str(run_dir), teacher_share=1.0)
     fit(config, tmp_path / "run", toon_faces_dir)
     alone = pd.read_csv(run_dir / "history.csv")["loss"][0]
     loss = pd.read_csv(tmp_path / "run" / "history.csv")["loss"][0]

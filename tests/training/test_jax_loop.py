@@ -1,4 +1,4 @@
-"""Several machines, several devices: their weights are those of one."""
+"""Training on several machines or devices gives the weights of training on one."""
 
 import io
 import json
@@ -12,35 +12,34 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import tensorflow as tf
 from click.testing import CliRunner
 
 from keras_deep_emotion.cli import main
+from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.runs import Run
 
 ROOT = Path(__file__).parents[2]
-# Few faces, whose last batch of 64 is smaller, and even. Few steps: sooner or later rounding lets
-# one of the millions of maxima and ReLUs fall the other way, and there two trainings part.
+# Few steps: sooner or later rounding flips one of millions of maxima and ReLUs, and from there two
+# trainings differ.
 FEW = """
 import sys
 from keras_deep_emotion import cli
-import sys
 import keras_deep_emotion.cli.fit
 commands = sys.modules["keras_deep_emotion.cli.fit"]
 def load_tensorflow(original=commands.load_tensorflow):
     original()
-    from keras_deep_emotion.data import pipeline
+    from keras_deep_emotion.data import pipeline, targets
     def few(*arguments, read=pipeline.load_split):
-        return pipeline.FaceArrays(*(column[:160] for column in read(*arguments)))
+        return targets.FaceArrays(*(column[:62] for column in read(*arguments)))
     pipeline.load_split = few
 commands.load_tensorflow = load_tensorflow
 """
 
 
-def started(code, *arguments):
+def started(code, *arguments, **environment):
     return subprocess.Popen(
         [sys.executable, "-c", FEW + code, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -84,16 +83,19 @@ def test_two_processes_train_the_model_of_one(toon_faces_dir, tmp_path):
     pytest.importorskip("jax")
 
     def fit(processes, process, port):
-        # Adam would make a step of full size out of the rounding of a gradient that is nearly 0.
+        # Adam would turn the rounding of a gradient near 0 into a step of full size.
         settings = {"--optimizer": "sgd", "--learning-rate": 0.01, "--width": 2, "--epochs": 1}
         return started(
             "cli.main()",
             "fit",
             *(word for pair in settings.items() for word in pair),
-            *("--batch-size", 64, "--data-dir", toon_faces_dir),
+            # The last batch has 2 faces of 6; averaging begins at 11 batches an epoch.
+            *("--batch-size", 6, "--mixup", 0.2, "--data-dir", toon_faces_dir),
             *("--run-dir", tmp_path / f"of_{processes}"),
             *("--distribute", f"127.0.0.1:{port}"),
             *("--processes", processes, "--process", process),
+            XLA_FLAGS=f"--xla_force_host_platform_device_count={processes}",
+            JAX_DISABLE_MOST_OPTIMIZATIONS="1",  # compiles faster
         )
 
     port = free_port()
@@ -101,12 +103,12 @@ def test_two_processes_train_the_model_of_one(toon_faces_dir, tmp_path):
     finished(fit(1, 0, free_port()))
     assert "test accuracy" in output
     assert "test accuracy" not in other
-    # With augmentation, cutout, dropout, batch normalisation and averaged weights.
+    # With augmentation, cutout, mixup, dropout, batch normalization and averaged weights.
     assert_same_weights(tmp_path / "of_1", tmp_path / "of_2")
     run = Run.open(tmp_path / "of_2")
     assert run.config.width == 2 and run.load_model().output.shape == (None, len(run.labels))
     report = json.loads((tmp_path / "of_2" / "report.json").read_text())
-    assert report["faces"] == 504
+    assert report["faces"] == 14
     assert (tmp_path / "of_2" / "history.csv").read_text().count("\n") == 2
 
 
@@ -125,7 +127,7 @@ tf.config.set_logical_device_configuration(
 if devices == 2:
     training.strategy_for_devices = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 config = TrainConfig.from_recipe(
-    "paper", epochs=2, batch_size=64, optimizer="sgd", learning_rate=0.01, average=1.0,
+    "paper", epochs=2, batch_size=24, optimizer="sgd", learning_rate=0.01, average=1.0,
     flip=False, rotation=0.0, zoom=0.0, shift=0.0, dropout=0.0,
 )
 run_dir.mkdir()
@@ -139,43 +141,90 @@ assert training.train(config, run_dir, data_dir) == accuracy  # from its backup:
     assert_same_weights(tmp_path / "1", tmp_path / "2")
 
 
-@pytest.mark.parametrize(("devices", "processes"), [(2, 2), (4, 2), (3, 3)])
-def test_shares_are_the_batches_of_one_machine(devices, processes):
+@pytest.mark.parametrize(("count", "batch_size"), [(29, 12), (1, 4), (24, 12)])
+def test_an_epoch_has_every_face_and_fills_its_last_batch_from_the_first(count, batch_size):
     pytest.importorskip("jax")
-    from keras_deep_emotion.training.jax_loop import local_share
+    from keras_deep_emotion.training.jax_loop import epoch_rows
 
-    faces = tf.data.Dataset.range(29).batch(12)
-    batches = [batch.numpy() for batch in faces]
-    shares = [
-        list(local_share(faces.map(lambda n: (n, -n)), devices, processes, i).as_numpy_iterator())
-        for i in range(processes)
-    ]
-    for batch, parts in zip(batches, zip(*shares, strict=True), strict=True):
-        rows = np.concatenate([part[0] for part in parts])
-        added = -len(batch) % devices
-        np.testing.assert_array_equal(rows, [*batch, *batch[:added]])
-        np.testing.assert_array_equal(rows, -np.concatenate([part[1] for part in parts]))
-        assert len({len(part[0]) for part in parts}) == 1
+    order, shares = epoch_rows(3, count, batch_size, 0.0, epoch=0)
+    assert order.shape == (-(-count // batch_size), batch_size) and shares is None
+    rows = np.ravel(order)
+    assert sorted(rows[:count].tolist()) == list(range(count))
+    np.testing.assert_array_equal(rows[count:], np.resize(rows[:count], len(rows) - count))
 
 
-def test_a_last_batch_smaller_than_the_devices_is_shared_too():
+def test_order_and_mixing_are_functions_of_seed_and_epoch():
     pytest.importorskip("jax")
-    from keras_deep_emotion.training.jax_loop import local_share
+    from keras_deep_emotion.training.jax_loop import epoch_rows
 
-    faces = tf.data.Dataset.from_tensors(([7],))
-    for process in range(2):
-        ((share,),) = local_share(faces, 4, 2, process).as_numpy_iterator()
-        assert share.tolist() == [7, 7]
+    order, shares = epoch_rows(3, 29, 12, 0.2, epoch=1)
+    assert shares.shape == order.shape and 0 <= shares.min() < shares.max() <= 1
+    for seed, epoch, same in ((3, 1, True), (3, 2, False), (4, 1, False)):
+        other_order, other_shares = epoch_rows(seed, 29, 12, 0.2, epoch)
+        assert np.array_equal(order, other_order) == same
+        assert np.array_equal(shares, other_shares) == same
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_steps_in_one_call_or_one_by_one(whole, monkeypatch):
+    pytest.importorskip("jax")
+    from keras_deep_emotion.training import jax_loop
+
+    monkeypatch.setattr(jax_loop, "in_one_call", lambda: whole)
+
+    def step(total, number, added):
+        total = total + added[number]
+        return total, total * 10
+
+    added = np.array([1.0, 2.0, 4.0], np.float32)
+    total, metrics = jax_loop.compile_steps(step, 3, np.float32(1), added)(np.float32(1), added)
+    assert float(total) == 8
+    np.testing.assert_array_equal(metrics, [20, 40, 80])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"batch_size": 64},
+            "batch_size must be a multiple of the 3 devices of all processes. "
+            "Received: batch_size=64",
+        ),
+        ({"teachers": "ferplus"}, "--teachers is for training on one machine"),
+        (
+            {"precision": "mixed_float16"},
+            "precision must be float32 or mixed_bfloat16 on JAX. Received: mixed_float16",
+        ),
+    ],
+)
+def test_unsupported_settings_are_refused(settings, message, monkeypatch):
+    jax = pytest.importorskip("jax")
+    from keras_deep_emotion.training.jax_loop import supported_config
+
+    monkeypatch.setattr(jax, "device_count", lambda: 3)
+    with pytest.raises(ValueError, match=message):
+        supported_config(TrainConfig(**{"batch_size": 96, **settings}))
+
+
+@pytest.mark.parametrize(("backend", "precision"), [("gpu", "mixed_bfloat16"), ("cpu", "float32")])
+def test_automatic_precision_is_the_devices(backend, precision, monkeypatch):
+    jax = pytest.importorskip("jax")
+    from keras_deep_emotion.training.jax_loop import supported_config
+
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    assert supported_config(TrainConfig()).precision == precision
+    other = TrainConfig(precision="mixed_bfloat16")
+    assert supported_config(other) == other
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("host", 2, 0, 0), "--distribute must be HOST:PORT of process 0. Received: host"),
-        (("host:1", 2, 2, 0), "--process must be between 0 and 1 with --processes 2. Received: 2"),
+        (("host", 2, 0), "--distribute must be HOST:PORT of process 0. Received: host"),
+        (("host:1", 2, 2), "--process must be between 0 and 1 with --processes 2. Received: 2"),
     ],
 )
-def test_refuses_a_place_that_is_none(arguments, message):
+def test_refuses_a_wrong_address_or_number(arguments, message):
     pytest.importorskip("jax")
     from keras_deep_emotion.training.jax_loop import join
 
@@ -188,7 +237,7 @@ def test_refuses_another_backend():
     from keras_deep_emotion.training.jax_loop import join
 
     with pytest.raises(RuntimeError, match="KERAS_BACKEND=jax"):
-        join("host:1", 2, 0, 0)
+        join("host:1", 2, 0)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from click.testing import CliRunner
 
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.data.pipeline import class_weights, load_split
+from keras_deep_emotion.data.pipeline import load_split
 from keras_deep_emotion.data.reading import open_dataset
+from keras_deep_emotion.data.targets import class_weights
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.evaluate import evaluate_run
 from keras_deep_emotion.evaluation.metrics import classification_report
@@ -30,7 +31,7 @@ from keras_deep_emotion.training.devices import resolve_precision, steps_per_exe
 from keras_deep_emotion.training.single_machine import fit, resume, train
 
 
-def test_run_folder_holds_what_later_commands_take(run_dir):
+def test_run_folder_holds_what_later_commands_take(run_dir, run_config):
     present = {entry.name for entry in run_dir.iterdir()}
     assert present == {
         "config.json",
@@ -51,9 +52,7 @@ def test_run_folder_holds_what_later_commands_take(run_dir):
         "versions.json",
         "report.html",
     }
-    assert TrainConfig.from_json(run_dir / "config.json") == TrainConfig.from_recipe(
-        "paper", epochs=2, seed=1
-    )
+    assert Run(run_dir).config == run_config
     history = pd.read_csv(run_dir / "history.csv")
     assert set(history.columns) == {
         "epoch",
@@ -93,7 +92,7 @@ def test_report_is_of_the_predictions_and_these_of_the_model(run_dir, toon_faces
     )
     np.testing.assert_allclose(report["attention"]["mean"], theta.mean(0), atol=1e-5)
     np.testing.assert_allclose(report["attention"]["spread"], theta.std(0), atol=1e-5)
-    assert report["faces"] == 504
+    assert report["faces"] == 14
     assert table["subject"].nunique() == 6
     before = (run_dir / "predictions.csv").read_bytes()
     assert evaluate_run(run_dir, toon_faces_dir) == report
@@ -113,11 +112,11 @@ def test_evaluation_in_another_folder_and_with_mirror_images(run_dir, toon_faces
     right = (np.mean(answers, axis=0).argmax(axis=1) == faces.labels).sum()
     assert report["flip_averaged"]["correct"] == right
     assert report["correct"] == (answers[0].argmax(axis=1) == faces.labels).sum()
-    assert read_predictions(tmp_path / "other" / "predictions.csv").shape == (504, 10)
+    assert read_predictions(tmp_path / "other" / "predictions.csv").shape == (14, 10)
 
 
-def test_two_runs_of_one_seed_are_alike(run_dir, toon_faces_dir, tmp_path):
-    fit(TrainConfig.from_recipe("paper", epochs=2, seed=1), tmp_path / "again", toon_faces_dir)
+def test_two_runs_of_one_seed_are_alike(run_dir, run_config, toon_faces_dir, tmp_path):
+    fit(run_config, tmp_path / "again", toon_faces_dir)
     one, two = (
         pd.read_csv(folder / "history.csv").drop(columns="images_per_second")
         for folder in (run_dir, tmp_path / "again")
@@ -131,9 +130,9 @@ def test_two_runs_of_one_seed_are_alike(run_dir, toon_faces_dir, tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_faces_are_mixed_in_training_if_asked_for(run_dir, toon_faces_dir, tmp_path):
+def test_faces_are_mixed_in_training_if_asked_for(run_dir, run_config, toon_faces_dir, tmp_path):
     """The first epoch of the same run is another; unmixed, it would be the same to the bit."""
-    config = TrainConfig.from_recipe("paper", dataset="toon_faces", epochs=2, seed=1, mixup=1.0)
+    config = dataclasses.replace(run_config, mixup=1.0)
 
     class StopAfterFirst(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -170,7 +169,7 @@ def test_every_fold_in_turn_never_tests_on_a_character_it_saw(reproduced, toon_f
     assert result["mean"] == pytest.approx(sum(accuracies) / 6)
     deviations = [(one - result["mean"]) ** 2 for one in accuracies]
     assert result["spread"] == pytest.approx((sum(deviations) / 5) ** 0.5)
-    assert result["pooled"]["faces"] == 2520
+    assert result["pooled"]["faces"] == 84
     # The seeds are the same and the folds are not: a fold that was trained twice would show here.
     assert len(set(accuracies)) > 1
 
@@ -306,9 +305,8 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(toon_faces_dir, tmp_pat
     assert resume(run, toon_faces_dir) == whole
 
 
-def test_killed_before_the_first_epoch_it_goes_on(run_dir, toon_faces_dir, tmp_path):
-    config = TrainConfig.from_recipe("paper", dataset="toon_faces", epochs=2, seed=1)
-    (tmp_path / "config.json").write_text(config.to_json())  # the first file of a run
+def test_killed_before_the_first_epoch_it_goes_on(run_dir, run_config, toon_faces_dir, tmp_path):
+    (tmp_path / "config.json").write_text(run_config.to_json())  # the first file of a run
     resume(tmp_path, toon_faces_dir)
     same_run(run_dir, tmp_path)
     for name in ("labels.txt", "versions.json"):

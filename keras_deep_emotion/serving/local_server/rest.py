@@ -153,7 +153,7 @@ def build_app(versions, max_bytes, read_timeout, threads):
         async def answer(request):
             try:
                 body = await asyncio.wait_for(read_body(request, max_bytes), read_timeout)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 message = f"The request took longer than {read_timeout:g} s to arrive."
                 raise ServingError("DEADLINE_EXCEEDED", message, 408) from None
             # As in TensorFlow Serving, any other encoding is ignored.
