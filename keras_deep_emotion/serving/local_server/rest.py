@@ -85,7 +85,7 @@ def model_spec(name, version=None, label=None):
 
 
 async def read_body(request, max_bytes):
-    """Bytes of a request's body, at most `max_bytes` of them as sent and after decompression.
+    """Bytes of a request's body; refused if longer than `max_bytes`, also after decompression.
 
     As in TensorFlow Serving, gzip is decompressed, and any other encoding is ignored.
     """
@@ -95,11 +95,12 @@ async def read_body(request, max_bytes):
         raise too_long
     encoding = request.headers.get("Content-Encoding", "")
     stream = zlib.decompressobj(wbits=31) if "gzip" in encoding else None  # 31: gzip
-    body = bytearray()
+    body, received = bytearray(), 0
     try:
         async for part in request.stream():
+            received += len(part)
             body += stream.decompress(part, max_bytes + 1 - len(body)) if stream else part
-            if len(body) > max_bytes:
+            if max(received, len(body)) > max_bytes:
                 raise too_long
     except ClientDisconnect:
         raise invalid("The client disconnected.") from None
@@ -112,8 +113,7 @@ async def read_body(request, max_bytes):
 
 def json_response(content, status_code=200):
     """Response of a JSON value; NaN and infinity are written as TensorFlow Serving writes them."""
-    # After a timeout the rest of the request is not awaited.
-    headers = {"Connection": "close"} if status_code == 408 else None
+    headers = {"Connection": "close"} if status_code == 408 else None  # the rest is not awaited
     return Response(json.dumps(content) + "\n", status_code, headers, "application/json")
 
 
