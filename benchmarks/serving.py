@@ -1,4 +1,4 @@
-"""Latency and throughput of an export: the bare SavedModel, the stand-in by gRPC and by REST.
+"""Latency and throughput of an export: the bare SavedModel, the local server by gRPC and by REST.
 
     python benchmarks/serving.py EXPORT [--rounds 300]
 
@@ -69,7 +69,7 @@ def main(export, rounds):
         lambda: session.call("predict_bytes", bare[BATCH]),
         rounds,
     )
-    command = [sys.executable, "cli.py", "serve", str(export), "--stand-in"]
+    command = [sys.executable, "cli.py", "serve", str(export), "--local"]
     server = subprocess.Popen(
         [*command, "--port", "0", "--rest-port", "0"], stdout=subprocess.PIPE, text=True
     )
@@ -78,7 +78,7 @@ def main(export, rounds):
         while "gRPC: " not in told:
             more = server.stdout.readline()
             if not more:
-                raise click.ClickException(f"The stand-in ended: {told}")
+                raise click.ClickException(f"The local server ended: {told}")
             told += more
         rest = re.search(r"REST: (\S+)", told).group(1)
         rpc = re.search(r"gRPC: (\S+)", told).group(1)
@@ -86,7 +86,7 @@ def main(export, rounds):
         for title, url in (("gRPC", f"grpc://{rpc}/{name}"), ("REST", rest)):
             model = connect(url)
             line(
-                f"predict_bytes, stand-in, {title}",
+                f"predict_bytes, local server, {title}",
                 lambda model=model: model.predict_bytes(files[:1]),
                 lambda model=model: model.predict_bytes(files),
                 rounds,

@@ -100,22 +100,10 @@ def serve(export, name, host, port, rest_port, docker, stand_in, keep, labels, *
     # interpreter's own end waits for the libraries' threads, at times for ever.
     on_signals(lambda: os._exit(0))
     load_tensorflow()
-    click.echo(
-        f"The local server, for development only: in production serve {folder} with {IMAGE}."
-    )
+    click.echo(f"Local server, for development only: in production serve {folder} with {IMAGE}.")
     limits["max_bytes"] = limits.pop("max_request") * 2**20
-    server = LocalServer(
-        folder,
-        name,
-        host,
-        port,
-        rest_port,
-        found.version,
-        keep,
-        labels,
-        report=click.echo,
-        **limits,
-    )
+    options = {"keep": keep, "labels": labels, "report": click.echo, **limits}
+    server = LocalServer(folder, name, host, port, rest_port, found.version, **options)
     address = url_host(host)
     click.echo(f"REST: http://{address}:{server.rest_port}/v1/models/{name}")
     click.echo(f"gRPC: {address}:{server.port}")

@@ -1,6 +1,5 @@
 """The official tensorflow/serving container."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,8 +11,6 @@ ENGINE_TIMEOUT = 5  # ours: seconds for a Docker engine to answer
 
 def engine_available() -> bool:
     """Whether a Docker engine runs on this machine and may be used."""
-    if shutil.which("docker") is None:
-        return False
     try:
         done = subprocess.run(
             ["docker", "version"], capture_output=True, timeout=ENGINE_TIMEOUT, check=False
@@ -31,15 +28,9 @@ def docker_command(
     port: int = 8500,
     rest_port: int = 8501,
 ) -> list[str]:
-    """Return the arguments of the command that serves an export with the official container.
+    """Return the command that serves a folder of versions with the official container.
 
-    Args:
-        folder: The model's folder of versions.
-        name: The model's name to clients.
-        only: Number of the version to serve, or None for the newest.
-        host: Address of this machine at which both ports are opened.
-        port: gRPC port there.
-        rest_port: REST port there.
+    Arguments are those of `LocalServer`.
     """
     inside = f"/models/{name}"
     if only is not None:

@@ -5,15 +5,10 @@ import socket
 
 
 def listen(host: str, port: int, option: str = "--port") -> socket.socket:
-    """Open a socket that listens at a port.
-
-    Args:
-        host: Name or address to listen at.
-        port: Port, or 0 for a free one.
-        option: The option that sets the port, for the message.
+    """Open a socket that listens at a port, or for 0 at a free one.
 
     Raises:
-        OSError: If the port is in use, or the host is not an address of this machine.
+        OSError: If the port is in use (`option` sets it), or the host is not of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -371,7 +371,7 @@ UNEVEN = [[[[0.0]] * 48] * 47 + [[[0.0]] * 47]]
         (":predict", b'{"a": x}', 400, ""),
         (":predict", b'{"a', 400, ""),
         (":classify", {"signature_name": "none", "examples": [{"x": 1.0}]}, 400, "none"),
-        (":classify", {"examples": [{"x": 1.0}]}, 400, "output"),
+        (":classify", {"examples": [{"x": 1.0}]}, 400, "xpected"),
         (":classify", {}, 400, "'examples'"),
         (":classify", {"examples": []}, 400, "'examples'"),
         (":classify", {"examples": [3]}, 400, "must be"),

@@ -5,6 +5,7 @@ versions, by REST (Starlette, uvicorn) and gRPC, in TensorFlow sessions. It is s
 container, and has no batching, warm-up, TLS, metrics, Regress or MultiInference.
 """
 
+import contextlib
 import importlib.util
 import threading
 from collections.abc import Callable
@@ -14,23 +15,21 @@ from keras_deep_emotion.serving.ports import check_port, listen
 
 __all__ = ["LocalServer"]
 
-for _library in ("starlette", "uvicorn"):
-    if importlib.util.find_spec(_library) is None:
-        raise ModuleNotFoundError(
-            f"The local server needs {_library}, which is not installed: "
-            "pip install 'keras-deep-emotion[serve]'"
-        )
+if not all(map(importlib.util.find_spec, ("starlette", "uvicorn"))):
+    raise ModuleNotFoundError(
+        "The local server needs Starlette and uvicorn: pip install 'keras-deep-emotion[serve]'"
+    )
 
 
-class LocalServer:
+class LocalServer(contextlib.AbstractContextManager):
     """Serve a model until `stop`: `with LocalServer("exports/face", "face") as server`.
 
     Args:
         folder: The model's folder of versions.
         name: The model's name to clients.
         host: Address to listen at.
-        port: gRPC port, 0 for a free one.
-        rest_port: REST port, 0 for a free one.
+        port: gRPC port, 0 for a free one; the attribute is the port in use.
+        rest_port: REST port, likewise.
         only: Number of the version to serve, besides those of labels; None for the newest.
         keep: Number of newest versions to serve.
         labels: {label: version}; these versions are served too.
@@ -40,11 +39,6 @@ class LocalServer:
         parallel: Calls that run at once; four times as many REST connections are held.
         interval: Seconds between two checks of the folder for new versions.
         report: Called with a line on each change of versions.
-
-    Attributes:
-        port: The gRPC port.
-        rest_port: The REST port.
-        versions: `ModelVersions`.
 
     Raises:
         OSError: If the folder cannot be read, or a port is in use.
@@ -68,7 +62,7 @@ class LocalServer:
         interval: float = 1,
         report: Callable[[str], None] | None = None,
     ):
-        # They import TensorFlow; what is above answers at once.
+        # These import TensorFlow.
         from keras_deep_emotion.serving.local_server.rest import build_server
         from keras_deep_emotion.serving.local_server.rpc import start_rpc
         from keras_deep_emotion.serving.local_server.versions import ModelVersions
@@ -95,9 +89,6 @@ class LocalServer:
         self._rest.should_exit = True
         self._thread.join()
         stopped.wait(5)  # its threads must end before the interpreter does
-
-    def __enter__(self) -> "LocalServer":
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.stop()

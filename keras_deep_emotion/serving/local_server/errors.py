@@ -2,6 +2,7 @@
 
 import grpc
 
+DEFAULT_SIGNATURE = "serving_default"
 # TensorFlow's error codes are gRPC's.
 CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 # tensorflow_serving/model_servers/http_server.cc, ToHTTPStatusCode; any other code is 500.
@@ -12,10 +13,8 @@ HTTP_STATUS = {
     "NOT_FOUND": 404,
     "RESOURCE_EXHAUSTED": 429,
     "FAILED_PRECONDITION": 400,
-    "ABORTED": 409,
     "OUT_OF_RANGE": 400,
     "UNIMPLEMENTED": 501,
-    "UNAVAILABLE": 503,
 }
 
 

@@ -10,7 +10,7 @@ import reprlib
 import numpy as np
 import tensorflow as tf
 
-from keras_deep_emotion.serving.local_server.errors import ServingError, invalid
+from keras_deep_emotion.serving.local_server.errors import invalid
 
 # Kinds of NumPy's dtypes, and the kinds of JSON values that are converted to them.
 KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
@@ -22,10 +22,8 @@ def parse(body):
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise invalid(f"JSON parse error: {error}") from None
-    if not isinstance(document, dict):
-        raise invalid("The request must be a JSON object.")
-    if not isinstance(document.get("signature_name", ""), str):
-        raise invalid("'signature_name' must be a string.")
+    if not isinstance(document, dict) or not isinstance(document.get("signature_name", ""), str):
+        raise invalid("The request must be a JSON object, and its 'signature_name' a string.")
     return document
 
 
@@ -42,13 +40,13 @@ def to_bytes(value):
         text = "".join(value["b64"].split()).rstrip("=")
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise invalid(
-            f'Expected a string or {{"b64": text in base64}}. Received: {reprlib.repr(value)}'
-        ) from None
+        raise invalid(f"Not a string and not base64: {reprlib.repr(value)}") from None
 
 
 def loses_precision(array, converted):
-    """Whether the conversion of an array changed a number by more than its rounding."""
+    """Whether a conversion changed a value by more than a number's rounding."""
+    if array.dtype.kind not in KINDS.get(converted.dtype.kind, ""):
+        return array.size > 0
     if converted.dtype.kind != "f":
         return (converted != array).any()
     if array.dtype.kind == "f":
@@ -60,19 +58,16 @@ def to_array(value, dtype):
     """Array of a tf.DType from a JSON value, or from nested lists of equal lengths."""
     if dtype == tf.string:
         return np.vectorize(to_bytes, otypes=[object])(np.array(value, object))
-    target = np.dtype(dtype.as_numpy_dtype)
-    if target.kind not in KINDS:
-        raise ServingError("UNIMPLEMENTED", f"JSON has no values of {target}.")
     try:
         array = np.array(value)
-    except ValueError:
-        raise invalid("Lists of numbers must be nested evenly.") from None
-    if array.size and array.dtype.kind not in KINDS[target.kind]:
-        raise invalid(f"Expected values of {target}. Received: {reprlib.repr(value)}")
-    with np.errstate(over="ignore"):
-        converted = array.astype(target)
+        with np.errstate(over="ignore"):
+            converted = array.astype(dtype.as_numpy_dtype)
+    except (OverflowError, TypeError, ValueError):
+        raise invalid(f"Expected {dtype.name}, in evenly nested lists.") from None
     if loses_precision(array, converted):
-        raise invalid(f"Values cannot be converted to {target} without loss of precision.")
+        raise invalid(
+            f"{reprlib.repr(value)} cannot be converted to {dtype.name} without loss of precision."
+        )
     return converted
 
 
@@ -111,15 +106,11 @@ def predict_inputs(document, dtypes):
 
 def to_json(name, array):
     """Nested lists of an output; its strings as {"b64": text} if its name ends in _bytes."""
-    if array.dtype != object:
-        return array.tolist()
-
-    def convert(content):
-        if name.endswith("_bytes"):
-            return {"b64": base64.b64encode(content).decode()}
-        return content.decode(errors="replace")
-
-    return np.vectorize(convert, otypes=[object])(array).tolist()
+    if array.dtype == object and name.endswith("_bytes"):
+        array = np.vectorize(lambda one: {"b64": base64.b64encode(one).decode()}, [object])(array)
+    elif array.dtype == object:
+        array = np.vectorize(lambda one: one.decode(errors="replace"), [object])(array)
+    return array.tolist()
 
 
 def predictions(outputs, in_rows):
@@ -153,19 +144,16 @@ def to_feature(name, content):
 
 
 def to_example(value):
-    """Serialized tf.train.Example of a JSON object."""
+    """tf.train.Example of a JSON object."""
     if not is_object(value):
         raise invalid(f"An example must be a JSON object. Received: {reprlib.repr(value)}")
     features = {name: to_feature(name, content) for name, content in value.items()}
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    return example.SerializeToString()
+    return tf.train.Example(features=tf.train.Features(feature=features))
 
 
-def serialized_examples(document):
-    """Object array of the serialized tf.train.Examples of a request for :classify."""
+def to_examples(document):
+    """(list of tf.train.Examples, the Example that is merged into each) for :classify."""
     examples = document.get("examples")
-    if not isinstance(examples, list) or not examples:
-        raise invalid("'examples' must be a list of one example or more.")
-    # Two serialized messages in a row are the two merged.
-    context = to_example(document.get("context", {}))
-    return np.array([context + to_example(example) for example in examples], object)
+    if not isinstance(examples, list):
+        raise invalid("'examples' must be a list of examples.")
+    return list(map(to_example, examples)), to_example(document.get("context", {}))

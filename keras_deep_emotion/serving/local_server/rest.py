@@ -17,13 +17,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 from tensorflow_serving.apis.model_pb2 import ModelSpec
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from keras_deep_emotion.exports import is_version
 from keras_deep_emotion.serving.local_server import calls, json_tensors
-from keras_deep_emotion.serving.local_server.errors import ServingError, invalid
-
-GZIP = 31  # zlib's wbits of a gzip stream
+from keras_deep_emotion.serving.local_server.errors import DEFAULT_SIGNATURE, ServingError, invalid
 
 
 def message_json(message):
@@ -49,18 +46,18 @@ def post_predict(versions, spec, body):
     """Answer to POST of :predict."""
     document = json_tensors.parse(body)
     with versions.use(spec) as version:
-        signature = version.signature(document.get("signature_name") or calls.DEFAULT_SIGNATURE)
+        signature = version.signature(document.get("signature_name") or DEFAULT_SIGNATURE)
         dtypes = {name: tf.as_dtype(info.dtype) for name, info in signature.inputs.items()}
         inputs, in_rows = json_tensors.predict_inputs(document, dtypes)
-        outputs = calls.predict(version, signature, inputs)
+        outputs = version.run(signature, inputs)
     return json_tensors.predictions(outputs, in_rows)
 
 
 def post_classify(versions, spec, body):
     """Answer to POST of :classify."""
     document = json_tensors.parse(body)
-    spec.signature_name = document.get("signature_name", "")
-    response = calls.classify(versions, spec, json_tensors.serialized_examples(document))
+    spec.signature_name = document.get("signature_name") or DEFAULT_SIGNATURE
+    response = calls.classify(versions, spec, *json_tensors.to_examples(document))
     rows = response.result.classifications
     return {"results": [[[one.label, one.score] for one in row.classes] for row in rows]}
 
@@ -87,61 +84,47 @@ def model_spec(name, version=None, label=None):
     return ModelSpec(name=name, version=number, version_label=label)
 
 
-def too_long(max_bytes):
-    """The error of a request that is too long."""
-    message = f"The request is longer than {max_bytes} bytes."
-    return ServingError("RESOURCE_EXHAUSTED", message, 413)
-
-
 async def read_body(request, max_bytes):
-    """Bytes of a request's body, as they were sent."""
+    """Bytes of a request's body; refused if longer than `max_bytes`, also after decompression.
+
+    As in TensorFlow Serving, gzip is decompressed, and any other encoding is ignored.
+    """
+    message = f"The request is longer than {max_bytes} bytes."
+    too_long = ServingError("RESOURCE_EXHAUSTED", message, 413)
     if int(request.headers.get("Content-Length", 0)) > max_bytes:
-        raise too_long(max_bytes)
-    body = bytearray()
+        raise too_long
+    encoding = request.headers.get("Content-Encoding", "")
+    stream = zlib.decompressobj(wbits=31) if "gzip" in encoding else None  # 31: gzip
+    body, received = bytearray(), 0
     try:
         async for part in request.stream():
-            body += part
-            if len(body) > max_bytes:
-                raise too_long(max_bytes)
+            received += len(part)
+            body += stream.decompress(part, max_bytes + 1 - len(body)) if stream else part
+            if max(received, len(body)) > max_bytes:
+                raise too_long
     except ClientDisconnect:
         raise invalid("The client disconnected.") from None
+    except zlib.error as error:
+        raise invalid(f"The body is not valid gzip: {error}") from None
+    if stream and not stream.eof:
+        raise invalid("The body is not valid gzip: it ends too early.")
     return bytes(body)
 
 
-def decompress(body, max_bytes):
-    """Bytes of a gzip stream."""
-    stream = zlib.decompressobj(GZIP)
-    try:
-        content = stream.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise invalid(f"The body is not valid gzip: {error}") from None
-    if len(content) > max_bytes:
-        raise too_long(max_bytes)
-    if not stream.eof:
-        raise invalid("The body is not valid gzip: it ends too early.")
-    return content
-
-
-def json_response(content, status_code=200, headers=None):
+def json_response(content, status_code=200):
     """Response of a JSON value; NaN and infinity are written as TensorFlow Serving writes them."""
+    headers = {"Connection": "close"} if status_code == 408 else None  # the rest is not awaited
     return Response(json.dumps(content) + "\n", status_code, headers, "application/json")
 
 
-def on_serving_error(request, error):
-    """Response to a `ServingError`; after a timeout the rest of the request is not awaited."""
-    headers = {"Connection": "close"} if error.http_status == 408 else None
-    return json_response({"error": error.message}, error.http_status, headers)
-
-
-def on_no_route(request, error):
-    """Response to a path or method without a route; 400 under /v1/, as by TensorFlow Serving."""
-    status_code = 400 if request.url.path.startswith("/v1/") else 404
-    message = f"Malformed request: {request.method} {request.url.path}"
-    return json_response({"error": message}, status_code)
-
-
-def on_bug(request, error):
-    """Response to any other error; uvicorn logs its traceback."""
+def on_error(request, error):
+    """Response to an error; uvicorn logs the traceback of a bug."""
+    if isinstance(error, ServingError):
+        return json_response({"error": error.message}, error.http_status)
+    if isinstance(error, HTTPException):  # no route for the path or method
+        status_code = 400 if request.url.path.startswith("/v1/") else 404
+        message = f"Malformed request: {request.method} {request.url.path}"
+        return json_response({"error": message}, status_code)
     return json_response({"error": f"{type(error).__name__}: {error}"}, 500)
 
 
@@ -156,13 +139,9 @@ def build_app(versions, max_bytes, read_timeout, threads):
             except TimeoutError:
                 message = f"The request took longer than {read_timeout:g} s to arrive."
                 raise ServingError("DEADLINE_EXCEEDED", message, 408) from None
-            # As in TensorFlow Serving, any other encoding is ignored.
-            compressed = "gzip" in request.headers.get("Content-Encoding", "")
 
             def work():
-                content = decompress(body, max_bytes) if compressed else body
-                spec = model_spec(**request.path_params)
-                return json_response(function(versions, spec, content))
+                return json_response(function(versions, model_spec(**request.path_params), body))
 
             return await asyncio.get_running_loop().run_in_executor(executor, work)
 
@@ -173,24 +152,10 @@ def build_app(versions, max_bytes, read_timeout, threads):
         for version in ("", "/versions/{version}", "/labels/{label}")
         for method, suffix, function in ENDPOINTS
     ]
-    handlers = {ServingError: on_serving_error, 404: on_no_route, 405: on_no_route, 500: on_bug}
+    handlers = dict.fromkeys((ServingError, HTTPException, Exception), on_error)
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     return app
-
-
-class Connection(H11Protocol):
-    """A connection that is closed if its first request does not come; uvicorn sets no limit."""
-
-    def connection_made(self, transport):
-        """Start the clock."""
-        super().connection_made(transport)
-        self.loop.call_later(self.timeout_keep_alive, self.close_if_silent)
-
-    def close_if_silent(self):
-        """Close the connection if no request has begun."""
-        if self.cycle is None:
-            self.transport.close()
 
 
 def build_server(versions, max_bytes, read_timeout, parallel):
@@ -198,13 +163,9 @@ def build_server(versions, max_bytes, read_timeout, parallel):
     connections = 4 * parallel
     config = uvicorn.Config(
         build_app(versions, max_bytes, read_timeout, connections),
-        http=Connection,
-        loop="asyncio",
-        ws="none",
-        lifespan="off",
+        http="h11",
         log_config=None,
         access_log=False,
-        proxy_headers=False,
         limit_concurrency=connections + 1,  # the connection that gets status 503 is counted
         timeout_keep_alive=read_timeout,
         timeout_graceful_shutdown=1,

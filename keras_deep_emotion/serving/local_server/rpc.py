@@ -1,7 +1,6 @@
 """The gRPC side: PredictionService and ModelService of tensorflow-serving-api."""
 
 import functools
-import logging
 from concurrent import futures
 
 import grpc
@@ -11,7 +10,7 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
 
 from keras_deep_emotion.serving.local_server import calls
-from keras_deep_emotion.serving.local_server.errors import ServingError, invalid
+from keras_deep_emotion.serving.local_server.errors import DEFAULT_SIGNATURE, ServingError, invalid
 from keras_deep_emotion.serving.ports import url_host
 
 # Fields of a TensorProto by dtype: TensorFlow Serving fills these, and not tensor_content.
@@ -45,17 +44,6 @@ def to_proto(array):
     return proto
 
 
-def serialized_examples(request_input):
-    """Object array of the serialized tf.Examples of a request's Input."""
-    kind = request_input.WhichOneof("kind")
-    examples = getattr(request_input, kind).examples if kind else []
-    if not examples:
-        raise invalid("Input is empty.")
-    # Two serialized messages in a row are the two merged.
-    context = request_input.example_list_with_context.context.SerializeToString()
-    return np.array([context + one.SerializeToString() for one in examples], object)
-
-
 def rpc_method(method):
     """Check that a request names a model, and report errors to the client."""
 
@@ -64,13 +52,11 @@ def rpc_method(method):
         try:
             if not request.HasField("model_spec"):
                 raise invalid("Missing ModelSpec")
+            spec = request.model_spec
+            spec.signature_name = spec.signature_name or DEFAULT_SIGNATURE
             return method(service, request)
         except ServingError as error:
-            code, message = getattr(grpc.StatusCode, error.code), error.message
-        except Exception as error:  # a bug fails one request, not the server
-            logging.exception("A gRPC request failed.")
-            code, message = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
-        context.abort(code, message[:LONGEST_MESSAGE])
+            context.abort(getattr(grpc.StatusCode, error.code), error.message[:LONGEST_MESSAGE])
 
     return call
 
@@ -87,13 +73,12 @@ class PredictionService(
     @rpc_method
     def Predict(self, request):
         """Run a signature on tensors."""
-        response = predict_pb2.PredictResponse()
-        spec = request.model_spec
-        with self.versions.use(spec) as version:
-            signature = version.signature(spec.signature_name or calls.DEFAULT_SIGNATURE)
+        response = predict_pb2.PredictResponse(model_spec=request.model_spec)
+        with self.versions.use(request.model_spec) as version:
+            signature = version.signature(request.model_spec.signature_name)
             inputs = {name: to_array(proto, name) for name, proto in request.inputs.items()}
-            outputs = calls.predict(version, signature, inputs, request.output_filter)
-            calls.fill_model_spec(response.model_spec, version, spec)
+            outputs = version.run(signature, inputs, request.output_filter)
+        response.model_spec.version.value = version.number
         for name, array in outputs.items():
             response.outputs[name].CopyFrom(to_proto(array))
         return response
@@ -101,7 +86,10 @@ class PredictionService(
     @rpc_method
     def Classify(self, request):
         """Classes and scores of tf.Examples."""
-        return calls.classify(self.versions, request.model_spec, serialized_examples(request.input))
+        kind = request.input.WhichOneof("kind")
+        examples = getattr(request.input, kind).examples if kind else []
+        context = request.input.example_list_with_context.context
+        return calls.classify(self.versions, request.model_spec, examples, context)
 
     @rpc_method
     def GetModelMetadata(self, request):

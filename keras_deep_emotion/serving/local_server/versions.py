@@ -8,22 +8,12 @@ its error. It is tried again when its folder has gone and come back.
 import contextlib
 import logging
 import threading
-from pathlib import Path
-from typing import NamedTuple
 
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 
 from keras_deep_emotion.exports import Export, is_saved_model
 from keras_deep_emotion.serving.local_server.errors import ServingError, invalid
-
-
-class State(NamedTuple):
-    """START, LOADING, AVAILABLE, UNLOADING or END, with a gRPC status code and its message."""
-
-    name: str
-    code: str = "OK"
-    message: str = ""
 
 
 def make_callable(session, feeds, fetches, timeout):
@@ -38,17 +28,11 @@ def make_callable(session, feeds, fetches, timeout):
 
 
 class LoadedVersion:
-    """One SavedModel in a session of its own; raises `ServingError` if it cannot be loaded.
-
-    Attributes:
-        number: The version's number.
-        signatures: {name: SignatureDef}.
-        calls: How many calls hold it; `ModelVersions` counts.
-    """
+    """One SavedModel in a session of its own; raises `ServingError` if it cannot be loaded."""
 
     def __init__(self, path, number, timeout, slots):
         self.number = number
-        self.calls = 0
+        self.calls = 0  # `ModelVersions` counts those that run
         self._timeout = timeout
         self._slots = slots
         self._callables = {}
@@ -71,15 +55,18 @@ class LoadedVersion:
             raise ServingError(code, f'Serving signature key "{name}" not found.')
         return self.signatures[name]
 
-    def run(self, signature, inputs):
-        """Run a signature on {name: array} of all its inputs; return {name: array} of its outputs.
+    def run(self, signature, inputs, output_filter=()):
+        """Run a signature on {name: array}, strings as object arrays of bytes.
 
-        Strings are object arrays of bytes. Raises `ServingError` if the graph refuses the inputs,
-        or no slot becomes free or the call does not end within the timeout.
+        Returns {name: array} of the outputs in the filter; an empty filter stands for all.
         """
         names, outputs = sorted(signature.inputs), sorted(signature.outputs)
+        if sorted(inputs) != names:
+            raise invalid(f"Expected the inputs {names}. Received: {sorted(inputs)}")
+        if sorted(set(output_filter) & set(outputs)) != sorted(output_filter):
+            raise invalid(f"Expected some outputs of {outputs}. Received: {list(output_filter)}")
         feeds = tuple(signature.inputs[name].name for name in names)
-        fetches = tuple(signature.outputs[name].name for name in outputs)
+        fetches = tuple(signature.outputs[name].name for name in output_filter or outputs)
         if not self._slots.acquire(timeout=self._timeout):
             raise ServingError("RESOURCE_EXHAUSTED", "Too many calls at once; try again later.")
         try:
@@ -89,11 +76,9 @@ class LoadedVersion:
             results = self._callables[feeds, fetches](*(inputs[name] for name in names))
         except tf.errors.OpError as error:
             raise ServingError.from_tensorflow(error) from error
-        except RuntimeError as error:  # the session has been closed
-            raise ServingError("CANCELLED", str(error)) from error
         finally:
             self._slots.release()
-        return dict(zip(outputs, results, strict=True))
+        return dict(zip(output_filter or outputs, results, strict=True))
 
 
 class ModelVersions:
@@ -104,16 +89,13 @@ class ModelVersions:
 
     def __init__(self, name, folder, only, keep, labels, timeout, parallel, report):
         self.name = name
-        self.folder = Path(folder)
-        self.only = only
-        self.keep = keep
         self.labels = dict(labels or {})
-        self.timeout = timeout
         self.report = report or (lambda line: None)
+        self._folder, self._only, self._keep, self._timeout = folder, only, keep, timeout
         self._slots = threading.BoundedSemaphore(parallel)
         self._released = threading.Condition()
         self._loaded = {}
-        self._states = {}
+        self._states = {}  # {number: (state, gRPC status code, message)}
         self._failed = set()
         self._stopped = threading.Event()
         self._poller = None
@@ -121,17 +103,16 @@ class ModelVersions:
     def start(self, interval):
         """Load the versions, then check the folder for changes every `interval` seconds."""
         self.update()
-        for number, state in sorted(self._states.items()):
-            if state.name == "END":
-                raise ValueError(
-                    f"Version {number} of {self.name} cannot be loaded: {state.message} "
-                    "Export it again, or remove its folder."
-                )
+        for number in self._failed:
+            raise ValueError(
+                f"Version {number} of {self.name} cannot be loaded: {self._states[number][2]} "
+                "Export it again, or remove its folder."
+            )
         for label, number in self.labels.items():
             if number not in self._loaded:
                 raise ValueError(
-                    f"The label {label} names version {number}, and {self.folder} has only "
-                    f"{sorted(Export(self.folder).versions())}."
+                    f"The label {label} names version {number}, and {self._folder} has only "
+                    f"{sorted(Export(self._folder).versions())}."
                 )
         self._poller = threading.Thread(target=self._poll, args=(interval,), daemon=True)
         self._poller.start()
@@ -155,8 +136,8 @@ class ModelVersions:
 
     def update(self):
         """Read the folder once: load new versions, then unload those that are not wanted."""
-        paths = Export(self.folder).versions()
-        newest = sorted(paths)[-self.keep :] if self.only is None else [self.only]
+        paths = Export(self._folder).versions()
+        newest = sorted(paths)[-self._keep :] if self._only is None else [self._only]
         wanted = {*newest, *self.labels.values()} & set(paths)
         self._failed &= wanted  # a version whose folder has gone is tried when it is back
         for number in sorted(wanted - set(self._loaded) - self._failed, reverse=True):
@@ -166,30 +147,30 @@ class ModelVersions:
                 self._unload(number)
 
     def _load(self, number, path):
-        self._states[number] = State("LOADING")
+        self._states[number] = ("LOADING", "OK", "")
         try:
-            version = LoadedVersion(path, number, self.timeout, self._slots)
+            version = LoadedVersion(path, number, self._timeout, self._slots)
         except ServingError as error:
             self._failed.add(number)
-            self._states[number] = State("END", error.code, error.message)
+            self._states[number] = ("END", error.code, error.message)
             self.report(f"{self.name}: version {number} cannot be loaded: {error.message}")
             return
         with self._released:
             self._loaded[number] = version
-        self._states[number] = State("AVAILABLE")
+        self._states[number] = ("AVAILABLE", "OK", "")
         self.report(f"{self.name}: version {number} is served.")
 
     def _unload(self, number):
-        self._states[number] = State("UNLOADING")
+        self._states[number] = ("UNLOADING", "OK", "")
         with self._released:
             version = self._loaded.pop(number)
-            self._released.wait_for(lambda: version.calls == 0, self.timeout)
+            self._released.wait_for(lambda: version.calls == 0, self._timeout)
         version.session.close()
-        self._states[number] = State("END")
+        self._states[number] = ("END", "OK", "")
         self.report(f"{self.name}: version {number} was dropped.")
 
     def states(self):
-        """{number: State} of all versions since the start, the newest first."""
+        """{number: (state, code, message)} of all versions since the start, the newest first."""
         return dict(sorted(self._states.copy().items(), reverse=True))
 
     @contextlib.contextmanager
