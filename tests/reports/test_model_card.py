@@ -98,4 +98,4 @@ def toon_face(toon_faces_dir, tmp_path):
 
 def test_weights_that_are_not_there_are_named():
     with pytest.raises(ValueError, match="There are no weights 'x'; there are: "):
-        Run.shipped("x").path
+        Run.shipped("x")

@@ -219,7 +219,7 @@ def test_damage_and_strangers_are_refused_by_name(tmp_path):
         write_page(tmp_path)
     (tmp_path / "history.csv").write_text("epoch,loss\n0,1\n1,2,3,4\n")
     with pytest.raises(ValueError, match="history.csv is damaged: .* saw 4"):
-        Run(tmp_path).history
+        _ = Run(tmp_path).history
     assert not (tmp_path / "report.html").exists()
 
 
