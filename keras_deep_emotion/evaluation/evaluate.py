@@ -38,11 +38,12 @@ def evaluate_run(
 
     Raises:
         FileNotFoundError: If the run has no model, or the data set is not built.
+        ValueError: If the model is damaged.
     """
     run, output = Run.open(run), Run(output or run)
     task, size = run.task, run.config.image_size
-    builder, split = open_dataset(task, data_dir), task.splits["test"]
     model = run.load_model()
+    builder, split = open_dataset(task, data_dir), task.splits["test"]
     output.path.mkdir(parents=True, exist_ok=True)
     with atomic_write(output / Run.PREDICTIONS) as temporary:
         predict_split(model, builder, split, size).to_csv(temporary, index=False)

@@ -191,7 +191,7 @@ def table_row(task: Task, reports: list[dict], note: str = "") -> tuple:
         spread = 100 * accuracies.std(ddof=1)
         notes.insert(0, f"mean of {len(reports)} seeds ({each}), spread {spread:.2f}")
     faces = reports[0]["faces"]
-    low, high = wilson_interval(accuracies.mean() * faces, faces)
+    low, high = wilson_interval(round(accuracies.mean() * faces), faces)
     return (
         task.dataset,
         task.protocol,

@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.files import read_json, write_text
 from keras_deep_emotion.reports import text
 from keras_deep_emotion.reports.commands import WITHOUT_OPTION, changed_settings, fit_command
@@ -54,10 +55,9 @@ def write_page(run: str | Path | Run) -> Path:
 
 def contents(run: Run) -> dict[str, Any]:
     """The template's variables; None or empty if the folder lacks their file."""
-    config, task, report, history = run.config, run.task, run.report, run.history
-    labels = run.labels if run.has(Run.LABELS) else (report or {}).get("classes", [])
-    faithfulness, changed = read_json(run / Run.FAITHFULNESS), changed_settings(config)
-    attention = (report or {}).get("attention")
+    config, task, history = run.config, run.task, run.history
+    changed = changed_settings(config)
+    versions = read_json(run / Run.VERSIONS) or {}
     page = {
         "run": run.path.resolve().name,
         "task": task,
@@ -66,40 +66,46 @@ def contents(run: Run) -> dict[str, Any]:
             (name, text.setting_text(value), name in changed)
             for name, value in dataclasses.asdict(config).items()
         ],
-        "labels": labels,
-        "report": report,
-        "comparison": text.paper_comparison(config, report) if report else "",
-        "rows": accuracy_rows(report) if report else [],
-        "people_shown": PEOPLE_SHOWN,
-        "attention": text.attention_summary(attention) if attention else "",
-        "training": training_summary(history) if history is not None else None,
-        "curves": embed_curves(history) if history is not None else [],
+        "labels": run.labels if run.has(Run.LABELS) else [],
+        **report_contents(config, run.report),
+        **faithfulness_contents(read_json(run / Run.FAITHFULNESS)),
+        "training": None if history is None else training_summary(history),
+        "curves": [] if history is None else embed_curves(history),
         "pictures": embed_figures(run),
-        "confusion_text": text.confusion_text(report) if report else "Confusion matrix.",
-        "faithfulness": faithfulness,
-        "measures": [
-            title
-            for measure, title in text.MEASURES.items()
-            if faithfulness and measure in faithfulness["scores"]
-        ],
-        "methods": text.faithfulness_rows(faithfulness["scores"]) if faithfulness else [],
         "commands": [task.build_command(), fit_command(config)],
         "without_option": {name: changed[name] for name in WITHOUT_OPTION if name in changed},
-        "versions": [
-            (VERSION_TITLES.get(name, name), version)
-            for name, version in (read_json(run / Run.VERSIONS) or {}).items()
-        ],
+        "versions": [(VERSION_TITLES.get(name, name), value) for name, value in versions.items()],
     }
     return {**page, "sections": sections(page)}
 
 
-def accuracy_rows(report: dict[str, Any]) -> list[tuple[str, dict]]:
-    """(title, report) of the test split, and of its other evaluations."""
+def report_contents(config: TrainConfig, report: dict[str, Any] | None) -> dict[str, Any]:
+    """The variables from report.json."""
+    if report is None:
+        return {"report": None, "attention": "", "confusion_text": "Confusion matrix."}
     titles = {
         "deduplicated": f"test, {text.DEDUPLICATED}",
         "flip_averaged": f"test, {text.FLIP_AVERAGED}",
     }
-    return [("test", report)] + [(titles[key], report[key]) for key in titles if key in report]
+    attention = report.get("attention")
+    return {
+        "report": report,
+        "comparison": text.paper_comparison(config, report),
+        "rows": {"test": report, **{titles[key]: report[key] for key in titles if key in report}},
+        "people_shown": PEOPLE_SHOWN,
+        "attention": text.attention_summary(attention) if attention else "",
+        "confusion_text": text.confusion_text(report),
+    }
+
+
+def faithfulness_contents(faithfulness: dict[str, Any] | None) -> dict[str, Any]:
+    """The variables from faithfulness.json."""
+    scores = faithfulness["scores"] if faithfulness else {}
+    return {
+        "faithfulness": faithfulness,
+        "measures": [title for measure, title in text.MEASURES.items() if measure in scores],
+        "methods": text.faithfulness_rows(scores),
+    }
 
 
 def sections(page: dict[str, Any]) -> dict[str, str]:

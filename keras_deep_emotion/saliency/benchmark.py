@@ -92,15 +92,20 @@ def benchmark_saliency(
     folder = Run(output or run)
     folder.path.mkdir(parents=True, exist_ok=True)
     write_json(folder / Run.FAITHFULNESS, result)
-    with atomic_write(folder / Run.MEAN_MAPS) as temporary:
-        predicted = np.array(model.labels)[explanation.class_id]
+    predicted = np.array(model.labels)[explanation.class_id]
+    save_mean_maps(folder / Run.MEAN_MAPS, regions, images[..., 0], predicted)
+    return result
+
+
+def save_mean_maps(path: Path, regions: dict, images: np.ndarray, predicted: np.ndarray) -> None:
+    """Save the mean map and the mean image of each predicted class."""
+    with atomic_write(path) as temporary:
         np.savez_compressed(
             temporary,
             classes=list(regions),
             maps=[region["map"] for region in regions.values()],
-            faces=[images[predicted == name].mean(axis=0)[..., 0] for name in regions],
+            faces=[images[predicted == name].mean(axis=0) for name in regions],
         )
-    return result
 
 
 def evenly_spaced_examples(builder, split: str, size: int, count: int) -> list[dict]:

@@ -137,8 +137,7 @@ def occlude(
 
     Args:
         predict: Maps (n, height, width, channels) float32 to (n, classes) probabilities.
-        images: (batch, height, width, channels) float32 grey levels 0..255; height and width are
-            static.
+        images: (batch, height, width, channels) float32 grey levels 0..255, of static size.
         class_id: (batch,) integers, the class to explain; None for the predicted class.
         window: Side of the hidden square, pixels.
         stride: Step between windows, pixels, at most `window`.
