@@ -149,7 +149,8 @@ class Task:
     def build_command(self, data_dir: str | Path | None = None) -> str:
         """The shell command that builds the data set."""
         # Variants of user folders are created by building them.
-        dataset = self.name if self.info.named_by_source else self.dataset
+        is_default = self.variant == next(iter(self.info.variants), None)
+        dataset = self.name if self.info.named_by_source or is_default else self.dataset
         command = f"python cli.py build-data {dataset}"
         if self.info.source:
             command += f" --source {self.info.source}"
