@@ -1,19 +1,16 @@
 """What tests share: one built data set, one small run, one export, built once for all workers."""
 
-import contextlib
 import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
-from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+from few_faces import few_toon_faces
 from filelock import FileLock
-
-TAKES = 2  # pictures of each character and emotion in `toon_faces_dir`: 84 in all
 
 
 def pytest_xdist_auto_num_workers():
@@ -40,16 +37,6 @@ def shared(tmp_path_factory):
     return folder_of
 
 
-@contextlib.contextmanager
-def few_toon_faces(takes=TAKES):
-    """Within the context, toon_faces has so many pictures of each character and emotion."""
-    from tfds_builders.toon_faces import toon_faces_dataset_builder as module
-
-    few = {name: picture for name, picture in module.PICTURES.items() if picture[2] < takes}
-    with mock.patch.object(module, "PICTURES", few):
-        yield
-
-
 @pytest.fixture(scope="session")
 def benchmark_program():
     """Imports a program of benchmarks/, which is no package, by its name."""
@@ -66,24 +53,24 @@ def benchmark_program():
 
 @pytest.fixture(scope="session")
 def toon_faces_dir(shared):
-    """A folder with toon_faces of 84 pictures, in both protocols: 63, 7 and 14; 14 a fold."""
+    """A folder with toon_faces in protocol `paper`: 2,520 pictures, 504 of them for the test."""
+    from keras_deep_emotion.data.building import build_dataset
+
+    return shared(
+        "toon_faces", lambda folder: list(build_dataset("toon_faces/paper", data_dir=folder))
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_faces_dir(shared):
+    """toon_faces of 84 pictures in both protocols (63, 7 and 14; 14 a fold), to train quickly."""
     from keras_deep_emotion.data.building import build_dataset
 
     def build(folder):
         with few_toon_faces():
             list(build_dataset("toon_faces", data_dir=folder))
 
-    return shared("toon_faces", build)
-
-
-@pytest.fixture(scope="session")
-def whole_toon_faces_dir(shared):
-    """A folder with toon_faces as it is, 2,520 pictures, in protocol `paper`."""
-    from keras_deep_emotion.data.building import build_dataset
-
-    return shared(
-        "whole_toon_faces", lambda folder: list(build_dataset("toon_faces/paper", data_dir=folder))
-    )
+    return shared("tiny_faces", build)
 
 
 @pytest.fixture(scope="session")
@@ -91,12 +78,12 @@ def run_config():
     """The settings of `run_dir`."""
     from keras_deep_emotion.config import TrainConfig
 
-    return TrainConfig.from_recipe("paper", dataset="toon_faces", epochs=2, batch_size=16, seed=1)
+    return TrainConfig.from_recipe("paper", dataset="toon_faces", epochs=2, seed=1)
 
 
 @pytest.fixture(scope="session")
 def run_dir(toon_faces_dir, run_config, shared):
-    """A run folder of two epochs on toon_faces; tests that change a run copy it."""
+    """A run of two epochs on toon_faces, half of whose predictions are right; never changed."""
     from keras_deep_emotion.training.single_machine import fit
 
     return shared("toon", lambda folder: fit(run_config, folder, toon_faces_dir))
@@ -111,8 +98,8 @@ def export_dir(run_dir, shared):
 
 
 @pytest.fixture(scope="session")
-def reproduced(toon_faces_dir, shared):
-    """(folder, table) of `reproduce` on toon_faces: every protocol and fold, one epoch each."""
+def reproduced(tiny_faces_dir, shared):
+    """(folder, table) of `reproduce` on tiny faces: every protocol and fold, one epoch each."""
     import pandas as pd
 
     from keras_deep_emotion.experiments.reproduction import reproduce
@@ -120,7 +107,7 @@ def reproduced(toon_faces_dir, shared):
     changes = {"recipe": "paper", "epochs": 1, "batch_size": 64}
     folder = shared(
         "reproduced",
-        lambda folder: reproduce(["toon_faces"], folder, data_dir=toon_faces_dir, **changes),
+        lambda folder: reproduce(["toon_faces"], folder, data_dir=tiny_faces_dir, **changes),
     )
     table = pd.read_csv(folder / "reproduction.csv", dtype=str, keep_default_na=False)
     return folder, table

@@ -29,11 +29,11 @@ def run(code, *arguments):
 
 
 @pytest.fixture(scope="module")
-def parts(benchmark_program, toon_faces_dir, tmp_path_factory):
+def parts(benchmark_program, tiny_faces_dir, tmp_path_factory):
     """Two files that hold a few faces of toon_faces, and those faces."""
     pytest.importorskip("jax")
     packing = benchmark_program("pack_faces")
-    arrays = packing.pack(Task.parse("toon_faces"), 48, toon_faces_dir)
+    arrays = packing.pack(Task.parse("toon_faces"), 48, tiny_faces_dir)
     for role, count in KEPT.items():
         for kind in ("images", "targets", "labels"):
             arrays[f"{role}_{kind}"] = arrays[f"{role}_{kind}"][:count]

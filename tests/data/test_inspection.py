@@ -103,8 +103,8 @@ def test_command_prints_and_draws(toon_faces_dir, tmp_path):
     )
     assert result.exit_code == 0, result.output
     rows = [line.split() for line in result.output.splitlines()]
-    assert ["train", *["9"] * 7, "63"] in rows
-    assert "256 x 256 pixels: 84 images" in result.output
+    assert ["train", *["252"] * 7, "1764"] in rows
+    assert "256 x 256 pixels: 2,520 images" in result.output
     assert "warning: 6 of 6 people are in several splits." in result.output
     with Image.open(sheet) as image:
         assert min(image.size) > 500

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.experiments.reproduction import (
     figure_title,
@@ -48,13 +47,13 @@ def test_only_the_papers_own_faces_stand_beside_its_figures():
         assert table_row(Task.parse(f"{dataset.partition('/')[0]}/{theirs}"), [])[-1] == ""
 
 
-def test_what_is_not_at_hand_is_named_as_such(toon_faces_dir, tmp_path):
+def test_what_is_not_at_hand_is_named_as_such(tiny_faces_dir, tmp_path):
     said = []
     table = reproduce(
         ["jaffe"],
         tmp_path,
         recipe="paper",
-        data_dir=toon_faces_dir,
+        data_dir=tiny_faces_dir,
         announce=said.append,
         epochs=2,
         seed=1,
@@ -69,7 +68,9 @@ def test_what_is_not_at_hand_is_named_as_such(toon_faces_dir, tmp_path):
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "reproduction.csv"), table)
 
 
-def test_a_finished_run_is_read_and_one_of_other_settings_refused(run_dir, run_config, toon_faces_dir):
+def test_a_finished_run_is_read_and_one_of_other_settings_refused(
+    run_dir, run_config, toon_faces_dir
+):
     before = (run_dir / "report.json").stat().st_mtime_ns
     report = report_of(run_config, Run(run_dir), toon_faces_dir)
     assert report == json.loads((run_dir / "report.json").read_text())
@@ -96,7 +97,7 @@ def test_the_row_of_several_seeds():
 
 
 @pytest.mark.slow
-def test_folds_and_splits_of_one_data_set_in_one_picture(reproduced, toon_faces_dir, tmp_path):
+def test_folds_and_splits_of_one_data_set_in_one_picture(reproduced, tiny_faces_dir, tmp_path):
     folder, table = reproduced
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     assert list(table["protocol"]) == ["paper", "subjects"]
@@ -107,7 +108,7 @@ def test_folds_and_splits_of_one_data_set_in_one_picture(reproduced, toon_faces_
     with Image.open(tmp_path / "reproduction.png") as picture:
         assert picture.width > 1000 and picture.height > 500
     again = reproduce(
-        ["toon_faces"], tmp_path, recipe="paper", data_dir=toon_faces_dir, epochs=1, batch_size=64
+        ["toon_faces"], tmp_path, recipe="paper", data_dir=tiny_faces_dir, epochs=1, batch_size=64
     )
     pd.testing.assert_frame_equal(again, table)
     # A second seed: runs of their own, here those of the first with other accuracies.
@@ -124,7 +125,7 @@ def test_folds_and_splits_of_one_data_set_in_one_picture(reproduced, toon_faces_
         ["toon_faces"],
         tmp_path,
         recipe="paper",
-        data_dir=toon_faces_dir,
+        data_dir=tiny_faces_dir,
         seeds=2,
         announce=said.append,
         epochs=1,
@@ -135,4 +136,4 @@ def test_folds_and_splits_of_one_data_set_in_one_picture(reproduced, toon_faces_
         assert note.startswith(f"mean of 2 seeds ({alone}, 50.00), spread ")
     assert said.count("  seed 1") == 2
     with pytest.raises(ValueError, match="seeds must be 1 or more. Received: 0"):
-        reproduce(["toon_faces"], tmp_path, data_dir=toon_faces_dir, seeds=0)
+        reproduce(["toon_faces"], tmp_path, data_dir=tiny_faces_dir, seeds=0)

@@ -45,8 +45,8 @@ def trained(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_search_shared_by_two_processes_and_continued(toon_faces_dir, tmp_path):
-    shared = ["--storage", tmp_path / "journal", "--data-dir", toon_faces_dir]
+def test_a_search_shared_by_two_processes_and_continued(tiny_faces_dir, tmp_path):
+    shared = ["--storage", tmp_path / "journal", "--data-dir", tiny_faces_dir]
     options = ["--recipe", "paper", "--epochs", "1", "--trials", "4", *shared]
     workers = [
         subprocess.Popen(
@@ -65,7 +65,7 @@ def test_a_search_shared_by_two_processes_and_continued(toon_faces_dir, tmp_path
     # Called again, a finished search trains nothing more and has every trial.
     before = list(tmp_path.glob("*/trial_*"))
     config = TrainConfig.from_recipe("paper", epochs=1)
-    tune(config, tmp_path / "one", 4, toon_faces_dir, str(tmp_path / "journal"))
+    tune(config, tmp_path / "one", 4, tiny_faces_dir, str(tmp_path / "journal"))
     assert list(tmp_path.glob("*/trial_*")) == before
     table = pd.read_csv(tmp_path / "one" / "tuning.csv")
     assert len(table) == 4 and table["val_accuracy"].is_monotonic_decreasing
@@ -87,27 +87,27 @@ def test_a_search_shared_by_two_processes_and_continued(toon_faces_dir, tmp_path
     assert not ran
 
 
-def test_a_seed_gives_one_search_and_a_stopped_one_continues(toon_faces_dir, tmp_path, trained):
-    whole = tune(CONFIG, tmp_path / "whole", 6, toon_faces_dir)
+def test_a_seed_gives_one_search_and_a_stopped_one_continues(tiny_faces_dir, tmp_path, trained):
+    whole = tune(CONFIG, tmp_path / "whole", 6, tiny_faces_dir)
     assert tuple(whole.columns) == COLUMNS
     assert sorted(whole["trial"]) == list(range(6))
     assert whole["learning_rate"].nunique() == whole["dropout"].nunique() == 6
-    tune(CONFIG, tmp_path / "parts", 2, toon_faces_dir)
+    tune(CONFIG, tmp_path / "parts", 2, tiny_faces_dir)
     trained.clear()
-    parts = tune(CONFIG, tmp_path / "parts", 6, toon_faces_dir)
+    parts = tune(CONFIG, tmp_path / "parts", 6, tiny_faces_dir)
     assert [path.name for path, _ in trained] == [f"trial_{number}" for number in range(2, 6)]
     pd.testing.assert_frame_equal(parts, whole)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "parts" / "tuning.csv"), whole)
     other = dataclasses.replace(CONFIG, seed=1)
-    assert tune(other, tmp_path / "other", 1, toon_faces_dir)["dropout"][0] not in set(
+    assert tune(other, tmp_path / "other", 1, tiny_faces_dir)["dropout"][0] not in set(
         whole["dropout"]
     )
 
 
-def test_processes_of_one_storage_share_the_trials(toon_faces_dir, tmp_path, trained):
+def test_processes_of_one_storage_share_the_trials(tiny_faces_dir, tmp_path, trained):
     storage = f"sqlite:///{tmp_path / 'search.db'}"
-    tune(CONFIG, tmp_path / "one", 2, toon_faces_dir, storage)
-    table = tune(CONFIG, tmp_path / "two", 3, toon_faces_dir, storage)
+    tune(CONFIG, tmp_path / "one", 2, tiny_faces_dir, storage)
+    table = tune(CONFIG, tmp_path / "two", 3, tiny_faces_dir, storage)
     assert [path.relative_to(tmp_path).as_posix() for path, _ in trained] == [
         "one/trial_0",
         "one/trial_1",
@@ -116,12 +116,12 @@ def test_processes_of_one_storage_share_the_trials(toon_faces_dir, tmp_path, tra
     assert sorted(table["trial"]) == [0, 1, 2]
     # Other settings are another search in the same storage.
     other = dataclasses.replace(CONFIG, epochs=5)
-    assert list(tune(other, tmp_path / "three", 1, toon_faces_dir, storage)["trial"]) == [0]
+    assert list(tune(other, tmp_path / "three", 1, tiny_faces_dir, storage)["trial"]) == [0]
 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_an_interrupted_trial_is_repeated_and_counts_once(
-    toon_faces_dir, tmp_path, monkeypatch, trained, shared
+    tiny_faces_dir, tmp_path, monkeypatch, trained, shared
 ):
     storage = str(tmp_path / "journal") if shared else None
     train, left = tuning.train, []
@@ -133,15 +133,15 @@ def test_an_interrupted_trial_is_repeated_and_counts_once(
 
     monkeypatch.setattr(tuning, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        tune(CONFIG, tmp_path / "search", 2, toon_faces_dir, storage)
+        tune(CONFIG, tmp_path / "search", 2, tiny_faces_dir, storage)
     monkeypatch.setattr(tuning, "train", train)
     said = []
     if shared:
         # Another process cannot know whether the trial still runs: it leaves it alone.
-        table = tune(CONFIG, tmp_path / "other", 2, toon_faces_dir, storage, said.append)
+        table = tune(CONFIG, tmp_path / "other", 2, tiny_faces_dir, storage, said.append)
         assert list(table["trial"]) == [1]
         assert said[-1].startswith("1 trials are running in other processes.")
-    table = tune(CONFIG, tmp_path / "search", 2, toon_faces_dir, storage)
+    table = tune(CONFIG, tmp_path / "search", 2, tiny_faces_dir, storage)
     assert len(table) == 2 and table["val_accuracy"].notna().all()
     repeated = next(path for path, config in trained if config == left[0])
     # It continues from its backup.
@@ -149,10 +149,10 @@ def test_an_interrupted_trial_is_repeated_and_counts_once(
     assert repeated.parent.name == "search" and not (tmp_path / "search" / "trial_0").exists()
 
 
-def test_a_trial_below_the_median_is_pruned(toon_faces_dir, tmp_path, trained):
+def test_a_trial_below_the_median_is_pruned(tiny_faces_dir, tmp_path, trained):
     said = []
     config = dataclasses.replace(CONFIG, epochs=8)
-    table = tune(config, tmp_path, 12, toon_faces_dir, announce=said.append)
+    table = tune(config, tmp_path, 12, tiny_faces_dir, announce=said.append)
     pruned = [line for line in said if line.endswith(" (pruned)")]
     assert len(said) == 12 and 1 <= len(pruned) <= 7  # the first five run in full
     assert not any(line.endswith("(pruned)") for line in said[:5])
@@ -164,7 +164,7 @@ def test_a_trial_below_the_median_is_pruned(toon_faces_dir, tmp_path, trained):
 
 
 def test_a_failed_trial_is_null_and_three_in_a_row_end_the_search(
-    toon_faces_dir, tmp_path, monkeypatch, trained
+    tiny_faces_dir, tmp_path, monkeypatch, trained
 ):
     train, said = tuning.train, []
 
@@ -174,11 +174,11 @@ def test_a_failed_trial_is_null_and_three_in_a_row_end_the_search(
         return train(config, run, data_dir, callbacks)
 
     monkeypatch.setattr(tuning, "train", failing)
-    table = tune(CONFIG, tmp_path, 3, toon_faces_dir, announce=said.append)
+    table = tune(CONFIG, tmp_path, 3, tiny_faces_dir, announce=said.append)
     assert "trial 1 failed: too large" in said
     assert table["trial"].iloc[-1] == 1 and np.isnan(table["val_accuracy"].iloc[-1])
     with pytest.raises(MemoryError, match="too large"):
-        tune(CONFIG, tmp_path, 9, toon_faces_dir)
+        tune(CONFIG, tmp_path, 9, tiny_faces_dir)
 
 
 def test_the_last_trial_is_started_by_one_of_two_processes(tmp_path, monkeypatch):
@@ -196,12 +196,12 @@ def test_the_last_trial_is_started_by_one_of_two_processes(tmp_path, monkeypatch
     assert tuning.next_trial(study, CONFIG, 2).number == 2
 
 
-def test_a_trial_takes_no_result_of_another_search(toon_faces_dir, tmp_path, trained):
+def test_a_trial_takes_no_result_of_another_search(tiny_faces_dir, tmp_path, trained):
     """A folder may hold trials of another search, which are numbered from 0 too."""
     other = dataclasses.replace(CONFIG, dropout=0.5)
     Run(tmp_path / "trial_0").write_config(other)
     (tmp_path / "trial_0" / Run.BACKUP).touch()
-    tune(CONFIG, tmp_path, 1, toon_faces_dir)
+    tune(CONFIG, tmp_path, 1, tiny_faces_dir)
     assert not (tmp_path / "trial_0" / Run.BACKUP).exists()
     assert Run(tmp_path / "trial_0").config == trained[0][1]
 
@@ -222,18 +222,18 @@ def test_the_space_holds_what_the_paper_tunes():
         (["--seed", "7"], "is a search with other settings: name another --output"),
     ],
 )
-def test_what_cannot_be_searched_is_refused(toon_faces_dir, tmp_path, options, says):
+def test_what_cannot_be_searched_is_refused(tiny_faces_dir, tmp_path, options, says):
     (tmp_path / "search").mkdir()
     (tmp_path / "search" / "config.json").write_text(TrainConfig().to_json())
-    command = ["tune", "--output", tmp_path / "search", "--data-dir", toon_faces_dir, *options]
+    command = ["tune", "--output", tmp_path / "search", "--data-dir", tiny_faces_dir, *options]
     result = CliRunner().invoke(main, [str(part) for part in command])
     assert result.exit_code == 1 and says in result.output
 
 
-def test_a_folder_in_use_is_refused(toon_faces_dir, tmp_path):
+def test_a_folder_in_use_is_refused(tiny_faces_dir, tmp_path):
     with filelock.FileLock(tmp_path / ".lock"):
         with pytest.raises(ValueError, match="Another process is searching in .*: name another"):
-            tune(CONFIG, tmp_path, 1, toon_faces_dir)
+            tune(CONFIG, tmp_path, 1, tiny_faces_dir)
 
 
 def test_a_search_has_a_trial_or_more():

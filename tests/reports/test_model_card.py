@@ -21,7 +21,7 @@ def test_a_runs_card_holds_its_own_numbers(run_dir):
     report = json.loads((run_dir / "report.json").read_text())
     card = render_model_card(TrainConfig.from_json(run_dir / "config.json"), report)
     assert "# toon_faces: recipe `paper`" in card
-    assert f"| test | 14 | {report['accuracy']:.2%} |" in card
+    assert f"| test | 504 | {report['accuracy']:.2%} |" in card
     row = re.search(r"^\| fear \| ([\d,]+) \| (\S+) \|", card, re.M)
     assert row.group(1) == str(report["per_class"]["fear"]["faces"])
     assert row.group(2) == f"{report['per_class']['fear']['recall']:.1%}"

@@ -316,7 +316,7 @@ def test_what_it_is_travels_with_it(export_dir, labels, run_dir):
     assert about["project"] == f"keras-deep-emotion {__version__}"
     assert (about["dataset"], about["protocol"]) == ("toon_faces", "paper")
     assert about["accuracy"] == report["accuracy"]
-    assert about["judged_on"] == "14 faces of test"
+    assert about["judged_on"] == "504 faces of test"
     card = (assets / "model_card.md").read_text()
     assert f"| {report['accuracy']:.2%} |" in card and "## Misuse" in card
 

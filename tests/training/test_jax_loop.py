@@ -79,7 +79,7 @@ def free_port():
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_model_of_one(toon_faces_dir, tmp_path):
+def test_two_processes_train_the_model_of_one(tiny_faces_dir, tmp_path):
     pytest.importorskip("jax")
 
     def fit(processes, process, port):
@@ -90,7 +90,7 @@ def test_two_processes_train_the_model_of_one(toon_faces_dir, tmp_path):
             "fit",
             *(word for pair in settings.items() for word in pair),
             # The last batch has 2 faces of 6; averaging begins at 11 batches an epoch.
-            *("--batch-size", 6, "--mixup", 0.2, "--data-dir", toon_faces_dir),
+            *("--batch-size", 6, "--mixup", 0.2, "--data-dir", tiny_faces_dir),
             *("--run-dir", tmp_path / f"of_{processes}"),
             *("--distribute", f"127.0.0.1:{port}"),
             *("--processes", processes, "--process", process),
@@ -113,7 +113,7 @@ def test_two_processes_train_the_model_of_one(toon_faces_dir, tmp_path):
 
 
 @pytest.mark.slow
-def test_devices_share_each_batch(toon_faces_dir, tmp_path):
+def test_devices_share_each_batch(tiny_faces_dir, tmp_path):
     # Each device draws by itself: without augmentation and dropout, two do what one does.
     code = """
 commands.load_tensorflow()
@@ -137,7 +137,7 @@ assert training.train(config, run_dir, data_dir) == accuracy  # from its backup:
 (run_dir / "first.keras").rename(run_dir / "model.keras")
 """
     for devices in (1, 2):
-        finished(started(code, tmp_path / str(devices), toon_faces_dir, devices))
+        finished(started(code, tmp_path / str(devices), tiny_faces_dir, devices))
     assert_same_weights(tmp_path / "1", tmp_path / "2")
 
 

@@ -92,7 +92,7 @@ def test_report_is_of_the_predictions_and_these_of_the_model(run_dir, toon_faces
     )
     np.testing.assert_allclose(report["attention"]["mean"], theta.mean(0), atol=1e-5)
     np.testing.assert_allclose(report["attention"]["spread"], theta.std(0), atol=1e-5)
-    assert report["faces"] == 14
+    assert report["faces"] == 504
     assert table["subject"].nunique() == 6
     before = (run_dir / "predictions.csv").read_bytes()
     assert evaluate_run(run_dir, toon_faces_dir) == report
@@ -112,7 +112,7 @@ def test_evaluation_in_another_folder_and_with_mirror_images(run_dir, toon_faces
     right = (np.mean(answers, axis=0).argmax(axis=1) == faces.labels).sum()
     assert report["flip_averaged"]["correct"] == right
     assert report["correct"] == (answers[0].argmax(axis=1) == faces.labels).sum()
-    assert read_predictions(tmp_path / "other" / "predictions.csv").shape == (14, 10)
+    assert read_predictions(tmp_path / "other" / "predictions.csv").shape == (504, 10)
 
 
 def test_two_runs_of_one_seed_are_alike(run_dir, run_config, toon_faces_dir, tmp_path):
@@ -155,12 +155,12 @@ def test_a_folder_in_use_is_not_written_over(run_dir, toon_faces_dir):
 
 
 @pytest.mark.slow
-def test_every_fold_in_turn_never_tests_on_a_character_it_saw(reproduced, toon_faces_dir):
+def test_every_fold_in_turn_never_tests_on_a_character_it_saw(reproduced, tiny_faces_dir):
     folds = reproduced[0] / "toon_faces-subjects-paper"
     result = json.loads((folds / "folds.json").read_text())
     config = TrainConfig.from_json(folds / "config.json")
     assert config.fold is None
-    assert fit_folds(config, folds, toon_faces_dir, resumed=True) == result  # nothing to do
+    assert fit_folds(config, folds, tiny_faces_dir, resumed=True) == result  # nothing to do
     tables = [read_predictions(folds / f"fold_{fold}" / "predictions.csv") for fold in range(6)]
     assert [table["subject"].nunique() for table in tables] == [1] * 6
     assert len({table["subject"].iloc[0] for table in tables}) == 6
@@ -260,19 +260,19 @@ def wait_for(condition, process, seconds=120):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_as_if_it_had_never_stopped(toon_faces_dir, tmp_path):
+def test_a_killed_run_goes_on_as_if_it_had_never_stopped(tiny_faces_dir, tmp_path):
     # All that has a state: two random augmentations, dropout, schedule, decay, averaged weights.
     config = TrainConfig.from_recipe("best", width=4, epochs=3, seed=5, average=3.0, warmup=1.0)
-    whole = fit(config, tmp_path / "whole", toon_faces_dir)
+    whole = fit(config, tmp_path / "whole", tiny_faces_dir)
     # What was validated is what is kept: the averaged weights, not those that learn.
-    faces = load_split(open_dataset(Task.parse("toon_faces"), toon_faces_dir), "validation", 48)
+    faces = load_split(open_dataset(Task.parse("toon_faces"), tiny_faces_dir), "validation", 48)
     answers = Run.open(tmp_path / "whole").load_model().predict(faces.images, verbose=0)
     history = pd.read_csv(tmp_path / "whole" / "history.csv")
     best = history.sort_values(["val_accuracy", "val_loss"], ascending=[False, True]).iloc[0]
     # And its statistics are of the training faces as they are.
     model = Run(tmp_path / "whole").load_model()
     before = [weight.copy() for weight in model.get_weights()]
-    train = load_split(open_dataset(Task.parse("toon_faces"), toon_faces_dir), "train", 48)
+    train = load_split(open_dataset(Task.parse("toon_faces"), tiny_faces_dir), "train", 48)
     recompute_statistics(model, train.images)
     for weight, kept in zip(model.get_weights(), before, strict=True):
         np.testing.assert_allclose(weight, kept, rtol=1e-3, atol=1e-5)
@@ -281,7 +281,7 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(toon_faces_dir, tmp_pat
     assert (answers.argmax(axis=1) == faces.labels).mean() == pytest.approx(best["val_accuracy"])
     options = ["--width", "4", "--epochs", "3", "--seed", "5", "--average", "3", "--warmup", "1"]
     run = tmp_path / "killed"
-    command = [sys.executable, "cli.py", "fit", "--run-dir", run, "--data-dir", toon_faces_dir]
+    command = [sys.executable, "cli.py", "fit", "--run-dir", run, "--data-dir", tiny_faces_dir]
     root = Path(__file__).parents[2]
     pipes = {"cwd": root, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([*command, *options], **pipes) as process:
@@ -290,7 +290,7 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(toon_faces_dir, tmp_pat
     assert len(pd.read_csv(run / "history.csv")) < 3
     assert not (run / "report.json").exists()
     # Told to stop in the second epoch, it says how to go on.
-    command = [sys.executable, "cli.py", "fit", "--resume", run, "--data-dir", toon_faces_dir]
+    command = [sys.executable, "cli.py", "fit", "--resume", run, "--data-dir", tiny_faces_dir]
     before = os.stat(run / "backup.npz").st_mtime_ns
     with subprocess.Popen(command, **pipes) as process:
         wait_for(lambda: os.stat(run / "backup.npz").st_mtime_ns != before, process)
@@ -298,11 +298,11 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(toon_faces_dir, tmp_pat
         _, errors = process.communicate()
     if process.returncode:  # else it was done before the signal came
         assert f"To go on: python cli.py fit --resume {run}" in errors
-    report = resume(run, toon_faces_dir)
+    report = resume(run, tiny_faces_dir)
     same_run(tmp_path / "whole", run)
     assert report == whole
     # Taken up once more when it is done, it stays as it is.
-    assert resume(run, toon_faces_dir) == whole
+    assert resume(run, tiny_faces_dir) == whole
 
 
 def test_killed_before_the_first_epoch_it_goes_on(run_dir, run_config, toon_faces_dir, tmp_path):
@@ -352,12 +352,12 @@ def test_class_balance_weighs_by_the_classes_share():
     assert half.mean() == pytest.approx(1.0)
 
 
-def test_the_kept_model_computes_in_float32_whatever_trained_it(toon_faces_dir, tmp_path):
+def test_the_kept_model_computes_in_float32_whatever_trained_it(tiny_faces_dir, tmp_path):
     config = TrainConfig.from_recipe(
         "best", width=4, epochs=1, precision="mixed_bfloat16", class_balance=0.5
     )
     try:
-        fit(config, tmp_path / "run", toon_faces_dir)
+        fit(config, tmp_path / "run", tiny_faces_dir)
     finally:
         keras.config.set_dtype_policy("float32")
     model = Run.open(tmp_path / "run").load_model()

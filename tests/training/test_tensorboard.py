@@ -218,17 +218,17 @@ class Stop(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_taken_up_goes_on_with_its_logs(toon_faces_dir, tmp_path, monkeypatch):
+def test_a_run_that_is_taken_up_goes_on_with_its_logs(tiny_faces_dir, tmp_path, monkeypatch):
     run = tmp_path / "run"
     config = TrainConfig.from_recipe("paper", epochs=3, batch_size=256)
     monkeypatch.setattr(
         training, "Throughput", lambda images: keras.callbacks.CallbackList([Stop(2)])
     )
     with pytest.raises(KeyboardInterrupt):
-        fit(config, run, toon_faces_dir)
+        fit(config, run, tiny_faces_dir)
     assert len(curve(events_in(run / "logs" / "train"), "epoch_loss")) == 2
     monkeypatch.undo()
-    resume(run, toon_faces_dir)
+    resume(run, tiny_faces_dir)
     history = pd.read_csv(run / "history.csv")
     for part, tag, column in (
         ("train", "epoch_loss", "loss"),
@@ -241,7 +241,7 @@ def test_a_run_that_is_taken_up_goes_on_with_its_logs(toon_faces_dir, tmp_path, 
     assert {epoch for _, epoch in pictures_in(run / "logs" / "pictures")} == {0, 1, 2}
     assert "_hparams_/session_end_info" in events.PluginTagToContent("hparams")
     with pytest.raises(ValueError, match="--profile records training, and .* has all its epochs"):
-        resume(run, toon_faces_dir, profile=True)
+        resume(run, tiny_faces_dir, profile=True)
 
 
 def profiled(log_dir):
