@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:  # before TensorFlow starts its threads; children too
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(name, "1")
 
-import pytest
-from few_faces import few_toon_faces
-from filelock import FileLock
+import pytestfrom filelock import FileLock
 
 
 def pytest_xdist_auto_num_workers():
@@ -64,6 +65,8 @@ def toon_faces_dir(shared):
 @pytest.fixture(scope="session")
 def tiny_faces_dir(shared):
     """toon_faces of 84 pictures in both protocols (63, 7 and 14; 14 a fold), to train quickly."""
+    from few_faces import few_toon_faces
+
     from keras_deep_emotion.data.building import build_dataset
 
     def build(folder):

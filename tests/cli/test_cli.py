@@ -190,7 +190,7 @@ def test_evaluate_against_another_run(run_command, run_dir, toon_faces_dir, tmp_
     fails(
         run_command, *arguments, "--against", tmp_path / "other",
         says=f"{tmp_path}/one and {tmp_path}/other cannot be compared. Both runs must be "
-        "evaluated on the same faces: choose runs of one data set, protocol and fold. Received: 4 in",
+        "evaluated on the same faces: choose runs of one data set, protocol and fold. Received: 4",
     )  # fmt: skip
 
 
