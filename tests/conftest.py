@@ -11,7 +11,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before TensorFlow starts its threads;
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, "1")
 
-import pytestfrom filelock import FileLock
+import pytest
+from filelock import FileLock
 
 
 def pytest_xdist_auto_num_workers():
