@@ -33,9 +33,8 @@ class LoadedVersion:
     def __init__(self, path, number, timeout, slots):
         self.number = number
         self.calls = 0  # `ModelVersions` counts those that run
-        self._timeout = timeout
-        self._slots = slots
-        self._callables = {}
+        self._timeout, self._slots = timeout, slots
+        self._callables, self._lock = {}, threading.Lock()
         graph = tf.Graph()
         self.session = tf.compat.v1.Session(graph=graph)
         try:
@@ -70,9 +69,10 @@ class LoadedVersion:
         if not self._slots.acquire(timeout=self._timeout):
             raise ServingError("RESOURCE_EXHAUSTED", "Too many calls at once; try again later.")
         try:
-            if (feeds, fetches) not in self._callables:
-                made = make_callable(self.session, feeds, fetches, self._timeout)
-                self._callables[feeds, fetches] = made
+            with self._lock:  # made once: it optimizes the graph, which takes long
+                if (feeds, fetches) not in self._callables:
+                    made = make_callable(self.session, feeds, fetches, self._timeout)
+                    self._callables[feeds, fetches] = made
             results = self._callables[feeds, fetches](*(inputs[name] for name in names))
         except tf.errors.OpError as error:
             raise ServingError.from_tensorflow(error) from error
