@@ -18,7 +18,8 @@ PORTABLE = (
 def run_on_jax(*arguments):
     return subprocess.run(
         [sys.executable, *arguments],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        # Without most optimizations, JAX compiles in a fraction of the time.
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
         cwd=TESTS.parent,
         capture_output=True,
         text=True,

@@ -10,6 +10,10 @@ from keras_deep_emotion.layers.spatial_transformer import IDENTITY
 from keras_deep_emotion.models.deep_emotion import build_model, channel_attention
 from keras_deep_emotion.models.folding import fold_batch_normalization
 
+on_one_backend = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the same on all backends, or slow to compile"
+)
+
 
 @pytest.fixture
 def faces():
@@ -24,6 +28,7 @@ def policy():
     keras.config.set_dtype_policy(before)
 
 
+@on_one_backend
 def test_parameter_count_is_the_papers_sum():
     localisation = (7 * 7 * 1 + 1) * 8 + (5 * 5 * 8 + 1) * 10
     localisation += (8 * 8 * 10 + 1) * 32 + (32 + 1) * 6
@@ -120,7 +125,7 @@ def test_four_images_can_be_overfitted_and_the_transformer_learns():
     trainer.compile(
         keras.optimizers.Adam(0.003),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=False,
+        jit_compile=keras.backend.backend() == "jax",  # slow on TensorFlow, faster on JAX
     )
     trainer.fit(faces, labels, batch_size=4, epochs=80, verbose=0)
     assert (model.predict(faces, verbose=0).argmax(axis=1) == labels).all()
@@ -128,6 +133,7 @@ def test_four_images_can_be_overfitted_and_the_transformer_learns():
     assert np.abs(transforms.predict(faces, verbose=0) - IDENTITY).max() > 1e-3
 
 
+@on_one_backend
 def test_the_wide_network_has_fewer_than_ten_layers_on_the_feature_path():
     model = build_model(TrainConfig.from_recipe("best", width=24))
     conv = lambda size, before, after: size * size * before * after  # noqa: E731
@@ -146,6 +152,7 @@ def test_the_wide_network_has_fewer_than_ten_layers_on_the_feature_path():
     assert len(weighted) == 9 < 10
 
 
+@on_one_backend
 def test_the_residual_network_has_as_few_on_its_path_and_little_beside_it():
     wide = build_model(TrainConfig(width=24))
     model = build_model(TrainConfig(width=24, network="residual"))
@@ -183,7 +190,7 @@ def test_networks_for_the_ablation(faces):
     assert plain.count_params() == 66_857 - (400 + 2010 + 20512 + 198)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="slow to compile elsewhere")
+@on_one_backend
 def test_resnet50_takes_the_place_of_the_feature_path(faces):
     model = build_model(TrainConfig.from_recipe("best", network="resnet50"))
     layers = model.get_layer("resnet50").layers

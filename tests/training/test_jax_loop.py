@@ -81,16 +81,30 @@ def free_port():
 @pytest.mark.slow
 def test_two_processes_train_the_model_of_one(tiny_faces_dir, tmp_path):
     pytest.importorskip("jax")
+    # The optimizer of ten epochs, for one: averaging takes more than ten batches.
+    code = """
+import dataclasses
+def load_averaging(original=commands.load_tensorflow):
+    original()
+    from keras_deep_emotion.training import compile
+    def build(config, steps, build=compile.build_optimizer):
+        optimizer = build(dataclasses.replace(config, epochs=10), steps)
+        assert optimizer.use_ema
+        return optimizer
+    compile.build_optimizer = build
+commands.load_tensorflow = load_averaging
+cli.main()
+"""
 
     def fit(processes, process, port):
         # Adam would turn the rounding of a gradient near 0 into a step of full size.
         settings = {"--optimizer": "sgd", "--learning-rate": 0.01, "--width": 2, "--epochs": 1}
         return started(
-            "cli.main()",
+            code,
             "fit",
             *(word for pair in settings.items() for word in pair),
-            # The last batch has 2 faces of 6; averaging begins at 11 batches an epoch.
-            *("--batch-size", 6, "--mixup", 0.2, "--data-dir", tiny_faces_dir),
+            # The last batch has 14 faces of 24.
+            *("--batch-size", 24, "--warmup", 0, "--mixup", 0.2, "--data-dir", tiny_faces_dir),
             *("--run-dir", tmp_path / f"of_{processes}"),
             *("--distribute", f"127.0.0.1:{port}"),
             *("--processes", processes, "--process", process),
