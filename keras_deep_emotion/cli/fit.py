@@ -118,10 +118,10 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
     on each with its own --process, from 0 to N - 1: --distribute HOST:PORT --processes N --process
     I. The run folder is on the machine of process 0.
     """
-    elsewhere = (distribute, processes, process)
+    cluster = (distribute, processes, process)
     settings = {name: value for name, value in settings.items() if value is not None}
     all_folds = settings.get("fold") == "all"
-    check_combination(settings, run_dir, resumed, profile, source, elsewhere)
+    check_combination(settings, run_dir, resumed, profile, source, cluster)
     config = parse_config(settings)
     if resumed is not None:
         _ = Run(resumed).config  # raises if it is not a run
@@ -136,7 +136,7 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
     run_dir = resumed or run_dir or created.path
     try:
         if distribute is not None:
-            report = fit_distributed(config, run_dir, data_dir, *elsewhere)
+            report = fit_distributed(config, run_dir, data_dir, *cluster)
         else:
             report = fit_here(config, run_dir, data_dir, resumed is not None, all_folds, profile)
     except KeyboardInterrupt:
@@ -153,23 +153,24 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
 def parse_config(settings):
     """The settings as `TrainConfig`, with fold "all" as None; raises ValueError if invalid."""
     all_folds = settings.get("fold") == "all"
-    config = TrainConfig.from_recipe(**{**settings, **({"fold": None} if all_folds else {})})
+    fold = None if all_folds else settings.get("fold")
+    config = TrainConfig.from_recipe(**{**settings, "fold": fold})
     task = Task.from_config(config)
     if all_folds:
         task.folds()  # raises if the protocol has none
     return config
 
 
-def check_combination(settings, run_dir, resumed, profile, source, elsewhere):
+def check_combination(settings, run_dir, resumed, profile, source, cluster):
     """Raise UsageError for options that exclude or require each other."""
     all_folds = settings.get("fold") == "all"
     if resumed is not None and (settings or run_dir or source):
         raise click.UsageError("A run goes on with its own settings: --resume takes no others.")
     if all_folds and profile:
         raise click.UsageError("--profile is of one run: leave --fold all out.")
-    if len({option is None for option in elsewhere}) == 2:
+    if len({option is None for option in cluster}) == 2:
         raise click.UsageError("--distribute, --processes and --process go together.")
-    if elsewhere[0] is not None and (resumed or all_folds or profile or source):
+    if cluster[0] is not None and (resumed or all_folds or profile or source):
         raise click.UsageError(
             "--distribute goes with neither --resume, --fold all, --profile nor --source."
         )
