@@ -133,7 +133,7 @@ def test_fit_evaluate_explain_export_predict(run_command, tiny_faces_dir, tmp_pa
     for name in ("confusion_matrix.png", "reliability.png", "predictions.csv", "report.json"):
         assert f"wrote {run / name}\n" in output
         assert (run / name).stat().st_size > 0
-    assert "6 people: lowest accuracy " in output
+    assert f"{len(report['per_person'])} people: lowest accuracy " in output
     surest = report["surest_mistakes"][:5]
     shown = output.partition("most confident mistakes (true -> predicted):\n")[2].splitlines()[:5]
     for mistake, line in zip(surest, shown, strict=True):
