@@ -63,15 +63,9 @@ class Release:
     ) -> Files:
         """Find the image files, each image once; warn if counts are not the published ones.
 
-        Args:
-            dl_manager: Names the user's folder.
-            parse: Reads the path of a file; None if it is not an image of the release.
-            rank: Of several files of an image, the one with the smallest rank counts, of equals the
-                first in the order of the sources. A folder comes before its archives, so an
-                encrypted archive beside its unpacked files does no harm.
-
-        Raises:
-            FileNotFoundError: If there is no such folder, or no image in it.
+        `parse` reads the path of a file. Of several files of an image, the one with the smallest
+        `rank` counts, of equals the first in the order of the sources: a folder comes before its
+        archives, so an encrypted archive beside its unpacked files does no harm.
         """
         sources = find_sources(manual_folder(dl_manager, self.missing))
         best, ignored = {}, []
@@ -113,17 +107,9 @@ class Release:
         }
 
     def assign(self, pictures: Sequence[Picture], protocol: str) -> dict[str, str]:
-        """Split of each picture, or of whatever has a name, a subject and an emotion.
+        """Split of each picture's name, or of whatever has a name, a subject and an emotion.
 
-        Args:
-            pictures: What was found of the release.
-            protocol: "paper" (train, validation, test) or "subjects" (fold_0, fold_1, ...).
-
-        Returns:
-            The split of each name. For a part of the release, "paper" keeps the shares.
-
-        Raises:
-            ValueError: If there is no such protocol, or too little for it.
+        For a part of the release, "paper" keeps the shares.
         """
         subjects = {one.name: one.subject for one in pictures}
         people = set(subjects.values())
@@ -163,25 +149,17 @@ def warn_if_counts_differ(
     published: Sequence[Mapping[str, int]],
     note: str = "",
 ) -> None:
-    """Log a warning if counts are not the published ones.
+    """Log a warning if counts by emotion, and by person and the like, are not those published."""
 
-    Args:
-        title: What is counted, such as "images of JAFFE".
-        counts: Counts by emotion, and, in further mappings, by person and the like.
-        published: The same as published.
-        note: Sentence to add to the warning.
-    """
-
-    def listed(groups, title=""):
-        each = (
+    def listed(groups):
+        return ", ".join(
             f"{name} {Counter(group)[name]:,}"
             for group, other, third in zip(groups, counts, published, strict=True)
             for name in sorted({*other, *third})
         )
-        total = f"{sum(groups[0].values()):,} {title}".rstrip()
-        return f"{total} ({', '.join(each)})"
 
     if [dict(group) for group in counts] != [dict(group) for group in published]:
         logging.getLogger(__name__).warning(
-            "Found %s; published are %s.%s", listed(counts, title), listed(published), note
+            f"Found {sum(counts[0].values()):,} {title} ({listed(counts)}); published are "
+            f"{sum(published[0].values()):,} ({listed(published)}).{note}"
         )

@@ -16,12 +16,7 @@ def find_rows(sources: Iterable[Source]) -> list[Row]:
     """Find ckextended.csv by its content and read it; empty if there is no such file.
 
     FER-2013's CSV has the same columns and codes, but no contempt and more rows: a CSV is CK+'s if
-    it holds contempt, or no more than the 920 rows of ckextended.csv (without contempt if that was
-    removed).
-
-    Raises:
-        FileNotFoundError: If the only CSV is FER-2013's.
-        ValueError: If a row is malformed (the message names its line), or there are no rows.
+    it holds contempt, or no more than 920 rows (without contempt if that was removed).
     """
     other = None
     for source in sources:

@@ -59,8 +59,8 @@ class Frame(NamedTuple):
     """A frame that becomes an image."""
 
     name: str  # its file, or the row of ckextended.csv
-    sequence: LabeledSequence  # its sequence
-    number: int  # its number there
+    sequence: LabeledSequence
+    number: int  # its number in the sequence
     emotion: str  # what it shows; neutral where the sequence begins
     image: File | np.ndarray  # its file, or (48, 48) uint8 grey levels
 
@@ -77,12 +77,8 @@ class Layout(NamedTuple):
 def find_layout(sources: Sequence[Source]) -> Layout:
     """Find CK+ in the first of its layouts: native trees, CK+48, ckextended.csv.
 
-    A file that is in several sources counts once, in the first of them. No image is read, except
-    the rows of a CSV file.
-
-    Raises:
-        FileNotFoundError: If there is none of them, or a part is missing.
-        ValueError: If a file is malformed.
+    A file that is in several sources counts once, in the first of them. Images are read later,
+    except the rows of a CSV file.
     """
     native, cropped, emotions = defaultdict(dict), defaultdict(dict), defaultdict(set)
     for place, source in enumerate(sources):
@@ -104,7 +100,7 @@ def find_layout(sources: Sequence[Source]) -> Layout:
             for i, row in enumerate(rows)
         ]
         return Layout("ckextended.csv", sequences)
-    if any(True for source in sources for _ in find_files(source, LABEL)):
+    if any(any(find_files(source, LABEL)) for source in sources):
         raise FileNotFoundError(
             "There are emotion files of CK+ but no frames named like S005_001_00000011.png; put "
             "extended-cohn-kanade-images.zip, or its content, beside them."
@@ -117,14 +113,7 @@ def find_layout(sources: Sequence[Source]) -> Layout:
 
 
 def read_labels(sources: Sequence[Source]) -> dict[str, tuple[int, str]]:
-    """Read all emotion files.
-
-    Returns:
-        (number of the labeled frame, emotion) by the name of the sequence.
-
-    Raises:
-        ValueError: If a file does not hold one number 0 to 7, or two files disagree.
-    """
+    """Read all emotion files: (number of the labeled frame, emotion) of each sequence."""
     labels = {}
     for source in sources:
         files = {path: where for path, *where in find_files(source, LABEL)}
@@ -140,10 +129,9 @@ def read_labels(sources: Sequence[Source]) -> dict[str, tuple[int, str]]:
 
 
 def find_files(source: Source, pattern: re.Pattern) -> Iterator[tuple[str, str, int]]:
-    """Find files whose names match a pattern with the groups person, running number and frame.
+    """Find files by a pattern with the groups person, running number and frame.
 
-    Yields:
-        (path, name of the sequence, number of the frame).
+    Yields (path, name of the sequence, number of the frame).
     """
     for path in source.names:
         match = pattern.fullmatch(path.rpartition("/")[2])
@@ -153,11 +141,7 @@ def find_files(source: Source, pattern: re.Pattern) -> Iterator[tuple[str, str, 
 
 
 def choose_frames(sequence: LabeledSequence, last: int, neutral: bool) -> list[Frame]:
-    """Choose the `last` frames of a sequence and, if `neutral`, its first one.
-
-    Raises:
-        ValueError: If one of them is missing.
-    """
+    """Choose the `last` frames of a sequence and, if `neutral`, its first one."""
     first, peak = min(sequence.frames), max(sequence.frames)
     chosen = range(peak - last + 1, peak + 1)
     for number in chosen:
@@ -191,8 +175,7 @@ def _native_sequences(frames, labels):
             there = f"{len(frames[name])} others" if name in frames else "none"
             raise FileNotFoundError(
                 f"Frame {peak} of sequence {name}, which its emotion file names, is missing (there "
-                f"are {there}); put all of extended-cohn-kanade-images.zip beside the emotion "
-                "files."
+                f"are {there}); put all of extended-cohn-kanade-images.zip beside the labels."
             )
         # The label is that of the frame it names, the peak; later frames have no label.
         labeled = {number: file for number, file in frames[name].items() if number <= peak}
@@ -208,25 +191,20 @@ def _cropped_sequences(frames, emotions):
                 f"Sequence {name} lies in the folders of {' and '.join(sorted(several))}; a "
                 "sequence has one emotion: obtain CK+48 again."
             )
-    return [
-        LabeledSequence(name, _subject(name), *emotions[name], frames[name])
-        for name in sorted(frames)
-    ]
+    names = sorted(frames)
+    return [LabeledSequence(name, _subject(name), *emotions[name], frames[name]) for name in names]
 
 
 def _parse_emotion(content, path):
     """The emotion of the number in an emotion file."""
     text = content.decode("utf-8-sig", errors="replace").strip()
     try:
-        code = float(text)
-    except ValueError:
-        code = None
-    if code not in range(len(CK_PLUS_CODES)):
+        return dict(enumerate(CK_PLUS_CODES))[float(text)]
+    except (KeyError, ValueError):
         raise ValueError(
             f"{path} must hold one number, 0 to 7, such as 3.0000000e+00. Found: {text[:20]!r}; "
             "obtain Emotion_labels.zip again."
-        )
-    return CK_PLUS_CODES[int(code)]
+        ) from None
 
 
 def _file_name(sequence, number):

@@ -25,10 +25,8 @@ REPOSITORY = (
     "https://raw.githubusercontent.com/microsoft/FERPlus/ae2128abf776409c93e50cf7c9d87180673314e6"
 )
 NAMES = "fer2013new.csv"
-VOTES = {
-    split: f"FER2013{part}/label.csv"
-    for split, part in (("train", "Train"), ("validation", "Valid"), ("test", "Test"))
-}
+PARTS = {"train": "Train", "validation": "Valid", "test": "Test"}
+VOTES = {split: f"FER2013{part}/label.csv" for split, part in PARTS.items()}
 # Path of each file in the repository, by the end of its path in a folder of the user.
 PATHS = {NAMES: NAMES, **{path: f"data/{path}" for path in VOTES.values()}}
 SHA256 = {
@@ -47,8 +45,7 @@ class LabeledRow(NamedTuple):
     row: int  # its row in fer2013.csv, from 0
     split: str  # "train", "validation" or "test"
     label: str  # name of its emotion
-    # (10,) uint8, in the order of `FERPLUS_VOTES`; None without FER+
-    votes: np.ndarray | None = None
+    votes: np.ndarray | None = None  # (10,) uint8, as `FERPLUS_VOTES`; None without FER+
 
 
 def find_files(sources: Sequence[Source]) -> dict[str, bytes]:
@@ -68,17 +65,8 @@ def read_votes(contents: Mapping[str, bytes], splits: Sequence[str]) -> list[Lab
 
     A face is labeled by the most votes among the first seven columns, the first of equals: the rule
     that reproduces the paper's figure 8 to the last face. Names do not contain row numbers; of a
-    name that occurs twice in fer2013new.csv, the first row counts.
-
-    Args:
-        contents: All four files, by the keys of `PATHS`.
-        splits: Split of each row of fer2013.csv, which must be the file that FER+ refers to.
-
-    Returns:
-        The faces that have votes, in the order of the three label.csv.
-
-    Raises:
-        ValueError: If a file is malformed or does not fit fer2013.csv.
+    name that occurs twice in fer2013new.csv, the first row counts. `contents` has all four files,
+    `splits` is that of each row of fer2013.csv. The faces are in the order of the label.csv files.
     """
     rows = _rows_by_name(_read_csv(contents, NAMES)[1:], splits)
     labeled = []
@@ -103,15 +91,7 @@ def read_votes(contents: Mapping[str, bytes], splits: Sequence[str]) -> list[Lab
 
 
 def check_order(labeled: Sequence[LabeledRow], labels: Sequence[str]) -> None:
-    """Check that votes are joined to the faces they belong to.
-
-    Args:
-        labeled: The faces with FER+'s labels.
-        labels: FER-2013's own label of each row.
-
-    Raises:
-        ValueError: If FER+ and FER-2013 agree on no more labels than by chance.
-    """
+    """Check by FER-2013's own label of each row that votes are joined to the right faces."""
     agreement = np.mean([one.label == labels[one.row] for one in labeled])
     if agreement < LEAST_AGREEMENT:
         raise ValueError(
