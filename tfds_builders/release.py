@@ -34,14 +34,12 @@ class Release:
     homepage: str  # where to request it
     terms: str  # on what terms it is given
     emotions: Mapping[str, int]  # published number of images of each emotion
-    # published number of images of each person or character; empty if not checked
-    subjects: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    subjects: Mapping[str, int] = dataclasses.field(default_factory=dict)  # of each subject
     folds: int = 10  # number of folds of protocol "subjects"
     people: str = "people"  # what its subjects are called
     example: str = ""  # path of an image, for errors
     unit: str = "images"  # what is counted and split
-    # of protocol "paper", for the whole set: images in validation, and of each emotion in
-    # test. None for `PAPER_SHARES`
+    # of protocol "paper": images in validation, of each emotion in test; None for `PAPER_SHARES`
     sizes: tuple[int, int] | None = None
     # images of the release that cannot be decoded, so that many have deleted them: the splits
     # of the others are the same with and without them
@@ -55,13 +53,14 @@ class Release:
             f"python cli.py build-data {self.name} --source DIR_OR_ARCHIVE"
         )
 
-    def find_pictures(
+    def find_splits(
         self,
         dl_manager: tfds.download.DownloadManager,
+        protocol: str,
         parse: Callable[[str], Picture | None],
         rank: Callable[[str], int] = lambda file: 0,
-    ) -> Files:
-        """Find the image files, each image once; warn if counts are not the published ones.
+    ) -> dict[str, Files]:
+        """Find the files of each split, each image once; warn if counts are not as published.
 
         `parse` reads the path of a file. Of several files of an image, the one with the smallest
         `rank` counts, of equals the first in the order of the sources: a folder comes before its
@@ -90,21 +89,11 @@ class Release:
             [self.emotions, self.subjects],
             f" Ignored for their names: {', '.join(ignored[:5])}." if ignored else "",
         )
-        files = [(source, {}) for source in sources]
+        splits = self.assign(pictures, protocol)
+        parts = {part: [(one, {}) for one in sources] for part in sorted(set(splits.values()))}
         for _, place, file, picture in best.values():
-            files[place][1][file] = picture
-        return files
-
-    def split(self, files: Files, protocol: str) -> dict[str, Files]:
-        """Divide files among the splits of a protocol; see `assign`."""
-        splits = self.assign([one for _, group in files for one in group.values()], protocol)
-        return {
-            split: [
-                (source, {file: one for file, one in group.items() if splits[one.name] == split})
-                for source, group in files
-            ]
-            for split in sorted(set(splits.values()))
-        }
+            parts[splits[picture.name]][place][1][file] = picture
+        return parts
 
     def assign(self, pictures: Sequence[Picture], protocol: str) -> dict[str, str]:
         """Split of each picture's name, or of whatever has a name, a subject and an emotion.

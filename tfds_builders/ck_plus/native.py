@@ -143,23 +143,25 @@ def find_files(source: Source, pattern: re.Pattern) -> Iterator[tuple[str, str, 
 def choose_frames(sequence: LabeledSequence, last: int, neutral: bool) -> list[Frame]:
     """Choose the `last` frames of a sequence and, if `neutral`, its first one."""
     first, peak = min(sequence.frames), max(sequence.frames)
-    chosen = range(peak - last + 1, peak + 1)
-    for number in chosen:
+    numbers = range(peak - last + 1, peak + 1)
+    for number in numbers:
         if number not in sequence.frames:
             raise ValueError(
                 f"The last {last} frames of sequence {sequence.name} are not complete: number "
                 f"{number} is missing; name the whole set with --source, or build ck_plus/peak."
             )
-    if neutral and first in chosen:
+    if neutral and first in numbers:
         raise ValueError(
             f"Sequence {sequence.name} has no frame before its last {last}, so no neutral one; "
             "name the whole set with --source, or build a variant without _neutral."
         )
-    frames = [(first, "neutral")] * neutral + [(number, sequence.emotion) for number in chosen]
-    return [
-        Frame(_file_name(sequence, number), sequence, number, emotion, sequence.frames[number])
-        for number, emotion in frames
-    ]
+    frames = [(first, "neutral")] * neutral + [(number, sequence.emotion) for number in numbers]
+    chosen = []
+    for number, emotion in frames:
+        image = sequence.frames[number]
+        name = PurePosixPath(image.path).name if isinstance(image, File) else sequence.name
+        chosen.append(Frame(name, sequence, number, emotion, image))
+    return chosen
 
 
 def _native_sequences(frames, labels):
@@ -205,11 +207,6 @@ def _parse_emotion(content, path):
             f"{path} must hold one number, 0 to 7, such as 3.0000000e+00. Found: {text[:20]!r}; "
             "obtain Emotion_labels.zip again."
         ) from None
-
-
-def _file_name(sequence, number):
-    image = sequence.frames[number]
-    return PurePosixPath(image.path).name if isinstance(image, File) else sequence.name
 
 
 def _subject(sequence):

@@ -91,8 +91,7 @@ def read_folders(source: Source, files: Sequence[str]) -> Faces:
         images[image.name] = image.pixels
     if not images:
         raise ValueError("None of the JPEG files can be decoded; obtain FER-2013 again.")
-    placed = [_place(name) for name in sorted(images)]
-    labels, splits, names = (list(column) for column in zip(*placed, strict=True))
+    labels, splits, names = map(list, zip(*map(_place, sorted(images)), strict=True))
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(
             f"{repeated[0]} exists twice; name the one folder that holds train/ and test/."

@@ -37,19 +37,9 @@ def picture_name(character: str, emotion: str, take: int) -> str:
 
 
 def draw(character: str, emotion: str, take: int) -> ToonFace:
-    """Draw one picture.
+    """Draw one picture, RGB and 256 x 256: one of `CHARACTERS`, one of `contract.EMOTIONS`.
 
-    Args:
-        character: A key of `CHARACTERS`.
-        emotion: One of `contract.EMOTIONS`.
-        take: 0 to TAKES - 1 in the data set; every number gives another picture.
-
-    Returns:
-        A `ToonFace` whose image is RGB, 256 x 256. The same arguments give the same picture on
-        every machine with the same version of Pillow.
-
-    Raises:
-        KeyError: If there is no such character or emotion.
+    Every `take` gives another picture, the same on every machine with the same version of Pillow.
     """
     rng = random.Random(f"{_SEED}:{picture_name(character, emotion, take)}")
     expression = express(emotion, rng, rng.uniform(0.65, 1.0))
