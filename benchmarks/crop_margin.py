@@ -32,12 +32,15 @@ def read_split(builder, split):
     return [one["image"][..., 0] for one in examples], np.array([one["label"] for one in examples])
 
 
+def enlarged(pixels, times):
+    side = NATIVE * times
+    return Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
+
+
 def on_canvas(pixels, degrees):
     """A face in an image three times as wide, with its edge repeated around it."""
-    side = NATIVE * ENLARGED
-    image = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
-    canvas = Image.fromarray(np.pad(np.asarray(image), side, mode="edge")).convert("RGB")
-    return canvas.rotate(degrees, Image.Resampling.BICUBIC)
+    padded = np.pad(np.asarray(enlarged(pixels, ENLARGED)), NATIVE * ENLARGED, mode="edge")
+    return Image.fromarray(padded).convert("RGB").rotate(degrees, Image.Resampling.BICUBIC)
 
 
 def accuracy(model, images, labels):
@@ -60,14 +63,13 @@ def echo_quartiles(head, values_by_title, number, *spread):
 
 def measure_faces(detector, builder, count):
     """Print where faces are in FER-2013's images."""
-    faces = []
-    for pixels in read_split(builder, f"train[:{count}]")[0]:
-        image = Image.fromarray(pixels).resize((4 * NATIVE, 4 * NATIVE), Image.Resampling.BICUBIC)
-        faces += detector.find(image.convert("RGB"))[:1]
+    images, _ = read_split(builder, f"train[:{count}]")
+    images = (enlarged(pixels, 4).convert("RGB") for pixels in images)
+    faces = [face for image in images for face in detector.find(image)[:1]]
     boxes, eyes, mouth = (
         np.array([getattr(face, name) for face in faces]) / 4 for name in ("box", "eyes", "mouth")
     )
-    corner, (width, height) = boxes[:, :2], boxes[:, 2:].T
+    width, height = boxes[:, 2:].T
     between, middle = eyes[:, 1] - eyes[:, 0], eyes.mean(axis=1)
     click.echo(f"faces found in FER-2013's own pictures: {len(faces)} of {count}\n")
     sides = {
@@ -79,15 +81,11 @@ def measure_faces(detector, builder, count):
     }
     factors = {title: NATIVE / side for title, side in sides.items()}
     echo_quartiles("what", factors, ".3f", "their distance, of the median")
-    centers = {
-        "box, across": corner[:, 0] + width / 2,
-        "box, down": corner[:, 1] + height / 2,
-        "middle of the eyes, across": middle[:, 0],
-        "middle of the eyes, down": middle[:, 1],
-    }
-    centers = {title: one / NATIVE - 0.5 for title, one in centers.items()}
+    titles = ("box, across", "box, down", "middle of the eyes, across", "middle of the eyes, down")
+    offsets = np.concatenate([boxes[:, :2] + boxes[:, 2:] / 2, middle], axis=1) / NATIVE - 0.5
+    centers = dict(zip(titles, offsets.T, strict=True))
     echo_quartiles("centre, in sides off the picture's", centers, "+.3f")
-    tilt = np.degrees(np.arctan2(between[:, 1], between[:, 0])).std()
+    tilt = np.degrees(np.arctan2(*between.T[::-1])).std()
     click.echo(f"tilt of the eyes, standard deviation: {tilt:.1f} degrees\n")
 
 

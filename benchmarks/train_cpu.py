@@ -158,7 +158,6 @@ def torch_augment(images, config):
 def train_torch(config, count, rounds, threads):
     """As `train_keras`, in PyTorch."""
     import torch
-    from torch.nn import functional
 
     torch.set_num_threads(threads or torch.get_num_threads())
     torch.manual_seed(0)
@@ -169,9 +168,9 @@ def train_torch(config, count, rounds, threads):
     if config.optimizer == "adam":
         optimizer = torch.optim.Adam(weights, config.learning_rate, eps=1e-7)
     else:  # a rate that needs no warm-up; speed does not depend on it
-        optimizer = torch.optim.SGD(
-            weights, 0.01, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
-        )
+        settings = {"momentum": 0.9, "nesterov": True, "weight_decay": config.weight_decay}
+        optimizer = torch.optim.SGD(weights, 0.01, **settings)
+    cross_entropy = torch.nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
     averages = [weight.detach().clone() for weight in weights] if config.average else []
     mixed = torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "mixed_bfloat16")
     for _ in range(rounds):
@@ -179,9 +178,7 @@ def train_torch(config, count, rounds, threads):
         for batch in torch.randperm(count).split(config.batch_size):
             with mixed:
                 logits = network(torch_augment(images[batch], config))
-            loss = functional.cross_entropy(
-                logits.float(), labels[batch], label_smoothing=config.label_smoothing
-            )
+            loss = cross_entropy(logits.float(), labels[batch])
             if config.regularization:
                 loss = loss + network.penalty()
             optimizer.zero_grad()

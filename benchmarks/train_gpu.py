@@ -101,10 +101,8 @@ def main():
         print(f"{text}, {config.precision}, on {jax.devices()[0].device_kind}", flush=True)
         run = Run(args.out / re.sub(r"[^\w.=]+", "-", text.strip()))
         result = train(dataclasses.replace(config, **data), arrays, run)
-        validation, test, flipped = (
-            f"{100 * result[f'{name}_accuracy']:.2f} %"
-            for name in ("validation", "test", "flip_averaged_test")
-        )
+        names = ("validation_accuracy", "test_accuracy", "flip_averaged_test_accuracy")
+        validation, test, flipped = (f"{100 * result[name]:.2f} %" for name in names)
         print(
             f"{result['images_per_second']:,.0f} images a second (training, without the "
             f"{result['compile_seconds']:.1f} seconds of compiling), {result['seconds']:.1f} "

@@ -41,8 +41,7 @@ class Release:
     unit: str = "images"  # what is counted and split
     # of protocol "paper": images in validation, of each emotion in test; None for `PAPER_SHARES`
     sizes: tuple[int, int] | None = None
-    # images of the release that cannot be decoded, so that many have deleted them: the splits
-    # of the others are the same with and without them
+    # images that cannot be decoded, so that many deleted them: the splits of the others stay
     undecodable: tuple[Picture, ...] = ()
 
     @property

@@ -30,14 +30,7 @@ LARGEST_RECORD = 2**20  # bytes; tar pads its end to a whole record, by default 
 MOST_BYTES = 2 * 2**30
 MOST_FILES = 1_000_000
 logger = logging.getLogger(__name__)
-DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    EOFError,
-    zlib.error,
-    lzma.LZMAError,
-    NotImplementedError,  # raised by zipfile for an unknown compression
-)
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
 
 
 class Source(NamedTuple):
@@ -196,7 +189,7 @@ def _open_archive(path):
     try:
         with zipfile.ZipFile(path) if is_zip else tarfile.open(path, tarinfo=_Member) as archive:
             yield _members(_files_of_zip(archive) if is_zip else _files_of_tar(archive))
-    except (*DAMAGED, OSError) as error:
+    except (*DAMAGED, NotImplementedError, OSError) as error:  # zipfile: unknown compression
         # A disk error; gzip's and bzip2's have no errno.
         if getattr(error, "errno", None) is not None:
             raise

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfds_builders.ck_plus.extended import find_rows
+from tfds_builders.face_tables import COLUMNS, Row, read_header, read_rows
 from tfds_builders.release import Release
 from tfds_builders.sources import Source
 
@@ -16,6 +16,11 @@ from tfds_builders.sources import Source
 CK_PLUS_CODES = (
     "neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise",
 )  # fmt: skip
+# Codes 0 to 7 of the column `emotion` of ckextended.csv, and the number of its rows.
+CK_EXTENDED_CODES = (
+    "anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "contempt",
+)  # fmt: skip
+ROWS = 920
 # Names of the folders of CK+48.
 CK_PLUS_48_FOLDERS = {
     "anger": "anger", "contempt": "contempt", "disgust": "disgust", "fear": "fear",
@@ -93,8 +98,7 @@ def find_layout(sources: Sequence[Source]) -> Layout:
         return Layout("native", _native_sequences(native, read_labels(sources)), people)
     if cropped:
         return Layout("CK+48", _cropped_sequences(cropped, emotions))
-    rows = find_rows(sources)
-    if rows:
+    if rows := find_rows(sources):
         sequences = [
             LabeledSequence(f"row_{i:05}", "", row.emotion, {0: row.pixels})
             for i, row in enumerate(rows)
@@ -110,6 +114,29 @@ def find_layout(sources: Sequence[Source]) -> Layout:
         "CK+48/anger, nor a CSV with the columns emotion, pixels, Usage; request CK+ at "
         f"{RELEASE.homepage} and name with --source what you received."
     )
+
+
+def find_rows(sources: Sequence[Source]) -> list[Row]:
+    """Find ckextended.csv by its content and read it; empty if there is no such file.
+
+    FER-2013's CSV has the same columns and codes, but no contempt and more rows: a CSV is CK+'s if
+    it holds contempt, or no more than 920 rows (without contempt if that was removed).
+    """
+    other = None
+    for source in sources:
+        for name in source.names:
+            if not name.lower().endswith(".csv") or set(COLUMNS) - {*read_header(source, name)}:
+                continue
+            rows = _read_if_ck_plus(source, name)
+            if rows:
+                return rows
+            other = name
+    if other is not None:
+        raise FileNotFoundError(
+            f"{other} is not CK+: it has more than {ROWS} rows and no contempt (code 7), as "
+            "FER-2013; build it with python cli.py build-data fer2013, or name ckextended.csv."
+        )
+    return []
 
 
 def read_labels(sources: Sequence[Source]) -> dict[str, tuple[int, str]]:
@@ -162,6 +189,17 @@ def choose_frames(sequence: LabeledSequence, last: int, neutral: bool) -> list[F
         name = PurePosixPath(image.path).name if isinstance(image, File) else sequence.name
         chosen.append(Frame(name, sequence, number, emotion, image))
     return chosen
+
+
+def _read_if_ck_plus(source, name):
+    """Rows of a CSV file, or None as soon as it turns out to be FER-2013's."""
+    rows, contempt = [], False
+    for row in read_rows(source, name, CK_EXTENDED_CODES):
+        rows.append(row)
+        contempt = contempt or row.emotion == "contempt"
+        if len(rows) > ROWS and not contempt:
+            return None
+    return rows
 
 
 def _native_sequences(frames, labels):

@@ -122,16 +122,13 @@ def _beside_links(folder):
 def _download(dl_manager, paths):
     """Content of files of FER+, checked by TFDS against checksums.tsv."""
     names = ", ".join(paths)
-    logger.warning(
-        "%s not beside the images: downloading from github.com/microsoft/FERPlus.", names
-    )
+    logger.warning(f"Downloading {names} from github.com/microsoft/FERPlus: not beside the images.")
     try:
         if not urllib.request.getproxies():
             # Without a network TFDS would try for minutes; this fails at once.
             socket.getaddrinfo(urllib.parse.urlsplit(ferplus.REPOSITORY).hostname, 443)
-        files = dl_manager.download(
-            {path: f"{ferplus.REPOSITORY}/{ferplus.PATHS[path]}" for path in paths}
-        )
+        urls = {path: f"{ferplus.REPOSITORY}/{ferplus.PATHS[path]}" for path in paths}
+        files = dl_manager.download(urls)
     except Exception as error:  # of requests, TFDS and the file system: the remedy is the same
         raise FileNotFoundError(
             f"FER+ is not beside the images and cannot be downloaded ({type(error).__name__}): "

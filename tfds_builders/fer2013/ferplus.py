@@ -35,6 +35,9 @@ SHA256 = {
     VOTES["validation"]: "aad6298bed23cad816550362c2c00ae49b99513c7cae7d49651f347afd9ab860",
     VOTES["test"]: "425142295cc23872651271be9f45a99dac11af426f948d1b60967c8845b7bdf2",
 }
+REMEDY = (
+    "FER+ needs the whole fer2013.csv in its original order. Without it, build fer2013/original."
+)
 # Share of labels on which FER+ and FER-2013 agree: 0.63 in each split, 0.18 with rows out of order.
 LEAST_AGREEMENT = 0.4
 
@@ -95,26 +98,19 @@ def check_order(labeled: Sequence[LabeledRow], labels: Sequence[str]) -> None:
     agreement = np.mean([one.label == labels[one.row] for one in labeled])
     if agreement < LEAST_AGREEMENT:
         raise ValueError(
-            f"FER+ and the images' own labels agree on {agreement:.0%} of the faces, where 63% are "
-            "expected: the rows are not in fer2013.csv's original order. Obtain it again, or build "
-            "fer2013/original."
+            f"FER+ and the images' own labels agree on {agreement:.0%} of the faces, not 63%: the "
+            "rows are not in fer2013.csv's original order. Get it again, or build fer2013/original."
         )
 
 
 def _rows_by_name(names, splits):
     """Row of fer2013.csv of each name in fer2013new.csv."""
     if len(names) != len(splits):
-        raise ValueError(
-            f"{NAMES} has {len(names):,} rows, the images {len(splits):,}: FER+ needs the whole "
-            "fer2013.csv in its original order. Without it, build fer2013/original."
-        )
+        raise ValueError(f"{NAMES} has {len(names):,} rows, the images {len(splits):,}: {REMEDY}")
     rows = {}
     for i, (cells, split) in enumerate(zip(names, splits, strict=True)):
         if len(cells) != 12 or SPLITS.get(cells[0]) != split:
-            raise ValueError(
-                f"{NAMES}, line {i + 2} does not fit row {i} of the images: FER+ needs fer2013.csv "
-                "in its original order. Without it, build fer2013/original."
-            )
+            raise ValueError(f"{NAMES}, line {i + 2} does not fit row {i} of the images: {REMEDY}")
         if cells[1]:
             rows.setdefault(cells[1], i)
     return rows

@@ -90,9 +90,7 @@ def _format_rank(file):
 def _grayscale(image):
     """(256, 256) uint8 of an image that is grey, though perhaps stored in three channels."""
     check_size(image, SIDE, f"name the original images, from {RELEASE.homepage}")
-    if image.pixels.ndim == 2:
-        return image.pixels
-    channels = image.pixels[..., :3]  # a fourth channel is alpha
+    channels = np.atleast_3d(image.pixels)[..., :3]  # a fourth channel is alpha
     if np.any(channels != channels[..., :1]):
         raise ValueError(
             f"{image.name} must be grey. Found: colors; name the original images, from "

@@ -59,7 +59,7 @@ def paint_back_hair(canvas: Canvas, pose: Pose, character: Character, width: flo
 def paint_body(canvas: Canvas, pose: Pose, character: Character, width: float) -> None:
     """Paint neck, shoulders and collar."""
     skin_line = shadow(character.skin, 0.64)
-    clothes, trim = character.clothes, character.trim
+    clothes, trim, line = character.clothes, character.trim, shade(character.clothes, 0.45)
     neck, far = character.neck, character.shoulders
     half = [(neck, 30), (neck, 84), (neck + 8, 104), (neck + 8, 150), (0, 150)]
     canvas.outlined(pose.body(shapes.mirrored([(0, 30), *half])), character.skin, skin_line, width)
@@ -76,23 +76,20 @@ def paint_body(canvas: Canvas, pose: Pose, character: Character, width: float) -
         dip = shapes.open_curve([(-neck - 2, edge), (0, deep), (neck + 2, edge)])[1:-1]
     bottom = np.array([(far + 6, 190), (-far - 6, 190)])
     cloth = np.concatenate([right, bottom, left, dip])
-    canvas.outlined(pose.body(cloth), clothes, shade(clothes, 0.45), width)
-    rim = np.concatenate([left[-1:], dip, right[:1]])
+    canvas.outlined(pose.body(cloth), clothes, line, width)
     if character.collar == "shirt":
+        flap = [(neck - 1, edge - 8), (0, deep), (22, deep + 14), (neck + 17, edge + 8)]
         for side in _SIDES:
-            flap = [(side * (neck - 1), edge - 8), (0, deep), (side * 22, deep + 14),
-                    (side * (neck + 17), edge + 8)]  # fmt: skip
-            canvas.outlined(pose.body(np.array(flap, float)), trim, shade(clothes, 0.45), width)
+            canvas.outlined(pose.body(np.array(flap) * (side, 1)), trim, line, width)
     elif character.collar == "hood":
+        fold = [(neck - 2, edge - 12), (neck + 26, edge + 2), (neck + 12, edge + 26)]
+        fold = shapes.closed_curve([*fold, (0, deep + 8), (10, deep - 6)])
+        cord = shapes.open_curve([(12, deep + 4), (14, deep + 34)])
         for side in _SIDES:
-            fold = shapes.closed_curve(
-                [(side * (neck - 2), edge - 12), (side * (neck + 26), edge + 2),
-                 (side * (neck + 12), edge + 26), (0, deep + 8), (side * 10, deep - 6)]
-            )  # fmt: skip
-            canvas.outlined(pose.body(fold), shade(clothes, 0.88), shade(clothes, 0.45), width)
-            cord = shapes.open_curve([(side * 12, deep + 4), (side * 14, deep + 34)])
-            canvas.stroke(pose.body(cord), 3.5, trim)
+            canvas.outlined(pose.body(fold * (side, 1)), shade(clothes, 0.88), line, width)
+            canvas.stroke(pose.body(cord * (side, 1)), 3.5, trim)
     else:
+        rim = np.concatenate([left[-1:], dip, right[:1]])
         canvas.stroke(pose.body(rim), 7, trim)
 
 

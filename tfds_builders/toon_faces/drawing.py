@@ -90,13 +90,12 @@ def draw(character: str, emotion: str, take: int) -> ToonFace:
 
 def _varied(person, rng):
     """The same person drawn by another hand: colors and sizes a little off."""
-    clothes = mix(person.clothes, _rgb(rng.random(), 0.6, 0.8), 0.4)
     return dataclasses.replace(
         person,
+        clothes=mix(person.clothes, _rgb(rng.random(), 0.6, 0.8), 0.4),
         skin=shade(person.skin, rng.uniform(0.93, 1.03)),
         hair=shade(person.hair, rng.uniform(0.88, 1.12)),
         lips=shade(person.lips, rng.uniform(0.92, 1.06)),
-        clothes=clothes,
         eye_width=person.eye_width * rng.uniform(0.95, 1.05),
         eye_height=person.eye_height * rng.uniform(0.94, 1.06),
         brow_thickness=person.brow_thickness * rng.uniform(0.88, 1.12),
