@@ -43,8 +43,8 @@ def label_shares(votes):
 def leave_one_out_accuracy(votes, predicted):
     """Accuracy of a tagger, and of the model, on the labels of the other taggers.
 
-    votes: (faces, 10) integers, in the order of `FERPLUS_VOTES`. predicted: (faces,) integers, in
-    the order of `EMOTIONS`. Votes for none of the seven emotions count as wrong.
+    Votes (faces, 10) are in the order of `FERPLUS_VOTES`, predictions (faces,) of `EMOTIONS`; votes
+    for none of the seven count as wrong.
     """
     faces = np.arange(len(votes))
     tagger = model = 0.0
@@ -87,8 +87,8 @@ def main(folder, original, data_dir):
     click.echo("| most frequent vote | faces | accuracy, % (95 % interval) |\n|---|---|---|")
     for title, chosen in rows.items():
         report = classification_report(table[chosen])
-        low, high = report["accuracy_interval"]
-        accuracy = f"{100 * report['accuracy']:.2f} ({100 * low:.2f} to {100 * high:.2f})"
+        percent = 100 * np.array([report["accuracy"], *report["accuracy_interval"]])
+        accuracy = "{:.2f} ({:.2f} to {:.2f})".format(*percent)
         click.echo(f"| {title} | {report['faces']:,} | {accuracy} |")
     predicted = table[list(EMOTIONS)].to_numpy().argmax(axis=1)
     tagger, model = leave_one_out_accuracy(votes, predicted)

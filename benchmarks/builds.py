@@ -8,43 +8,31 @@ the real one, from the folder that FER2013_DIR names (skipped without it).
 
 import datetime
 import io
-import json
+import logging
+import multiprocessing
 import os
+import resource
 import shutil
-import subprocess
-import sys
-import tarfile
 import tempfile
-import zipfile
+import time
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
+import tensorflow_datasets as tfds
 from PIL import Image, ImageDraw
+from timing import echo_header, echo_row
 
+from keras_deep_emotion.data.building import build_dataset
 from tfds_builders.fer2013.native import FER2013_FOLDERS, SPLITS, read_faces
 from tfds_builders.ferg.ferg_dataset_builder import CHARACTERS, FERG_FOLDERS
 from tfds_builders.jaffe.jaffe_dataset_builder import JAFFE_CODES, PEOPLE, PUBLISHED
 from tfds_builders.sources import find_sources
 
-ROOT = Path(__file__).resolve().parent.parent
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # of the processes that build
 FER2013 = Path(os.environ.get("FER2013_DIR", ""))
 DISTINCT = 200  # different images of an expression; the others repeat them under other names
-# In its own process, so that memory is that of the build.
-CHILD = """
-import json, logging, pathlib, resource, sys, time
-logging.disable(logging.WARNING)
-import tensorflow_datasets as tfds
-from keras_deep_emotion.data.building import build_dataset
-tfds.disable_progress_bar()
-start = time.perf_counter()
-(builder,) = build_dataset(sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3])
-seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-splits = {name: split.num_examples for name, split in builder.info.splits.items()}
-images = sum(n for name, n in splits.items() if not name.endswith("_deduplicated"))
-print(json.dumps({"seconds": seconds, "peak": peak, "images": images}))
-"""
 
 
 def draw(rng, noise, size=(256, 256), mode="RGB", kind="PNG"):
@@ -57,9 +45,13 @@ def draw(rng, noise, size=(256, 256), mode="RGB", kind="PNG"):
     pixels = np.asarray(image).astype(np.int16)
     head = pixels[80:180, 80:180]
     head += rng.integers(-noise, noise + 1, head.shape[:2])[..., None].astype(np.int16)
-    image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).resize(size).convert(mode)
+    image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    return encode(image.resize(size).convert(mode), kind)
+
+
+def encode(image, kind, **options):
     file = io.BytesIO()
-    image.save(file, kind)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
@@ -102,37 +94,30 @@ def write_ck_plus(folder, rng, noise):
             write(folder / "Emotion" / f"{path}_emotion.txt", text)
 
 
-def write_fer2013(folder, rng, noise):
+def write_fer2013(folder, *_):
     shutil.copytree(FER2013, folder, dirs_exist_ok=True)
 
 
-def write_fer2013_tar(folder, rng, noise):
-    with tarfile.open(folder / "fer2013.tar.gz", "w:gz", compresslevel=6) as archive:
-        archive.add(FER2013 / "fer2013.csv", "fer2013/fer2013.csv")
+def write_fer2013_archive(kind, folder, *_):
+    shutil.make_archive(folder / "fer2013", kind, FER2013, "fer2013.csv")
 
 
-def write_fer2013_zip(folder, rng, noise):
-    with zipfile.ZipFile(folder / "fer2013.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.write(FER2013 / "fer2013.csv", "fer2013.csv")
-
-
-def write_fer2013_folders(folder, rng, noise):
+def write_fer2013_folders(folder, *_):
     faces = read_faces(find_sources(FER2013))
     spelled = {label: spelling for spelling, label in FER2013_FOLDERS.items()}
     usages = {split: usage for usage, split in SPLITS.items()}
     rows = zip(faces.images, faces.labels, faces.splits, strict=True)
     for i, (image, label, split) in enumerate(rows):
         part = "train" if split == "train" else "test"
-        path = folder / part / spelled[label] / f"{usages[split]}_{i}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path, quality=95)
+        name = f"{part}/{spelled[label]}/{usages[split]}_{i}.jpg"
+        write(folder / name, encode(Image.fromarray(image), "JPEG", quality=95))
 
 
 CASES = (  # layout, what to build, how to write its source
     ("fer2013.csv and FER+ in a folder (real)", "fer2013/ferplus", write_fer2013),
     ("fer2013.csv in a folder (real)", "fer2013/original", write_fer2013),
-    ("fer2013.tar.gz (real)", "fer2013/original", write_fer2013_tar),
-    ("fer2013.zip (real)", "fer2013/original", write_fer2013_zip),
+    ("fer2013.tar.gz (real)", "fer2013/original", partial(write_fer2013_archive, "gztar")),
+    ("fer2013.zip (real)", "fer2013/original", partial(write_fer2013_archive, "zip")),
     ("train, test folders of JPEG (real)", "fer2013/original", write_fer2013_folders),
     ("jaffe/*.tiff (drawn)", "jaffe/paper", write_jaffe),
     ("CK+ trees (drawn)", "ck_plus/peak_paper", write_ck_plus),
@@ -143,21 +128,28 @@ CASES = (  # layout, what to build, how to write its source
 
 
 def measure(dataset, write_source, noise):
-    """Write a source and build it in a child process; (files, bytes, result)."""
+    """Write a source and build it in a process of its own; cells of a row."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source"
         source.mkdir()
         write_source(source, np.random.default_rng(0), noise)
         sizes = [path.stat().st_size for path in source.rglob("*") if path.is_file()]
-        child = subprocess.run(
-            [sys.executable, "-c", CHILD, dataset, str(source), f"{folder}/data"],
-            cwd=ROOT,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            check=True,
-        )
-    return len(sizes), sum(sizes), json.loads(child.stdout.splitlines()[-1])
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            built = pool.apply(build, (dataset, source, Path(folder) / "data"))
+    return f"{len(sizes):,}", f"{sum(sizes) / 1e6:,.1f}", *built
+
+
+def build(dataset, source, data_dir):
+    """Build a data set; number of images, seconds and peak memory in MB, as text."""
+    logging.disable(logging.WARNING)
+    tfds.disable_progress_bar()
+    start = time.perf_counter()
+    (builder,) = build_dataset(dataset, source, data_dir)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    splits = {name: split.num_examples for name, split in builder.info.splits.items()}
+    images = sum(n for name, n in splits.items() if not name.endswith("_deduplicated"))
+    return f"{images:,}", f"{seconds:.1f}", f"{peak:,.0f}"
 
 
 @click.command()
@@ -167,17 +159,12 @@ def main(only, noise):
     info = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next(line.partition(": ")[2] for line in info if line.startswith("model name"))
     click.echo(f"{datetime.date.today()}, {os.cpu_count()} cores, {cpu}\n")
-    click.echo("| layout | built | files | MB in | images out | seconds | peak memory, MB |")
-    click.echo("|---|---|---|---|---|---|---|")
+    echo_header("layout", "built", "files", "MB in", "images out", "seconds", "peak memory, MB")
     for layout, dataset, write_source in CASES:
         is_missing = dataset.startswith("fer2013") and "FER2013_DIR" not in os.environ
         if is_missing or not dataset.startswith(only):
             continue
-        files, sizes, result = measure(dataset, write_source, noise)
-        click.echo(
-            f"| {layout} | {dataset} | {files:,} | {sizes / 1e6:,.1f} | {result['images']:,} | "
-            f"{result['seconds']:.1f} | {result['peak'] / 1024:,.0f} |"
-        )
+        echo_row(layout, dataset, *measure(dataset, write_source, noise))
 
 
 if __name__ == "__main__":

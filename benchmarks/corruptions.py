@@ -6,11 +6,13 @@ EXPORT_OR_URL is an export's folder, or where one is served (grpc://HOST:8500/NA
 """
 
 import io
+import itertools
 import time
 
 import click
 import numpy as np
 from PIL import Image
+from timing import echo_header, echo_row
 
 from tfds_builders.contract import EMOTIONS
 from tfds_builders.toon_faces.drawing import draw
@@ -32,7 +34,6 @@ def draw_face(random):
 
 
 def encode(image, kind):
-    """The bytes of an image file."""
     mode, options = KINDS[kind]
     if mode == "I;16":
         image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
@@ -74,11 +75,10 @@ def main(model, count, seed):
     predict, random = load(model).predict_bytes, np.random.default_rng(seed)
     intact = encode(draw_face(random), "PNG")
     (expected,) = predict([intact])
-    answers = {(kind, damage): [0, 0] for kind in KINDS for damage in DAMAGE}  # predicted, invalid
-    rows = [list(answers)[i % len(answers)] for i in range(count)]
+    answers = {cell: [0, 0] for cell in itertools.product(KINDS, DAMAGE)}  # predicted, invalid
+    cells = itertools.islice(itertools.cycle(answers), count)
     refused, changed, slowest = 0, 0, 0.0
-    for start in range(0, count, BATCH):
-        batch = rows[start : start + BATCH]
+    while batch := list(itertools.islice(cells, BATCH)):
         files = [DAMAGE[damage](encode(draw_face(random), kind), random) for kind, damage in batch]
         begin = time.perf_counter()
         try:
@@ -93,9 +93,9 @@ def main(model, count, seed):
             valid = bool(np.any(row))
             assert np.isclose(np.sum(row), valid, atol=1e-4), row
             answers[cell][not valid] += 1
-    click.echo("| file | damage | predicted | marked invalid |\n|---|---|---|---|")
-    for (kind, damage), (valid, invalid) in answers.items():
-        click.echo(f"| {kind} | {damage} | {valid} | {invalid} |")
+    echo_header("file", "damage", "predicted", "marked invalid")
+    for cell, counts in answers.items():
+        echo_row(*cell, *counts)
     valid, invalid = np.sum(list(answers.values()), axis=0)
     click.echo(
         f"{count} damaged files: {valid} predicted, {invalid} marked invalid, {refused} refused "

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import numpy as np
 from PIL import Image
+from timing import echo_header, echo_row
 
 from keras_deep_emotion import load
 from keras_deep_emotion.data.reading import open_dataset
@@ -31,12 +32,15 @@ def read_split(builder, split):
     return [one["image"][..., 0] for one in examples], np.array([one["label"] for one in examples])
 
 
+def enlarged(pixels, times):
+    side = NATIVE * times
+    return Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
+
+
 def on_canvas(pixels, degrees):
     """A face in an image three times as wide, with its edge repeated around it."""
-    side = NATIVE * ENLARGED
-    image = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
-    canvas = Image.fromarray(np.pad(np.asarray(image), side, mode="edge")).convert("RGB")
-    return canvas.rotate(degrees, Image.Resampling.BICUBIC)
+    padded = np.pad(np.asarray(enlarged(pixels, ENLARGED)), NATIVE * ENLARGED, mode="edge")
+    return Image.fromarray(padded).convert("RGB").rotate(degrees, Image.Resampling.BICUBIC)
 
 
 def accuracy(model, images, labels):
@@ -45,27 +49,27 @@ def accuracy(model, images, labels):
     return f"{share:.1%} (±{np.sqrt(share * (1 - share) / len(labels)):.1%})"
 
 
-def echo_quartiles(head, values_by_title, number, spread):
-    """Print a table of medians and quartiles."""
-    columns = [head, "median", "quartiles", *(["their distance, of the median"] if spread else [])]
-    click.echo(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+def echo_quartiles(head, values_by_title, number, *spread):
+    """Print a table of medians and quartiles; with the title `spread`, of their distance too."""
+    echo_header(head, "median", "quartiles", *spread)
     for title, values in values_by_title.items():
         low, mid, high = np.percentile(values, [25, 50, 75])
-        last = f" {(high - low) / mid:.1%} |" if spread else ""
-        click.echo(f"| {title} | {mid:{number}} | {low:{number}} to {high:{number}} |{last}")
+        quartiles = f"{low:{number}} to {high:{number}}"
+        echo_row(
+            title, f"{mid:{number}}", quartiles, *(f"{(high - low) / mid:.1%}" for _ in spread)
+        )
     click.echo()
 
 
 def measure_faces(detector, builder, count):
     """Print where faces are in FER-2013's images."""
-    faces = []
-    for pixels in read_split(builder, f"train[:{count}]")[0]:
-        image = Image.fromarray(pixels).resize((4 * NATIVE, 4 * NATIVE), Image.Resampling.BICUBIC)
-        faces += detector.find(image.convert("RGB"))[:1]
+    images, _ = read_split(builder, f"train[:{count}]")
+    images = (enlarged(pixels, 4).convert("RGB") for pixels in images)
+    faces = [face for image in images for face in detector.find(image)[:1]]
     boxes, eyes, mouth = (
         np.array([getattr(face, name) for face in faces]) / 4 for name in ("box", "eyes", "mouth")
     )
-    corner, (width, height) = boxes[:, :2], boxes[:, 2:].T
+    width, height = boxes[:, 2:].T
     between, middle = eyes[:, 1] - eyes[:, 0], eyes.mean(axis=1)
     click.echo(f"faces found in FER-2013's own pictures: {len(faces)} of {count}\n")
     sides = {
@@ -75,16 +79,13 @@ def measure_faces(detector, builder, count):
         "side / distance of the eyes": np.linalg.norm(between, axis=1),
         "side / distance from eyes to mouth": np.linalg.norm(mouth.mean(axis=1) - middle, axis=1),
     }
-    echo_quartiles("what", {title: NATIVE / one for title, one in sides.items()}, ".3f", True)
-    centers = {
-        "box, across": corner[:, 0] + width / 2,
-        "box, down": corner[:, 1] + height / 2,
-        "middle of the eyes, across": middle[:, 0],
-        "middle of the eyes, down": middle[:, 1],
-    }
-    centers = {title: one / NATIVE - 0.5 for title, one in centers.items()}
-    echo_quartiles("centre, in sides off the picture's", centers, "+.3f", False)
-    tilt = np.degrees(np.arctan2(between[:, 1], between[:, 0])).std()
+    factors = {title: NATIVE / side for title, side in sides.items()}
+    echo_quartiles("what", factors, ".3f", "their distance, of the median")
+    titles = ("box, across", "box, down", "middle of the eyes, across", "middle of the eyes, down")
+    offsets = np.concatenate([boxes[:, :2] + boxes[:, 2:] / 2, middle], axis=1) / NATIVE - 0.5
+    centers = dict(zip(titles, offsets.T, strict=True))
+    echo_quartiles("centre, in sides off the picture's", centers, "+.3f")
+    tilt = np.degrees(np.arctan2(*between.T[::-1])).std()
     click.echo(f"tilt of the eyes, standard deviation: {tilt:.1f} degrees\n")
 
 
@@ -97,15 +98,14 @@ def compare_crops(detector, builder, model, split, turned):
     faces = [detector.find(canvas) for canvas in canvases]
     kept = [i for i, found in enumerate(faces) if found]
     labels = labels[kept]
-    click.echo(
-        f"{split}, {'turned by up to 20 degrees' if turned else 'as they are'}: "
-        f"found {len(kept)} of {len(native)}\n\n| crop | accuracy |\n|---|---|"
-    )
-    click.echo(f"| FER-2013's own | {accuracy(model, [native[i] for i in kept], labels)} |")
+    how = "turned by up to 20 degrees" if turned else "as they are"
+    click.echo(f"{split}, {how}: found {len(kept)} of {len(native)}\n")
+    echo_header("crop", "accuracy")
+    echo_row("FER-2013's own", accuracy(model, [native[i] for i in kept], labels))
     for side, upright in [*((side, True) for side in SIDES), (SIDE, False)]:
         crops = [crop(canvases[i], faces[i][0], side, upright) for i in kept]
         title = f"side {side:.2f}, {'upright' if upright else 'not turned'}"
-        click.echo(f"| {title} | {accuracy(model, crops, labels)} |")
+        echo_row(title, accuracy(model, crops, labels))
     click.echo()
 
 

@@ -45,10 +45,8 @@ def main(runs, data_dir):
     for run in map(Run, runs):
         config, task = run.config, run.task
         builder = open_dataset(task, data_dir)
-        train, validation = (
-            load_split(builder, task.splits[role], config.image_size)
-            for role in ("train", "validation")
-        )
+        splits = (task.splits[role] for role in ("train", "validation"))
+        train, validation = (load_split(builder, split, config.image_size) for split in splits)
         model = build_model(config, train.targets.shape[1])
         trainer = compiled_trainer(model, config, math.ceil(len(train.images) / config.batch_size))
         restore_backup(run / Run.BACKUP, trainer)

@@ -21,21 +21,18 @@ from keras_deep_emotion.data.task import Task
 def pack(task: Task, size: int, data_dir: str | Path | None) -> dict[str, np.ndarray]:
     """Read the arrays of a data set, by name.
 
-    Returns:
-        For each split (train, validation, test) `<split>_images` (count, size, size, 1) uint8,
-        rounded if a face had to be resized, `<split>_targets` (count, classes) float32, the
-        distribution of votes or the label, and `<split>_labels` (count,) uint8; and of the whole
-        `voted` (whether the targets are votes), `classes` (their names), `dataset`, `protocol` and
-        `fold` (-1 for none).
+    Each split has <split>_images (count, size, size, 1) uint8, rounded if a face had to be resized,
+    <split>_targets (count, classes) float32, of votes or labels, and <split>_labels (count,) uint8.
     """
     builder = open_dataset(task, data_dir)
     arrays = {
-        "voted": np.array("votes" in builder.info.features),
-        "classes": np.array(class_names(builder)),
-        "dataset": np.array(task.dataset),
-        "protocol": np.array(task.protocol),
-        "fold": np.array(-1 if task.fold is None else task.fold),
+        "voted": "votes" in builder.info.features,  # whether the targets are votes
+        "classes": class_names(builder),
+        "dataset": task.dataset,
+        "protocol": task.protocol,
+        "fold": -1 if task.fold is None else task.fold,
     }
+    arrays = {name: np.array(value) for name, value in arrays.items()}
     for role, split in task.splits.items():
         faces = load_split(builder, split, size, soft_labels=True)
         columns = np.round(faces.images).astype(np.uint8), faces.targets, np.uint8(faces.labels)

@@ -8,11 +8,13 @@ runs. Sides take turns. The photos are scikit-image's astronaut on canvases, alr
 
 import time
 import warnings
+from functools import partial
 
 import click
 import numpy as np
 from PIL import Image
 from skimage import data
+from timing import echo_header, echo_row, take_turns
 
 start = time.perf_counter()
 from keras_deep_emotion import load  # noqa: E402
@@ -22,13 +24,12 @@ from keras_deep_emotion.inference import predict_faces  # noqa: E402
 
 def make_photos():
     """{title: (photo, number of faces)}."""
-    astronaut = Image.fromarray(data.astronaut())
+    astronaut, bicubic = Image.fromarray(data.astronaut()), Image.Resampling.BICUBIC
 
     def canvas(size, *places, degrees=0):
         image = Image.new("RGB", size, (120, 130, 140))
         for x, y, side in places:
-            face = astronaut.resize((side, side), Image.Resampling.BICUBIC)
-            image.paste(face.rotate(degrees, Image.Resampling.BICUBIC), (x, y))
+            image.paste(astronaut.resize((side, side), bicubic).rotate(degrees, bicubic), (x, y))
         return image, len(places)
 
     many = [(x, y, 300) for x in range(0, 1200, 300) for y in range(0, 900, 300)]
@@ -57,21 +58,13 @@ def main(rounds):
         loading["fer"] = f"{time.perf_counter() - began:.1f}, TensorFlow loaded before"
     except ImportError:
         click.echo("fer is not installed: only ours runs")
-    click.echo("loading, seconds: " + "; ".join(map(" ".join, loading.items())))
-    click.echo("\n| photo | side | faces found | first, s | median, s | slowest, s |")
-    click.echo("|---|---|---|---|---|---|")
+    click.echo("loading, seconds: " + "; ".join(map(" ".join, loading.items())) + "\n")
+    echo_header("photo", "side", "faces found", "first, s", "median, s", "slowest, s")
     for title, (photo, faces) in make_photos().items():
-        seconds, found = {side: [] for side in sides}, {}
-        for _ in range(rounds):
-            for side, predict in sides.items():
-                began = time.perf_counter()
-                found[side] = predict(photo)
-                seconds[side].append(time.perf_counter() - began)
+        seconds = take_turns({side: partial(sides[side], photo) for side in sides}, rounds)
         for side, (first, *others) in seconds.items():
-            click.echo(
-                f"| {title} | {side} | {found[side]} of {faces} | {first:.3f} | "
-                f"{np.median(others):.3f} | {max(others):.3f} |"
-            )
+            cells = (f"{number:.3f}" for number in (first, np.median(others), max(others)))
+            echo_row(title, side, f"{sides[side](photo)} of {faces}", *cells)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,16 @@ left out if it is not installed. Memory is what the peak grows by, after the fir
 explains 1 and then 256 faces.
 """
 
+import itertools
 import resource
-import time
+from functools import partial
 from pathlib import Path
 
 import click
 import keras
 import numpy as np
 import tensorflow as tf
+from timing import echo_header, echo_row, take_turns
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.models.deep_emotion import build_model
@@ -41,18 +43,18 @@ def ours(model):
 
 def predict_loop(model):
     """One `model.predict` a window, with windows gathered as in our maps."""
-    starts, covers = window_starts(SIZE, WINDOW, STRIDE), coverage(SIZE, WINDOW, STRIDE).numpy()
+    starts = window_starts(SIZE, WINDOW, STRIDE)
 
     def map_of(image):
         probabilities = model.predict(image[None], verbose=0)[0]
         class_id = probabilities.argmax()
-        lost = np.zeros((len(starts), len(starts)))
-        for row, column in np.ndindex(*lost.shape):
+        lost = np.zeros((SIZE, SIZE))
+        for y, x in itertools.product(starts, starts):
             hidden = image.copy()
-            hidden[starts[row] :, starts[column] :][:WINDOW, :WINDOW] = 0
+            hidden[y : y + WINDOW, x : x + WINDOW] = 0
             changed = model.predict(hidden[None], verbose=0)[0]
-            lost[row, column] = probabilities[class_id] - changed[class_id]
-        return covers.T @ lost @ covers / times_covered()
+            lost[y : y + WINDOW, x : x + WINDOW] += probabilities[class_id] - changed[class_id]
+        return lost / times_covered()
 
     return lambda images: np.stack([map_of(image) for image in images])
 
@@ -80,12 +82,12 @@ def xplique(model, batch_size):
 
 def echo_memory(maps):
     """Print by how many MB the process's peak grows after the first face."""
-    maps(random_faces(1))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for count in (1, 256):
+    peaks = []
+    for count in (1, 1, 256):
         maps(random_faces(count))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        click.echo(f"memory, {count} faces: {(peak - before) / 1000:.0f} MB after the first")
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
+    for count, peak in ((1, peaks[1]), (256, peaks[2])):
+        click.echo(f"memory, {count} faces: {peak - peaks[0]:.0f} MB after the first")
 
 
 @click.command()
@@ -112,18 +114,14 @@ def main(run, weights, count, rounds):
     for name, (maps, _) in methods.items():
         difference = np.abs(maps(random_faces(1)) - reference).max()
         click.echo(f"{name}: differs from ours by {difference:.1e} at most")
-    seconds = {name: [] for name in methods}
-    for _ in range(rounds):
-        for name, (maps, faces) in methods.items():
-            start = time.perf_counter()
-            maps(random_faces(faces))
-            seconds[name].append((time.perf_counter() - start) / faces)
+    calls = {name: partial(maps, random_faces(faces)) for name, (maps, faces) in methods.items()}
+    seconds = take_turns(calls, rounds)
+    medians = {name: np.median(seconds[name]) / faces for name, (_, faces) in methods.items()}
     windows = len(window_starts(SIZE, WINDOW, STRIDE)) ** 2
     click.echo(f"\n{model.count_params():,} parameters, {windows} windows")
-    click.echo("| maps | seconds a face | times ours |\n|---|---|---|")
-    for name, values in seconds.items():
-        median, best = np.median(values), np.median(seconds["ours"])
-        click.echo(f"| {name} | {median:.3f} | {median / best:.2f} |")
+    echo_header("maps", "seconds a face", "times ours")
+    for name, median in medians.items():
+        echo_row(name, f"{median:.3f}", f"{median / medians['ours']:.2f}")
 
 
 if __name__ == "__main__":

@@ -41,9 +41,8 @@ def train_keras(config, count, rounds, threads):
             print_rate(count, self.start)
 
     config = TrainConfig(**vars(config))
-    if threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
     keras.config.set_dtype_policy(config.precision)
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()  # as `fit` does on a CPU
@@ -53,38 +52,28 @@ def train_keras(config, count, rounds, threads):
     faces = FaceArrays(faces.astype(np.float32), np.eye(CLASSES, dtype=np.float32)[labels], labels)
     steps = math.ceil(count / config.batch_size)
     trainer = compiled_trainer(build_model(config, CLASSES), config, steps, jit_compile=False)
-    trainer.fit(
-        training_batches(faces, config.batch_size, config.seed),
-        epochs=rounds, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[Turns()],
-    )  # fmt: skip
+    batches = training_batches(faces, config.batch_size, config.seed)
+    trainer.fit(batches, epochs=rounds, steps_per_epoch=steps, verbose=0, callbacks=[Turns()])
 
 
 def torch_layers(config):
     """Localization and feature layers of `models.build_model` in PyTorch."""
     from torch import nn
 
-    def conv(inputs, outputs, size=3, pool=False, normalize=True):
-        same = {"padding": "same", "bias": False} if normalize else {}
-        return [
-            nn.Conv2d(inputs, outputs, size, **same),
-            *([nn.BatchNorm2d(outputs, eps=1e-3)] if normalize else []),
-            *([nn.MaxPool2d(2)] if pool else []),
-            nn.ReLU(),
-        ]
+    is_paper, width, dropout = config.network == "paper", config.width, nn.Dropout(config.dropout)
 
-    width, dropout = config.width, nn.Dropout(config.dropout)
-    if config.network == "paper":
-        plain = {"normalize": False}
-        localization = [
-            *conv(1, 8, 7, True, **plain), *conv(8, 10, 5, True, **plain),
-            *(nn.Flatten(), nn.LazyLinear(32), nn.ReLU()),
-        ]  # fmt: skip
-        features = [
-            *conv(1, width, **plain), *conv(width, width, pool=True, **plain),
-            *conv(width, width, **plain), *conv(width, width, pool=True, **plain),
-            *(nn.Flatten(), dropout, nn.LazyLinear(50), nn.ReLU()),
-        ]  # fmt: skip
-        return localization, features
+    def conv(inputs, outputs, size=3, pool=False):
+        same = {} if is_paper else {"padding": "same", "bias": False}
+        normalize = [] if is_paper else [nn.BatchNorm2d(outputs, eps=1e-3)]
+        after = [nn.MaxPool2d(2), nn.ReLU()] if pool else [nn.ReLU()]
+        return [nn.Conv2d(inputs, outputs, size, **same), *normalize, *after]
+
+    if is_paper:
+        dense = [nn.Flatten(), nn.LazyLinear(32), nn.ReLU()]
+        features = conv(1, width) + conv(width, width, pool=True)
+        features += conv(width, width) + conv(width, width, pool=True)
+        features += [nn.Flatten(), dropout, nn.LazyLinear(50), nn.ReLU()]
+        return conv(1, 8, 7, True) + conv(8, 10, 5, True) + dense, features
     localization = [
         *(nn.AvgPool2d(2), *conv(1, 16, 5, pool=True), *conv(16, 32, pool=True), nn.Flatten()),
         *(nn.LazyLinear(32, bias=False), nn.BatchNorm1d(32, eps=1e-3), nn.ReLU()),
@@ -102,16 +91,15 @@ def torch_network(config):
     import torch
     from torch import nn
 
-    localization, features = torch_layers(config)
-
     class DeepEmotion(nn.Module):
         def __init__(self):
             super().__init__()
+            localization, features = torch_layers(config)
             self.localization = nn.Sequential(*localization)
             self.theta = nn.Linear(32, 6)
             self.features = nn.Sequential(*features)
             self.logits = nn.LazyLinear(CLASSES)
-            self.register_buffer("identity", torch.tensor([1.0, 0, 0, 0, 1, 0]))
+            self.register_buffer("identity", torch.eye(2, 3).flatten())
 
         def forward(self, images):
             x = images / 127.5 - 1
@@ -170,10 +158,8 @@ def torch_augment(images, config):
 def train_torch(config, count, rounds, threads):
     """As `train_keras`, in PyTorch."""
     import torch
-    from torch.nn import functional
 
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or torch.get_num_threads())
     torch.manual_seed(0)
     images = torch.randint(0, 256, (count, 1, config.image_size, config.image_size)).float()
     labels = torch.randint(0, CLASSES, (count,))
@@ -182,9 +168,9 @@ def train_torch(config, count, rounds, threads):
     if config.optimizer == "adam":
         optimizer = torch.optim.Adam(weights, config.learning_rate, eps=1e-7)
     else:  # a rate that needs no warm-up; speed does not depend on it
-        optimizer = torch.optim.SGD(
-            weights, 0.01, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
-        )
+        settings = {"momentum": 0.9, "nesterov": True, "weight_decay": config.weight_decay}
+        optimizer = torch.optim.SGD(weights, 0.01, **settings)
+    cross_entropy = torch.nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
     averages = [weight.detach().clone() for weight in weights] if config.average else []
     mixed = torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "mixed_bfloat16")
     for _ in range(rounds):
@@ -192,9 +178,7 @@ def train_torch(config, count, rounds, threads):
         for batch in torch.randperm(count).split(config.batch_size):
             with mixed:
                 logits = network(torch_augment(images[batch], config))
-            loss = functional.cross_entropy(
-                logits.float(), labels[batch], label_smoothing=config.label_smoothing
-            )
+            loss = cross_entropy(logits.float(), labels[batch])
             if config.regularization:
                 loss = loss + network.penalty()
             optimizer.zero_grad()
@@ -216,7 +200,6 @@ def print_rate(count, start):
 
 
 def start_side(python, name, settings):
-    """Start the process of a side."""
     return subprocess.Popen(
         [python, __file__, name, json.dumps(settings)],
         stdin=subprocess.PIPE,
@@ -254,17 +237,19 @@ def main():
     print("| round | Keras on TensorFlow | PyTorch |\n|---|---|---|")
     rates = []
     for number in range(args.rounds + 1):
-        rates.append((next_rate(keras), next_rate(torch)))
+        ours, theirs = next_rate(keras), next_rate(torch)
         if number:
-            print(f"| {number} | {rates[-1][0]:,.0f} | {rates[-1][1]:,.0f} |", flush=True)
-    ours, theirs = map(statistics.median, zip(*rates[1:], strict=True))
+            rates.append((ours, theirs))
+            print(f"| {number} | {ours:,.0f} | {theirs:,.0f} |", flush=True)
+    ours, theirs = map(statistics.median, zip(*rates, strict=True))
     print(f"| median | {ours:,.0f} | {theirs:,.0f} |\n\nratio of medians: {ours / theirs:.2f}")
 
 
 if __name__ == "__main__":
-    sides = {"keras": train_keras, "torch": train_torch}
-    if sys.argv[1:2] and sys.argv[1] in sides:
-        config, *numbers = json.loads(sys.argv[2])
-        sides[sys.argv[1]](SimpleNamespace(**config), *numbers)
-    else:
-        main()
+    match sys.argv[1:]:
+        case ["keras" | "torch" as side, settings]:
+            config, *numbers = json.loads(settings)
+            train = train_keras if side == "keras" else train_torch
+            train(SimpleNamespace(**config), *numbers)
+        case _:
+            main()

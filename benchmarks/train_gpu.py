@@ -30,11 +30,7 @@ FIXED = ("recipe", "dataset", "protocol", "fold", "teachers", "teacher_share")
 
 
 def parse_variant(text: str) -> TrainConfig:
-    """Parse 'RECIPE name=value ...'; precision "auto" becomes the device's.
-
-    Raises:
-        ValueError: If it does not begin with a recipe, or a setting or its value does not exist.
-    """
+    """Parse 'RECIPE name=value ...'; precision "auto" becomes the device's."""
     recipe, *changes = text.split()
     if recipe not in RECIPES:
         raise ValueError(f"a variant begins with one of {', '.join(RECIPES)}. Received: {text!r}")
@@ -52,16 +48,8 @@ def parse_variant(text: str) -> TrainConfig:
 
 
 def read_parts(paths: list[Path]) -> dict[str, np.ndarray]:
-    """Read the arrays that `pack_faces.py` wrote, from its parts in any order.
-
-    Raises:
-        ValueError: If parts are missing.
-    """
-    parts = []
-    for path in paths:
-        with np.load(path) as file:
-            parts.append(dict(file))
-    parts.sort(key=lambda part: part["part"][0])
+    """Read the arrays that `pack_faces.py` wrote, from its parts in any order."""
+    parts = sorted((dict(np.load(path)) for path in paths), key=lambda part: part["part"][0])
     if [part["part"].tolist() for part in parts] != [[i, len(parts)] for i in range(len(parts))]:
         raise ValueError(f"Name every part once. Received: {', '.join(map(str, paths))}")
     return {
@@ -89,13 +77,10 @@ def train(config: TrainConfig, arrays: dict[str, np.ndarray], run: Run) -> dict:
         for flip in (False, True)
     )
     result = {
-        "device": jax.devices()[0].device_kind,
-        "precision": config.precision,
-        "epochs": config.epochs,
-        **trained,
-        "test_accuracy": accuracy,
-        "flip_averaged_test_accuracy": flipped,
-    }
+        "device": jax.devices()[0].device_kind, "precision": config.precision,
+        "epochs": config.epochs, **trained,
+        "test_accuracy": accuracy, "flip_averaged_test_accuracy": flipped,
+    }  # fmt: skip
     write_json(run / "result.json", result)
     return result
 
@@ -108,17 +93,16 @@ def main():
     args = parser.parse_args()
     arrays = read_parts(args.faces)
     data = {name: arrays[name].item() for name in ("dataset", "protocol", "fold")}
-    data["fold"] = data["fold"] if data["fold"] >= 0 else None
+    if data["fold"] < 0:
+        data["fold"] = None
     # Check all variants before the first one trains.
     variants = [(text, parse_variant(text)) for text in args.variant or ["best"]]
     for text, config in variants:
         print(f"{text}, {config.precision}, on {jax.devices()[0].device_kind}", flush=True)
         run = Run(args.out / re.sub(r"[^\w.=]+", "-", text.strip()))
         result = train(dataclasses.replace(config, **data), arrays, run)
-        validation, test, flipped = (
-            f"{100 * result[f'{name}_accuracy']:.2f} %"
-            for name in ("validation", "test", "flip_averaged_test")
-        )
+        names = ("validation_accuracy", "test_accuracy", "flip_averaged_test_accuracy")
+        validation, test, flipped = (f"{100 * result[name]:.2f} %" for name in names)
         print(
             f"{result['images_per_second']:,.0f} images a second (training, without the "
             f"{result['compile_seconds']:.1f} seconds of compiling), {result['seconds']:.1f} "

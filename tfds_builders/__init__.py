@@ -2,10 +2,9 @@
 
 `import tfds_builders; tfds.load("fer2013/ferplus")` is all that a TFDS user needs.
 
-Every builder, whatever the data set, gives the features `image` (uint8, native size and channels),
-`label` (the seven of `contract.EMOTIONS`), `subject` (text, "" where unknown), `name`
-(text: the native file or row) and `face` (BBox). The split of an example is a pure function of its
-name (see `protocols`).
+Every builder gives the features `image` (uint8, native size and channels), `label` (the seven of
+`contract.EMOTIONS`), `subject` (text, "" where unknown), `name` (text: the native file or row) and
+`face` (BBox). The split of an example is a pure function of its name (see `protocols`).
 """
 
 from tfds_builders.ck_plus.ck_plus_dataset_builder import Builder as CkPlus

@@ -15,8 +15,7 @@ WHOLE = tfds.features.BBox(0.0, 0.0, 1.0, 1.0)  # `face` of an image that is alr
 def configs(**descriptions: str) -> list[tfds.core.BuilderConfig]:
     """Builder configs from their names and descriptions, the default first."""
     return [
-        tfds.core.BuilderConfig(name=name, description=description)
-        for name, description in descriptions.items()
+        tfds.core.BuilderConfig(name=name, description=text) for name, text in descriptions.items()
     ]
 
 
@@ -28,29 +27,19 @@ def dataset_info(
     homepage: str | None = None,
     **more: tfds.features.FeatureConnector,
 ) -> tfds.core.DatasetInfo:
-    """Describe a data set that keeps the contract.
+    """Describe a data set that keeps the contract; `more` is beyond it, such as `votes`.
 
-    Args:
-        builder: Its builder.
-        shape: Height, width and channels of the images; None where they vary.
-        encoding: Format in which images are stored; None for PNG and JPEG as they come.
-        labels: Names of the classes.
-        homepage: Where the data set is published.
-        more: Features beyond the contract, such as `votes`.
-
-    Returns:
-        The info with the features `image` (uint8); `label`; `subject`, the person or character, ""
-        if unknown; `name`, the native file or row; `face`, the box of the face as fractions of the
-        image's sides; and `more`.
+    `shape` is height, width and channels, None where they vary; `encoding` is the stored format,
+    None for PNG and JPEG as they come.
     """
     return builder.dataset_info_from_configs(
         features=tfds.features.FeaturesDict(
             {
                 "image": tfds.features.Image(shape=shape, encoding_format=encoding),
                 "label": tfds.features.ClassLabel(names=labels),
-                "subject": tfds.features.Text(),
-                "name": tfds.features.Text(),
-                "face": tfds.features.BBoxFeature(),
+                "subject": tfds.features.Text(),  # person or character, "" if unknown
+                "name": tfds.features.Text(),  # the native file or row
+                "face": tfds.features.BBoxFeature(),  # fractions of the image's sides
                 **more,
             }
         ),

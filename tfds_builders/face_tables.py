@@ -34,22 +34,16 @@ def read_header(source: Source, name: str) -> list[str]:
 
 
 def read_rows(source: Source, name: str, codes: Sequence[str]) -> Iterator[Row]:
-    """Read a CSV file that has `COLUMNS`, in any order, perhaps with spaces.
+    """Read a CSV file that has `COLUMNS` in any order; `codes` are the emotions by 0, 1, ...
 
-    Args:
-        source: Where the file is.
-        name: Its name in the source.
-        codes: Emotions by the codes 0, 1, ...
-
-    Raises:
-        ValueError: If a row is malformed (the message names its line), or there are no rows.
+    Raises ValueError, with the line, if a row is malformed, and if there are no rows.
     """
     with source.open(name) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
         rows = csv.reader(lines)
         header = [column.strip().lower() for column in next(rows)]
         places = [header.index(column) for column in COLUMNS]
         emotions = {str(code): emotion for code, emotion in enumerate(codes)}
-        empty = True
+        where = None
         try:
             for row in rows:
                 if not row:  # a blank line, such as some editors leave at the end
@@ -63,12 +57,11 @@ def read_rows(source: Source, name: str, codes: Sequence[str]) -> Iterator[Row]:
                         f"{where}: the emotion must be 0 to {len(codes) - 1}. Found: {code[:20]!r}"
                     )
                 yield Row(where, emotions[code], _parse_pixels(pixels, where), usage)
-                empty = False
         except csv.Error as error:
             raise ValueError(f"{name}, line {rows.line_num}: {error}.") from error
         except UnicodeDecodeError as error:
             raise ValueError(f"{name}, after line {rows.line_num}: {error}.") from error
-    if empty:
+    if where is None:
         raise ValueError(f"{name} holds a header and no rows; obtain it again.")
 
 

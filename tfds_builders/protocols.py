@@ -21,19 +21,9 @@ def shuffle_rank(name: str, seed: int = SEED) -> str:
 def stratified_split(
     labels: Mapping[str, str], validation: float, test: float, seed: int = SEED
 ) -> dict[str, str]:
-    """Split names so that every label has the same shares in each part.
+    """Split names into "train", "validation" and "test" with the same shares of every label.
 
-    Args:
-        labels: Label of each name.
-        validation: Share of each label that goes to validation, 0 to 1.
-        test: Share of each label that goes to test, 0 to 1.
-        seed: Another seed gives another split.
-
-    Returns:
-        "train", "validation" or "test" for each name. Shares are rounded within each label.
-
-    Raises:
-        ValueError: If the shares are negative or leave nothing to train on.
+    Shares are 0 to 1, and rounded within each label.
     """
     if validation < 0 or test < 0 or validation + test >= 1:
         raise ValueError(
@@ -50,17 +40,8 @@ def stratified_split(
 def sized_split(labels: Mapping[str, str], validation: int, test_per_label: int) -> dict[str, str]:
     """Split names into parts of given sizes, with equally many names of each label in test.
 
-    Args:
-        labels: Label of each name.
-        validation: Names in validation, shared among the labels in proportion to what test left
-            of them (largest remainders first).
-        test_per_label: Names of each label in test.
-
-    Returns:
-        "train", "validation" or "test" for each name.
-
-    Raises:
-        ValueError: If a label has too few names, or nothing is left to train on.
+    Validation is shared among the labels in proportion to what test left of them (largest
+    remainders first).
     """
     by_label = _shuffled_by_label(labels, SEED)
     rest = {label: len(names) - test_per_label for label, names in sorted(by_label.items())}
@@ -83,18 +64,7 @@ def sized_split(labels: Mapping[str, str], validation: int, test_per_label: int)
 
 
 def subject_folds(subjects: Iterable[str], folds: int) -> dict[str, int]:
-    """Assign people to folds of nearly equal size, so that no two folds share a person.
-
-    Args:
-        subjects: The people, in any order and with repetitions.
-        folds: Number of folds, at least 2 and at most the number of people.
-
-    Returns:
-        The fold, 0 to folds - 1, of each person.
-
-    Raises:
-        ValueError: If there are fewer people than folds.
-    """
+    """Assign people to folds 0, 1, ... of nearly equal size, so that no two share a person."""
     people = sorted(set(subjects), key=shuffle_rank)
     if not 2 <= folds <= len(people):
         raise ValueError(f"folds must be between 2 and {len(people)} people. Received: {folds}")
@@ -104,19 +74,9 @@ def subject_folds(subjects: Iterable[str], folds: int) -> dict[str, int]:
 def protocol_split(
     protocol: str, subjects: Mapping[str, str], folds: int, paper: Callable[[], dict[str, str]]
 ) -> dict[str, str]:
-    """Split names by a protocol.
+    """Split names by protocol "paper", which `paper` computes, or "subjects" (fold_0, fold_1, ...).
 
-    Args:
-        protocol: "paper" or "subjects".
-        subjects: Person or character of each name.
-        folds: Number of folds of "subjects".
-        paper: Computes the splits of "paper".
-
-    Returns:
-        "train", "validation" or "test" for each name, or "fold_0", "fold_1", ...
-
-    Raises:
-        ValueError: If there is no such protocol, or fewer people than folds.
+    `subjects` is the person or character of each name.
     """
     if protocol == "paper":
         return paper()

@@ -34,17 +34,14 @@ class Release:
     homepage: str  # where to request it
     terms: str  # on what terms it is given
     emotions: Mapping[str, int]  # published number of images of each emotion
-    # published number of images of each person or character; empty if not checked
-    subjects: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    subjects: Mapping[str, int] = dataclasses.field(default_factory=dict)  # of each subject
     folds: int = 10  # number of folds of protocol "subjects"
     people: str = "people"  # what its subjects are called
     example: str = ""  # path of an image, for errors
     unit: str = "images"  # what is counted and split
-    # of protocol "paper", for the whole set: images in validation, and of each emotion in
-    # test. None for `PAPER_SHARES`
+    # of protocol "paper": images in validation, of each emotion in test; None for `PAPER_SHARES`
     sizes: tuple[int, int] | None = None
-    # images of the release that cannot be decoded, so that many have deleted them: the splits
-    # of the others are the same with and without them
+    # images that cannot be decoded, so that many deleted them: the splits of the others stay
     undecodable: tuple[Picture, ...] = ()
 
     @property
@@ -55,23 +52,18 @@ class Release:
             f"python cli.py build-data {self.name} --source DIR_OR_ARCHIVE"
         )
 
-    def find_pictures(
+    def find_splits(
         self,
         dl_manager: tfds.download.DownloadManager,
+        protocol: str,
         parse: Callable[[str], Picture | None],
         rank: Callable[[str], int] = lambda file: 0,
-    ) -> Files:
-        """Find the image files, each image once; warn if counts are not the published ones.
+    ) -> dict[str, Files]:
+        """Find the files of each split, each image once; warn if counts are not as published.
 
-        Args:
-            dl_manager: Names the user's folder.
-            parse: Reads the path of a file; None if it is not an image of the release.
-            rank: Of several files of an image, the one with the smallest rank counts, of equals the
-                first in the order of the sources. A folder comes before its archives, so an
-                encrypted archive beside its unpacked files does no harm.
-
-        Raises:
-            FileNotFoundError: If there is no such folder, or no image in it.
+        `parse` reads the path of a file. Of several files of an image, the one with the smallest
+        `rank` counts, of equals the first in the order of the sources: a folder comes before its
+        archives, so an encrypted archive beside its unpacked files does no harm.
         """
         sources = find_sources(manual_folder(dl_manager, self.missing))
         best, ignored = {}, []
@@ -96,34 +88,16 @@ class Release:
             [self.emotions, self.subjects],
             f" Ignored for their names: {', '.join(ignored[:5])}." if ignored else "",
         )
-        files = [(source, {}) for source in sources]
+        splits = self.assign(pictures, protocol)
+        parts = {part: [(one, {}) for one in sources] for part in sorted(set(splits.values()))}
         for _, place, file, picture in best.values():
-            files[place][1][file] = picture
-        return files
-
-    def split(self, files: Files, protocol: str) -> dict[str, Files]:
-        """Divide files among the splits of a protocol; see `assign`."""
-        splits = self.assign([one for _, group in files for one in group.values()], protocol)
-        return {
-            split: [
-                (source, {file: one for file, one in group.items() if splits[one.name] == split})
-                for source, group in files
-            ]
-            for split in sorted(set(splits.values()))
-        }
+            parts[splits[picture.name]][place][1][file] = picture
+        return parts
 
     def assign(self, pictures: Sequence[Picture], protocol: str) -> dict[str, str]:
-        """Split of each picture, or of whatever has a name, a subject and an emotion.
+        """Split of each picture's name, or of whatever has a name, a subject and an emotion.
 
-        Args:
-            pictures: What was found of the release.
-            protocol: "paper" (train, validation, test) or "subjects" (fold_0, fold_1, ...).
-
-        Returns:
-            The split of each name. For a part of the release, "paper" keeps the shares.
-
-        Raises:
-            ValueError: If there is no such protocol, or too little for it.
+        For a part of the release, "paper" keeps the shares.
         """
         subjects = {one.name: one.subject for one in pictures}
         people = set(subjects.values())
@@ -163,25 +137,17 @@ def warn_if_counts_differ(
     published: Sequence[Mapping[str, int]],
     note: str = "",
 ) -> None:
-    """Log a warning if counts are not the published ones.
+    """Log a warning if counts by emotion, and by person and the like, are not those published."""
 
-    Args:
-        title: What is counted, such as "images of JAFFE".
-        counts: Counts by emotion, and, in further mappings, by person and the like.
-        published: The same as published.
-        note: Sentence to add to the warning.
-    """
-
-    def listed(groups, title=""):
-        each = (
+    def listed(groups):
+        return ", ".join(
             f"{name} {Counter(group)[name]:,}"
             for group, other, third in zip(groups, counts, published, strict=True)
             for name in sorted({*other, *third})
         )
-        total = f"{sum(groups[0].values()):,} {title}".rstrip()
-        return f"{total} ({', '.join(each)})"
 
     if [dict(group) for group in counts] != [dict(group) for group in published]:
         logging.getLogger(__name__).warning(
-            "Found %s; published are %s.%s", listed(counts, title), listed(published), note
+            f"Found {sum(counts[0].values()):,} {title} ({listed(counts)}); published are "
+            f"{sum(published[0].values()):,} ({listed(published)}).{note}"
         )

@@ -1,7 +1,6 @@
 """Files that a user obtained: a folder, and the .zip and .tar archives in it.
 
-Nothing is unpacked: members are read in place, so none can write anywhere. Members with unsafe
-names (absolute, `..`) and links are ignored.
+Members are read in place, not unpacked; links and unsafe names (absolute, `..`) are ignored.
 """
 
 import concurrent.futures
@@ -16,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
@@ -30,14 +30,7 @@ LARGEST_RECORD = 2**20  # bytes; tar pads its end to a whole record, by default 
 MOST_BYTES = 2 * 2**30
 MOST_FILES = 1_000_000
 logger = logging.getLogger(__name__)
-DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    EOFError,
-    zlib.error,
-    lzma.LZMAError,
-    NotImplementedError,  # raised by zipfile for an unknown compression
-)
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
 
 
 class Source(NamedTuple):
@@ -48,60 +41,44 @@ class Source(NamedTuple):
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
-        """Open one file for reading, as bytes.
-
-        Raises:
-            ValueError: If the archive is damaged, or the file is too large.
-        """
+        """Open one file for reading, as bytes; ValueError if its archive is damaged."""
         if self.path.is_dir():
             with (self.path / name).open("rb") as file:
                 yield file
-            return
-        with _readable(self.path), _open_archive(self.path) as archive:
-            with _open_member(archive, _members(archive)[name]) as file:
+        else:
+            with _open_archive(self.path) as members, members[name]() as file:
                 yield file
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """Read files, each once, in the order in which they are stored; yields (name, content).
-
-        Raises:
-            ValueError: If the archive is damaged.
-        """
+        """Read files, each once, in the order in which they are stored; yields (name, content)."""
         wanted = set(names)
         if self.path.is_dir():
             for name in sorted(wanted):
                 yield name, (self.path / name).read_bytes()
         elif wanted:
-            with _readable(self.path), _open_archive(self.path) as archive:
-                for name, member in _members(archive).items():
+            with _open_archive(self.path) as members:
+                for name, open_member in members.items():
                     if name in wanted:
-                        with _open_member(archive, member) as file:
+                        with open_member() as file:
                             yield name, file.read()
 
 
 def find_sources(folder: Path) -> list[Source]:
-    """List a folder and the archives in it, at any depth; links to folders are followed.
+    """List a folder, then the archives in it by name, at any depth; links are followed.
 
-    Returns:
-        The folder first, then its archives by name. An archive that cannot be listed is ignored
-        with a warning: it may have nothing to do with the data set.
-
-    Raises:
-        ValueError: If there are only archives, and all are damaged or too large.
+    An archive that cannot be listed is ignored with a warning: it may have nothing to do with the
+    data set. ValueError if there are only archives, and all are damaged or too large.
     """
     folder = Path(folder)
-    files = sorted(
-        path.as_posix()
-        for path in (file.relative_to(folder) for file in _files(folder))
-        if not _is_junk(path)
-    )
+    paths = (file.relative_to(folder) for file in _files(folder))
+    files = sorted(path.as_posix() for path in paths if not _is_junk(path))
     sources, errors = [Source(folder, tuple(files))], []
     for name in files:
         if name.lower().endswith(ARCHIVES):
             path = folder / name
             try:
-                with _readable(path), _open_archive(path) as archive:
-                    sources.append(Source(path, tuple(sorted(_members(archive)))))
+                with _open_archive(path) as members:
+                    sources.append(Source(path, tuple(sorted(members))))
             except ValueError as error:
                 errors.append(error)
     if errors and len(errors) == len(files):
@@ -116,10 +93,8 @@ def _files(folder):
     seen = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         seen.add(os.path.realpath(place))
-        folders[:] = [
-            one for one in folders if os.path.realpath(os.path.join(place, one)) not in seen
-        ]
-        yield from (path for path in (Path(place, name) for name in names) if path.is_file())
+        folders[:] = [one for one in folders if os.path.realpath(f"{place}/{one}") not in seen]
+        yield from filter(Path.is_file, (Path(place, name) for name in names))
 
 
 def _is_junk(path):
@@ -143,9 +118,8 @@ _skipped: ContextVar[IO[str] | None] = ContextVar("skipped", default=None)
 def skipping_damaged(path: Path) -> Iterator[None]:
     """Within this context, skip damaged image files instead of stopping at the first.
 
-    Args:
-        path: Text file to write: for each skipped file a line with its name and what is wrong, on
-            disk at once, so that an interrupted build has its list too.
+    `path` gets a line for each: its name and what is wrong, on disk at once, so that an interrupted
+    build has its list too.
     """
     with Path(path).open("w") as lines:
         token = _skipped.set(lines)
@@ -158,11 +132,8 @@ def skipping_damaged(path: Path) -> Iterator[None]:
 def read_images(source: Source, names: Iterable[str]) -> Iterator[NativeImage]:
     """Read image files and decode them on all cores, in the order in which they are stored.
 
-    At most a few hundred are in memory at a time.
-
-    Raises:
-        ValueError: If a file cannot be decoded; its name is in the message. Within
-            `skipping_damaged` it is listed there and skipped.
+    At most a few hundred are in memory. ValueError if one cannot be decoded, except within
+    `skipping_damaged`.
     """
     skipped = _skipped.get()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -190,11 +161,7 @@ def check_size(image: NativeImage, side: int, remedy: str) -> None:
 
 
 def manual_folder(dl_manager: tfds.download.DownloadManager, missing: str) -> Path:
-    """The folder that the user named, TFDS's `manual_dir`.
-
-    Raises:
-        FileNotFoundError: If there is none or it is empty; `missing` is the message.
-    """
+    """The folder that the user named; FileNotFoundError(missing) if it is missing or empty."""
     try:
         return Path(dl_manager.manual_dir)
     except AssertionError:  # raised by TFDS
@@ -216,14 +183,15 @@ def _decode(file):
 
 
 @contextlib.contextmanager
-def _readable(path):
-    """Replace what libraries raise for a damaged archive by one sentence."""
+def _open_archive(path):
+    """`_members` of an archive; what libraries raise if it is damaged becomes one sentence."""
+    is_zip = path.name.lower().endswith(".zip")
     try:
-        yield
-    except (*DAMAGED, OSError) as error:
-        if (
-            getattr(error, "errno", None) is not None
-        ):  # a disk error; gzip's and bzip2's have no errno
+        with zipfile.ZipFile(path) if is_zip else tarfile.open(path, tarinfo=_Member) as archive:
+            yield _members(_files_of_zip(archive) if is_zip else _files_of_tar(archive))
+    except (*DAMAGED, NotImplementedError, OSError) as error:  # zipfile: unknown compression
+        # A disk error; gzip's and bzip2's have no errno.
+        if getattr(error, "errno", None) is not None:
             raise
         problem = str(error).partition(":")[0]  # tarfile adds a line for each compression
         raise ValueError(
@@ -237,16 +205,6 @@ def _readable(path):
         ) from error
 
 
-def _open_archive(path):
-    if path.name.lower().endswith(".zip"):
-        return zipfile.ZipFile(path)
-    return tarfile.open(path, tarinfo=_Member)
-
-
-def _open_member(archive, member):
-    return archive.open(member) if _is_zip(archive) else archive.extractfile(member)
-
-
 class _Member(tarfile.TarInfo):
     """A member of a tar that raises if its header is damaged; tarfile would end there silently."""
 
@@ -258,41 +216,35 @@ class _Member(tarfile.TarInfo):
             raise tarfile.SubsequentHeaderError(str(error)) from error
 
 
-def _read_to_the_end(archive):
-    """Check that only padding follows a tar's last member, and that its checksum is correct."""
+def _files_of_zip(archive):
+    # A link in a zip is a file whose content is its target: harmless as nothing is unpacked.
+    files = (one for one in archive.infolist() if not one.is_dir())
+    return [(one.filename, one.file_size, partial(archive.open, one)) for one in files]
+
+
+def _files_of_tar(archive):
+    files = [
+        (one.name, one.size, partial(archive.extractfile, one)) for one in archive if one.isfile()
+    ]
+    # Check that only padding follows the last member, and that gzip's checksum is correct.
     padding = 0
     while content := archive.fileobj.read(2**16):
         padding += len(content)
         if any(content) or padding > LARGEST_RECORD:
             raise tarfile.ReadError("there is more after its end")
+    return files
 
 
-def _is_zip(archive):
-    return isinstance(archive, zipfile.ZipFile)
-
-
-def _members(archive):
-    """{name: member} of the regular files with safe names, in stored order."""
-    if _is_zip(archive):
-        # A link in a zip is a file whose content is its target: harmless as nothing is unpacked.
-        files = [
-            (one.filename, one.file_size, one) for one in archive.infolist() if not one.is_dir()
-        ]
-    else:
-        files = [(one.name, one.size, one) for one in archive if one.isfile()]
-        _read_to_the_end(archive)
+def _members(files):
+    """{name: function that opens it} of (name, bytes, function) where the name is safe."""
     if len(files) > MOST_FILES:
-        raise ValueError(
-            f"The archive holds {len(files):,} files, more than any of these data sets."
-        )
+        raise ValueError(f"The archive holds {len(files):,} files, more than these data sets.")
     members = {}
-    for name, size, member in files:
+    for name, size, open_member in files:
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or _is_junk(path):
             continue
         if size > MOST_BYTES:
-            raise ValueError(
-                f"{name} in the archive has {size:,} bytes; the most is {MOST_BYTES:,}."
-            )
-        members[path.as_posix()] = member
+            raise ValueError(f"{name} in the archive has {size:,} bytes; at most {MOST_BYTES:,}.")
+        members[path.as_posix()] = open_member
     return members

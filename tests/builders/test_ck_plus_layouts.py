@@ -10,8 +10,7 @@ from ck_plus_trees import SIX, emotions_of, extended
 from native_files import built, names_of, png, refused, sizes_of, write, write_archive
 from PIL import Image
 
-from tfds_builders.ck_plus.extended import CK_EXTENDED_CODES
-from tfds_builders.ck_plus.native import CK_PLUS_48_FOLDERS
+from tfds_builders.ck_plus.native import CK_EXTENDED_CODES, CK_PLUS_48_FOLDERS
 from tfds_builders.contract import EMOTIONS
 
 

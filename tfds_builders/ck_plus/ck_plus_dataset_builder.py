@@ -27,8 +27,7 @@ class Config(tfds.core.BuilderConfig):
 
     frames: str = "peak"  # "peak", the last frame of a sequence, or "last3", its last three
     neutral: bool = False  # whether its first frame is added, as neutral
-    # whether contempt is an eighth class; otherwise its sequences are left out
-    contempt: bool = False
+    contempt: bool = False  # whether contempt is an eighth class, or its sequences are left out
     protocol: str = "paper"  # "paper" or "subjects"
 
 
@@ -65,10 +64,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = RELEASE.missing
 
     def _info(self) -> tfds.core.DatasetInfo:
-        labels = (*EMOTIONS, "contempt") if self.builder_config.contempt else EMOTIONS
-        return contract.dataset_info(
-            self, (None, None, 3), labels=labels, homepage=RELEASE.homepage
-        )
+        labels = EMOTIONS + ("contempt",) * self.builder_config.contempt
+        return contract.dataset_info(self, (None, None, 3), "png", labels, RELEASE.homepage)
 
     def _split_generators(self, dl_manager):
         config = self.builder_config
@@ -77,15 +74,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         native = layout.form == "native"
         _check_variant(layout.form, config)
         _check_counts(layout)
-        left_out = {
-            *(() if config.contempt else ("contempt",)),
-            *(() if config.neutral else ("neutral",)),  # rows of ckextended.csv
-        }
-        sequences = [one for one in layout.sequences if one.emotion not in left_out]
+        # Whole sequences of a neutral face are rows of ckextended.csv.
+        optional = {"contempt": config.contempt, "neutral": config.neutral}
+        sequences = [one for one in layout.sequences if optional.get(one.emotion, True)]
         splits = RELEASE.assign(sequences, config.protocol)
         with_first = config.neutral and native
         if with_first:
-            _check_beginnings(sequences)
+            _check_first_frames(sequences)
         parts = {split: [] for split in sorted(set(splits.values()))}
         for one in sequences:
             parts[splits[one.name]] += choose_frames(one, FRAMES[config.frames], with_first)
@@ -113,28 +108,24 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     face = face_box(points, *image.pixels.shape[:2], frame.name)
                 # A PNG file is kept as it is; another format named .png is converted.
                 is_png = image.format == "PNG"
-                yield _example(
-                    frame, image.content if is_png else contract.encode_png(image.pixels), face
-                )
+                png = image.content if is_png else contract.encode_png(image.pixels)
+                yield _example(frame, png, face)
 
 
 def _example(frame, png, face=contract.WHOLE):
     """(key, example) of a frame."""
-    return frame.name, contract.example(
-        frame.name, png, frame.emotion, frame.sequence.subject, face
-    )
+    name, sequence = frame.name, frame.sequence
+    return name, contract.example(name, png, frame.emotion, sequence.subject, face)
 
 
 def _landmarks(sources, parts):
     """Landmarks of the chosen frames; logs a warning if some have none."""
     frames = {(one.sequence.name, one.number) for part in parts.values() for one in part}
     landmarks = read_landmarks(sources, frames)
-    if len(landmarks) < len(frames):
+    if missing := len(frames) - len(landmarks):
         logger.warning(
-            "%d of %d frames have no landmark file: their face is the whole frame; put "
-            "Landmarks.zip beside the images.",
-            len(frames) - len(landmarks),
-            len(frames),
+            f"{missing} of {len(frames)} frames have no landmark file: their face is the whole "
+            "frame; put Landmarks.zip beside the images."
         )
     return landmarks
 
@@ -142,14 +133,11 @@ def _landmarks(sources, parts):
 def _check_variant(form, config):
     """Raise if a layout lacks the images of a variant."""
     if form == "CK+48" and config.neutral:
-        missing = "neutral faces"
-        other = f"{config.frames}{'_contempt' * config.contempt}"
-    elif form == "ckextended.csv" and FRAMES[config.frames] > 1:
-        missing = "frames before the last"
-        other = config.name.replace(config.frames, "peak")
+        missing, other = "neutral faces", f"{config.frames}{'_contempt' * config.contempt}"
+    elif form == "ckextended.csv" and config.frames != "peak":
+        missing, other = "frames before the last", config.name.replace(config.frames, "peak")
     elif form == "ckextended.csv" and config.protocol == "subjects":
-        missing = "names of people"
-        other = config.name.replace("subjects", "paper")
+        missing, other = "names of people", config.name.replace("subjects", "paper")
     else:
         return
     raise ValueError(
@@ -161,23 +149,20 @@ def _check_variant(form, config):
 def _check_counts(layout):
     """Warn if counts are not the published ones."""
     counts = [Counter(one.emotion for one in layout.sequences)]
-    published = [dict(RELEASE.emotions)]
+    published = [RELEASE.emotions]
     if layout.form == "ckextended.csv":
-        published[0]["neutral"] = EXTENDED_NEUTRAL
+        published = [RELEASE.emotions | {"neutral": EXTENDED_NEUTRAL}]
     if layout.people is not None:
         counts.append({"people": layout.people})
         published.append({"people": PEOPLE})
     warn_if_counts_differ("labeled sequences of CK+", counts, published)
 
 
-def _check_beginnings(sequences):
+def _check_first_frames(sequences):
     """Warn if a first frame, which is used as neutral, is not the beginning of its sequence."""
     late = [one.name for one in sequences if min(one.frames) != 1]
     if late:
         logger.warning(
-            "%d of %d sequences do not begin at frame 1 (%s, ...): their first frame may not be "
-            "neutral, but is used as such.",
-            len(late),
-            len(sequences),
-            late[0],
+            f"{len(late)} of {len(sequences)} sequences do not begin at frame 1 ({late[0]}, ...): "
+            "their first frame may not be neutral, but is used as such."
         )

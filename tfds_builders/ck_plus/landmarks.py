@@ -1,7 +1,7 @@
 """The face in a frame of CK+, from its 68 landmarks."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -18,27 +18,18 @@ MARGIN_ABOVE = 0.3
 
 
 def read_landmarks(
-    sources: Sequence[Source], frames: Collection[tuple[str, int]]
+    sources: Sequence[Source], frames: set[tuple[str, int]]
 ) -> dict[tuple[str, int], np.ndarray]:
-    """Read the landmark files of frames.
+    """Read the landmark files of frames, given as (name of the sequence, number).
 
-    Args:
-        sources: As from `sources.find_sources`.
-        frames: (name of the sequence, number) of each.
-
-    Returns:
-        (68, 2) float64 x and y, pixels from the upper left corner, of each frame that has a file.
-
-    Raises:
-        ValueError: If a file does not hold 68 lines of two numbers.
+    Returns (68, 2) float64 x and y, in pixels of the image, of each frame that has a file.
     """
     landmarks = {}
     for source in sources:
         paths = {}
         for path, *frame in find_files(source, LANDMARKS):
-            if tuple(frame) in frames and tuple(frame) not in landmarks:
-                paths.setdefault(tuple(frame), path)
-        frame_of = {path: frame for frame, path in paths.items()}
+            paths.setdefault(tuple(frame), path)
+        frame_of = {paths[frame]: frame for frame in paths.keys() & (frames - landmarks.keys())}
         for path, content in source.read(frame_of):
             landmarks[frame_of[path]] = _parse(content, path)
     return landmarks
@@ -47,22 +38,10 @@ def read_landmarks(
 def face_box(points: np.ndarray, height: int, width: int, name: str) -> tfds.features.BBox:
     """The square around the landmarks and the forehead, clipped to the image.
 
-    A square, because the network's input is one: other boxes would stretch the face.
-
-    Args:
-        points: (68, 2) x and y, pixels.
-        height: Of the image, pixels.
-        width: Of the image, pixels.
-        name: Of the image, for the error.
-
-    Returns:
-        Its corners as fractions of the image's sides, 0 to 1.
-
-    Raises:
-        ValueError: If it contains no pixel of the image.
+    A square, because the network's input is one: other boxes would stretch the face. `points` are
+    (68, 2) x and y, in pixels of the image that is called `name`.
     """
-    left, top = points.min(axis=0)
-    right, bottom = points.max(axis=0)
+    (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
     longer = max(right - left, bottom - top)
     left, right = left - MARGIN * longer, right + MARGIN * longer
     top, bottom = top - MARGIN_ABOVE * longer, bottom + MARGIN * longer
@@ -79,17 +58,14 @@ def face_box(points: np.ndarray, height: int, width: int, name: str) -> tfds.fea
             "Landmarks.zip again."
         )
     return tfds.features.BBox(
-        ymin=float(top / height),
-        xmin=float(left / width),
-        ymax=float(bottom / height),
-        xmax=float(right / width),
+        *map(float, (top / height, left / width, bottom / height, right / width))
     )
 
 
 def _parse(content, path):
     """(68, 2) float64 of a landmark file."""
-    lines = [line.split() for line in content.decode("ascii", errors="replace").splitlines()]
-    lines = [line for line in lines if line]
+    lines = content.decode("ascii", errors="replace").splitlines()
+    lines = [line.split() for line in lines if line.strip()]
     if len(lines) != POINTS:
         raise ValueError(
             f"{path} must have {POINTS} lines, x and y of each landmark. Found: {len(lines)}; "
@@ -100,8 +76,5 @@ def _parse(content, path):
     except ValueError:  # a word, or lines without two numbers
         points = np.array(np.nan)
     if not np.isfinite(points).all():
-        raise ValueError(
-            f"{path} must hold two numbers a line, x and y of a landmark; obtain Landmarks.zip "
-            "again."
-        )
+        raise ValueError(f"{path} must hold two numbers a line, x and y; get Landmarks.zip again.")
     return points

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfds_builders.ck_plus.extended import find_rows
+from tfds_builders.face_tables import COLUMNS, Row, read_header, read_rows
 from tfds_builders.release import Release
 from tfds_builders.sources import Source
 
@@ -16,6 +16,11 @@ from tfds_builders.sources import Source
 CK_PLUS_CODES = (
     "neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise",
 )  # fmt: skip
+# Codes 0 to 7 of the column `emotion` of ckextended.csv, and the number of its rows.
+CK_EXTENDED_CODES = (
+    "anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "contempt",
+)  # fmt: skip
+ROWS = 920
 # Names of the folders of CK+48.
 CK_PLUS_48_FOLDERS = {
     "anger": "anger", "contempt": "contempt", "disgust": "disgust", "fear": "fear",
@@ -59,8 +64,8 @@ class Frame(NamedTuple):
     """A frame that becomes an image."""
 
     name: str  # its file, or the row of ckextended.csv
-    sequence: LabeledSequence  # its sequence
-    number: int  # its number there
+    sequence: LabeledSequence
+    number: int  # its number in the sequence
     emotion: str  # what it shows; neutral where the sequence begins
     image: File | np.ndarray  # its file, or (48, 48) uint8 grey levels
 
@@ -77,12 +82,8 @@ class Layout(NamedTuple):
 def find_layout(sources: Sequence[Source]) -> Layout:
     """Find CK+ in the first of its layouts: native trees, CK+48, ckextended.csv.
 
-    A file that is in several sources counts once, in the first of them. No image is read, except
-    the rows of a CSV file.
-
-    Raises:
-        FileNotFoundError: If there is none of them, or a part is missing.
-        ValueError: If a file is malformed.
+    A file that is in several sources counts once, in the first of them. Images are read later,
+    except the rows of a CSV file.
     """
     native, cropped, emotions = defaultdict(dict), defaultdict(dict), defaultdict(set)
     for place, source in enumerate(sources):
@@ -97,14 +98,13 @@ def find_layout(sources: Sequence[Source]) -> Layout:
         return Layout("native", _native_sequences(native, read_labels(sources)), people)
     if cropped:
         return Layout("CK+48", _cropped_sequences(cropped, emotions))
-    rows = find_rows(sources)
-    if rows:
+    if rows := find_rows(sources):
         sequences = [
             LabeledSequence(f"row_{i:05}", "", row.emotion, {0: row.pixels})
             for i, row in enumerate(rows)
         ]
         return Layout("ckextended.csv", sequences)
-    if any(True for source in sources for _ in find_files(source, LABEL)):
+    if any(any(find_files(source, LABEL)) for source in sources):
         raise FileNotFoundError(
             "There are emotion files of CK+ but no frames named like S005_001_00000011.png; put "
             "extended-cohn-kanade-images.zip, or its content, beside them."
@@ -116,15 +116,31 @@ def find_layout(sources: Sequence[Source]) -> Layout:
     )
 
 
-def read_labels(sources: Sequence[Source]) -> dict[str, tuple[int, str]]:
-    """Read all emotion files.
+def find_rows(sources: Sequence[Source]) -> list[Row]:
+    """Find ckextended.csv by its content and read it; empty if there is no such file.
 
-    Returns:
-        (number of the labeled frame, emotion) by the name of the sequence.
-
-    Raises:
-        ValueError: If a file does not hold one number 0 to 7, or two files disagree.
+    FER-2013's CSV has the same columns and codes, but no contempt and more rows: a CSV is CK+'s if
+    it holds contempt, or no more than 920 rows (without contempt if that was removed).
     """
+    other = None
+    for source in sources:
+        for name in source.names:
+            if not name.lower().endswith(".csv") or set(COLUMNS) - {*read_header(source, name)}:
+                continue
+            rows = _read_if_ck_plus(source, name)
+            if rows:
+                return rows
+            other = name
+    if other is not None:
+        raise FileNotFoundError(
+            f"{other} is not CK+: it has more than {ROWS} rows and no contempt (code 7), as "
+            "FER-2013; build it with python cli.py build-data fer2013, or name ckextended.csv."
+        )
+    return []
+
+
+def read_labels(sources: Sequence[Source]) -> dict[str, tuple[int, str]]:
+    """Read all emotion files: (number of the labeled frame, emotion) of each sequence."""
     labels = {}
     for source in sources:
         files = {path: where for path, *where in find_files(source, LABEL)}
@@ -140,10 +156,9 @@ def read_labels(sources: Sequence[Source]) -> dict[str, tuple[int, str]]:
 
 
 def find_files(source: Source, pattern: re.Pattern) -> Iterator[tuple[str, str, int]]:
-    """Find files whose names match a pattern with the groups person, running number and frame.
+    """Find files by a pattern with the groups person, running number and frame.
 
-    Yields:
-        (path, name of the sequence, number of the frame).
+    Yields (path, name of the sequence, number of the frame).
     """
     for path in source.names:
         match = pattern.fullmatch(path.rpartition("/")[2])
@@ -153,29 +168,38 @@ def find_files(source: Source, pattern: re.Pattern) -> Iterator[tuple[str, str, 
 
 
 def choose_frames(sequence: LabeledSequence, last: int, neutral: bool) -> list[Frame]:
-    """Choose the `last` frames of a sequence and, if `neutral`, its first one.
-
-    Raises:
-        ValueError: If one of them is missing.
-    """
+    """Choose the `last` frames of a sequence and, if `neutral`, its first one."""
     first, peak = min(sequence.frames), max(sequence.frames)
-    chosen = range(peak - last + 1, peak + 1)
-    for number in chosen:
+    numbers = range(peak - last + 1, peak + 1)
+    for number in numbers:
         if number not in sequence.frames:
             raise ValueError(
                 f"The last {last} frames of sequence {sequence.name} are not complete: number "
                 f"{number} is missing; name the whole set with --source, or build ck_plus/peak."
             )
-    if neutral and first in chosen:
+    if neutral and first in numbers:
         raise ValueError(
             f"Sequence {sequence.name} has no frame before its last {last}, so no neutral one; "
             "name the whole set with --source, or build a variant without _neutral."
         )
-    frames = [(first, "neutral")] * neutral + [(number, sequence.emotion) for number in chosen]
-    return [
-        Frame(_file_name(sequence, number), sequence, number, emotion, sequence.frames[number])
-        for number, emotion in frames
-    ]
+    frames = [(first, "neutral")] * neutral + [(number, sequence.emotion) for number in numbers]
+    chosen = []
+    for number, emotion in frames:
+        image = sequence.frames[number]
+        name = PurePosixPath(image.path).name if isinstance(image, File) else sequence.name
+        chosen.append(Frame(name, sequence, number, emotion, image))
+    return chosen
+
+
+def _read_if_ck_plus(source, name):
+    """Rows of a CSV file, or None as soon as it turns out to be FER-2013's."""
+    rows, contempt = [], False
+    for row in read_rows(source, name, CK_EXTENDED_CODES):
+        rows.append(row)
+        contempt = contempt or row.emotion == "contempt"
+        if len(rows) > ROWS and not contempt:
+            return None
+    return rows
 
 
 def _native_sequences(frames, labels):
@@ -191,8 +215,7 @@ def _native_sequences(frames, labels):
             there = f"{len(frames[name])} others" if name in frames else "none"
             raise FileNotFoundError(
                 f"Frame {peak} of sequence {name}, which its emotion file names, is missing (there "
-                f"are {there}); put all of extended-cohn-kanade-images.zip beside the emotion "
-                "files."
+                f"are {there}); put all of extended-cohn-kanade-images.zip beside the labels."
             )
         # The label is that of the frame it names, the peak; later frames have no label.
         labeled = {number: file for number, file in frames[name].items() if number <= peak}
@@ -208,30 +231,20 @@ def _cropped_sequences(frames, emotions):
                 f"Sequence {name} lies in the folders of {' and '.join(sorted(several))}; a "
                 "sequence has one emotion: obtain CK+48 again."
             )
-    return [
-        LabeledSequence(name, _subject(name), *emotions[name], frames[name])
-        for name in sorted(frames)
-    ]
+    names = sorted(frames)
+    return [LabeledSequence(name, _subject(name), *emotions[name], frames[name]) for name in names]
 
 
 def _parse_emotion(content, path):
     """The emotion of the number in an emotion file."""
     text = content.decode("utf-8-sig", errors="replace").strip()
     try:
-        code = float(text)
-    except ValueError:
-        code = None
-    if code not in range(len(CK_PLUS_CODES)):
+        return dict(enumerate(CK_PLUS_CODES))[float(text)]
+    except (KeyError, ValueError):
         raise ValueError(
             f"{path} must hold one number, 0 to 7, such as 3.0000000e+00. Found: {text[:20]!r}; "
             "obtain Emotion_labels.zip again."
-        )
-    return CK_PLUS_CODES[int(code)]
-
-
-def _file_name(sequence, number):
-    image = sequence.frames[number]
-    return PurePosixPath(image.path).name if isinstance(image, File) else sequence.name
+        ) from None
 
 
 def _subject(sequence):

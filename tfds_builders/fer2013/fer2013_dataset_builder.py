@@ -1,6 +1,7 @@
 """FER-2013, with its own labels or those of FER+."""
 
 import hashlib
+import itertools
 import logging
 import socket
 import urllib.parse
@@ -56,9 +57,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = MISSING
 
     def _info(self) -> tfds.core.DatasetInfo:
-        more = {}
-        if self.builder_config.name == "ferplus":
-            more["votes"] = tfds.features.Tensor(shape=(10,), dtype=np.uint8)
+        votes = {"votes": tfds.features.Tensor(shape=(10,), dtype=np.uint8)}
+        more = votes if self.builder_config.name == "ferplus" else {}
         return contract.dataset_info(self, (SIDE, SIDE, 1), homepage=KAGGLE, **more)
 
     def _split_generators(self, dl_manager):
@@ -67,10 +67,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         sources = find_sources(folder)
         faces = read_faces(sources)
         if config == "original":
-            labeled = [
-                ferplus.LabeledRow(row, split, label)
-                for row, (split, label) in enumerate(zip(faces.splits, faces.labels, strict=True))
-            ]
+            rows = zip(itertools.count(), faces.splits, faces.labels)
+            labeled = [ferplus.LabeledRow(*row) for row in rows]
         elif faces.from_csv:
             contents = _ferplus_files(dl_manager, sources, folder)
             labeled = ferplus.read_votes(contents, faces.splits)
@@ -82,18 +80,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
         splits = {split: [one for one in labeled if one.split == split] for split in ferplus.VOTES}
         _check_counts(config, splits)
-        trained = {faces.images[one.row].tobytes() for one in splits["train"]}
+        contents = [image.tobytes() for image in faces.images]
+        trained = {contents[one.row] for one in splits["train"]}
         for split in ("validation", "test"):
-            splits[f"{split}_deduplicated"] = [
-                one for one in splits[split] if faces.images[one.row].tobytes() not in trained
-            ]
+            others = [one for one in splits[split] if contents[one.row] not in trained]
+            splits[f"{split}_deduplicated"] = others
         return {split: self._generate_examples(faces, part) for split, part in splits.items()}
 
     def _generate_examples(self, faces, labeled):
         for place, one in enumerate(labeled):
-            name = faces.names[one.row]
+            name, png = faces.names[one.row], contract.encode_png(faces.images[one.row])
             votes = {} if one.votes is None else {"votes": one.votes}
-            png = contract.encode_png(faces.images[one.row])
             # FER+ may list a row twice: the place makes the key unique.
             yield f"{name}_{place}", contract.example(name, png, one.label, **votes)
 
@@ -101,11 +98,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 def _ferplus_files(dl_manager, sources, folder):
     """Content of the four files of FER+: those beside the images; others are downloaded."""
     contents = ferplus.find_files([*sources, *_beside_links(folder)])
-    others = [
-        path
-        for path, content in contents.items()
-        if hashlib.sha256(content).hexdigest() != ferplus.SHA256[path]
-    ]
+    digests = {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
+    others = [path for path in digests if digests[path] != ferplus.SHA256[path]]
     if others:
         logger.warning(
             "FER+ beside the images differs from the published one (%s): counts may differ too.",
@@ -118,11 +112,8 @@ def _ferplus_files(dl_manager, sources, folder):
 def _beside_links(folder):
     """Files of FER+ beside the target of a link: a file named as --source is linked."""
     links = {path.resolve().parent for path in folder.iterdir() if path.is_symlink()}
-    patterns = [
-        depth + path
-        for path in ferplus.PATHS
-        for depth in ("", "*/", "*/*/")  # as deep as in a copy of the repository
-    ]
+    depths = ("", "*/", "*/*/")  # as deep as in a copy of the repository
+    patterns = [depth + path for path in ferplus.PATHS for depth in depths]
     for link in sorted(links):
         files = [path for pattern in patterns for path in sorted(link.glob(pattern))]
         yield Source(link, tuple(path.relative_to(link).as_posix() for path in files))
@@ -131,16 +122,13 @@ def _beside_links(folder):
 def _download(dl_manager, paths):
     """Content of files of FER+, checked by TFDS against checksums.tsv."""
     names = ", ".join(paths)
-    logger.warning(
-        "%s not beside the images: downloading from github.com/microsoft/FERPlus.", names
-    )
+    logger.warning(f"Downloading {names} from github.com/microsoft/FERPlus: not beside the images.")
     try:
         if not urllib.request.getproxies():
             # Without a network TFDS would try for minutes; this fails at once.
             socket.getaddrinfo(urllib.parse.urlsplit(ferplus.REPOSITORY).hostname, 443)
-        files = dl_manager.download(
-            {path: f"{ferplus.REPOSITORY}/{ferplus.PATHS[path]}" for path in paths}
-        )
+        urls = {path: f"{ferplus.REPOSITORY}/{ferplus.PATHS[path]}" for path in paths}
+        files = dl_manager.download(urls)
     except Exception as error:  # of requests, TFDS and the file system: the remedy is the same
         raise FileNotFoundError(
             f"FER+ is not beside the images and cannot be downloaded ({type(error).__name__}): "
@@ -152,16 +140,12 @@ def _download(dl_manager, paths):
 
 def _check_counts(config, splits):
     """Raise if a split is empty; warn if counts are not the published ones."""
-    empty = [split for split, part in splits.items() if not part]
-    if empty:
+    if empty := [split for split, part in splits.items() if not part]:
         raise ValueError(
             f"No face belongs to {' and '.join(empty)}: name with --source all of FER-2013, with "
             "the rows or files of Training, PublicTest and PrivateTest."
         )
     for split, published in PUBLISHED[config].items():
         counts = Counter(one.label for one in splits[split])
-        warn_if_counts_differ(
-            f"faces in {split} of fer2013/{config}",
-            [counts],
-            [dict(zip(EMOTIONS, published, strict=True))],
-        )
+        published = dict(zip(EMOTIONS, published, strict=True))
+        warn_if_counts_differ(f"faces in {split} of fer2013/{config}", [counts], [published])

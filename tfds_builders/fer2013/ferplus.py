@@ -25,10 +25,8 @@ REPOSITORY = (
     "https://raw.githubusercontent.com/microsoft/FERPlus/ae2128abf776409c93e50cf7c9d87180673314e6"
 )
 NAMES = "fer2013new.csv"
-VOTES = {
-    split: f"FER2013{part}/label.csv"
-    for split, part in (("train", "Train"), ("validation", "Valid"), ("test", "Test"))
-}
+PARTS = {"train": "Train", "validation": "Valid", "test": "Test"}
+VOTES = {split: f"FER2013{part}/label.csv" for split, part in PARTS.items()}
 # Path of each file in the repository, by the end of its path in a folder of the user.
 PATHS = {NAMES: NAMES, **{path: f"data/{path}" for path in VOTES.values()}}
 SHA256 = {
@@ -37,6 +35,9 @@ SHA256 = {
     VOTES["validation"]: "aad6298bed23cad816550362c2c00ae49b99513c7cae7d49651f347afd9ab860",
     VOTES["test"]: "425142295cc23872651271be9f45a99dac11af426f948d1b60967c8845b7bdf2",
 }
+REMEDY = (
+    "FER+ needs the whole fer2013.csv in its original order. Without it, build fer2013/original."
+)
 # Share of labels on which FER+ and FER-2013 agree: 0.63 in each split, 0.18 with rows out of order.
 LEAST_AGREEMENT = 0.4
 
@@ -47,8 +48,7 @@ class LabeledRow(NamedTuple):
     row: int  # its row in fer2013.csv, from 0
     split: str  # "train", "validation" or "test"
     label: str  # name of its emotion
-    # (10,) uint8, in the order of `FERPLUS_VOTES`; None without FER+
-    votes: np.ndarray | None = None
+    votes: np.ndarray | None = None  # (10,) uint8, as `FERPLUS_VOTES`; None without FER+
 
 
 def find_files(sources: Sequence[Source]) -> dict[str, bytes]:
@@ -68,17 +68,8 @@ def read_votes(contents: Mapping[str, bytes], splits: Sequence[str]) -> list[Lab
 
     A face is labeled by the most votes among the first seven columns, the first of equals: the rule
     that reproduces the paper's figure 8 to the last face. Names do not contain row numbers; of a
-    name that occurs twice in fer2013new.csv, the first row counts.
-
-    Args:
-        contents: All four files, by the keys of `PATHS`.
-        splits: Split of each row of fer2013.csv, which must be the file that FER+ refers to.
-
-    Returns:
-        The faces that have votes, in the order of the three label.csv.
-
-    Raises:
-        ValueError: If a file is malformed or does not fit fer2013.csv.
+    name that occurs twice in fer2013new.csv, the first row counts. `contents` has all four files,
+    `splits` is that of each row of fer2013.csv. The faces are in the order of the label.csv files.
     """
     rows = _rows_by_name(_read_csv(contents, NAMES)[1:], splits)
     labeled = []
@@ -103,38 +94,23 @@ def read_votes(contents: Mapping[str, bytes], splits: Sequence[str]) -> list[Lab
 
 
 def check_order(labeled: Sequence[LabeledRow], labels: Sequence[str]) -> None:
-    """Check that votes are joined to the faces they belong to.
-
-    Args:
-        labeled: The faces with FER+'s labels.
-        labels: FER-2013's own label of each row.
-
-    Raises:
-        ValueError: If FER+ and FER-2013 agree on no more labels than by chance.
-    """
+    """Check by FER-2013's own label of each row that votes are joined to the right faces."""
     agreement = np.mean([one.label == labels[one.row] for one in labeled])
     if agreement < LEAST_AGREEMENT:
         raise ValueError(
-            f"FER+ and the images' own labels agree on {agreement:.0%} of the faces, where 63% are "
-            "expected: the rows are not in fer2013.csv's original order. Obtain it again, or build "
-            "fer2013/original."
+            f"FER+ and the images' own labels agree on {agreement:.0%} of the faces, not 63%: the "
+            "rows are not in fer2013.csv's original order. Get it again, or build fer2013/original."
         )
 
 
 def _rows_by_name(names, splits):
     """Row of fer2013.csv of each name in fer2013new.csv."""
     if len(names) != len(splits):
-        raise ValueError(
-            f"{NAMES} has {len(names):,} rows, the images {len(splits):,}: FER+ needs the whole "
-            "fer2013.csv in its original order. Without it, build fer2013/original."
-        )
+        raise ValueError(f"{NAMES} has {len(names):,} rows, the images {len(splits):,}: {REMEDY}")
     rows = {}
     for i, (cells, split) in enumerate(zip(names, splits, strict=True)):
         if len(cells) != 12 or SPLITS.get(cells[0]) != split:
-            raise ValueError(
-                f"{NAMES}, line {i + 2} does not fit row {i} of the images: FER+ needs fer2013.csv "
-                "in its original order. Without it, build fer2013/original."
-            )
+            raise ValueError(f"{NAMES}, line {i + 2} does not fit row {i} of the images: {REMEDY}")
         if cells[1]:
             rows.setdefault(cells[1], i)
     return rows

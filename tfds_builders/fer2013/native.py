@@ -35,12 +35,7 @@ class Faces(NamedTuple):
 
 
 def read_faces(sources: Sequence[Source]) -> Faces:
-    """Read FER-2013 from a CSV file, in a folder before in an archive, or from JPEG folders.
-
-    Raises:
-        FileNotFoundError: If there is neither.
-        ValueError: If a row or a file is malformed.
-    """
+    """Read FER-2013 from a CSV file, in a folder before in an archive, or from JPEG folders."""
     without_usage, others = None, []
     for source in sources:
         tables = [name for name in source.names if name.lower().endswith(".csv")]
@@ -69,11 +64,7 @@ def read_faces(sources: Sequence[Source]) -> Faces:
 
 
 def read_csv(source: Source, name: str) -> Faces:
-    """Read fer2013.csv or icml_face_data.csv.
-
-    Raises:
-        ValueError: If a row is malformed (the message names its line), or there are no rows.
-    """
+    """Read fer2013.csv or icml_face_data.csv."""
     images, labels, splits = [], [], []
     for row in read_rows(source, name, FER2013_CODES):
         if row.usage not in SPLITS:
@@ -88,14 +79,7 @@ def read_csv(source: Source, name: str) -> Faces:
 
 
 def read_folders(source: Source, files: Sequence[str]) -> Faces:
-    """Read JPEG files at `{train,test}/<emotion>/<Usage>_<n>.jpg`.
-
-    The names of the files give the official split. Pixels are those of the JPEG files.
-
-    Raises:
-        ValueError: If a file lies in a wrong folder, is not 48 x 48 and grey, or cannot be decoded
-            (see `sources.read_images`).
-    """
+    """Read JPEG files at `{train,test}/<emotion>/<Usage>_<n>.jpg`; names give the split."""
     images = {}
     for image in read_images(source, files):
         check_size(image, SIDE, "name the files that you downloaded from Kaggle")
@@ -107,10 +91,8 @@ def read_folders(source: Source, files: Sequence[str]) -> Faces:
         images[image.name] = image.pixels
     if not images:
         raise ValueError("None of the JPEG files can be decoded; obtain FER-2013 again.")
-    placed = [_place(name) for name in sorted(images)]
-    labels, splits, names = (list(column) for column in zip(*placed, strict=True))
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
+    labels, splits, names = map(list, zip(*map(_place, sorted(images)), strict=True))
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(
             f"{repeated[0]} exists twice; name the one folder that holds train/ and test/."
         )

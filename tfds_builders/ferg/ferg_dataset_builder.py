@@ -40,14 +40,7 @@ FILE = re.compile(rf"({FOLDER.pattern})_(\d+)\.png", re.IGNORECASE)
 
 
 def parse_path(path: str) -> Picture | None:
-    """Read the path of a file; None if it is not an image of FERG.
-
-    Args:
-        path: With `/`, such as FERG_DB_256/aia/aia_joy/aia_joy_123.png.
-
-    Raises:
-        ValueError: If the file's name contradicts its folder's.
-    """
+    """Read a path such as FERG_DB_256/aia/aia_joy/aia_joy_123.png; None if it is another file."""
     path = PurePosixPath(path)
     folder, file = FOLDER.fullmatch(path.parent.name), FILE.fullmatch(path.name)
     if folder is None or file is None:
@@ -78,16 +71,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return contract.dataset_info(self, (SIDE, SIDE, 3), homepage=RELEASE.homepage)
 
     def _split_generators(self, dl_manager):
-        files = RELEASE.find_pictures(dl_manager, parse_path)
-        splits = RELEASE.split(files, self.builder_config.name)
+        splits = RELEASE.find_splits(dl_manager, self.builder_config.name, parse_path)
         return {split: self._generate_examples(part) for split, part in splits.items()}
 
     def _generate_examples(self, files):
-        return self._by_beam(files) if self.beam else self._in_order(files)
-
-    def _in_order(self, files):
-        for source, pictures in files:
-            yield from _read_examples(source, pictures)
+        if self.beam:
+            return self._by_beam(files)
+        return (example for part in files for example in _read_examples(*part))
 
     def _by_beam(self, files):
         beam = tfds.core.lazy_imports.apache_beam

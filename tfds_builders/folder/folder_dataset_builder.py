@@ -15,39 +15,25 @@ from tfds_builders.sources import Source, find_sources, manual_folder, read_imag
 ORIENTATION = 0x0112  # EXIF 2.3, 4.6.4
 # What people call their folders, in lower case.
 SPELLINGS = {
-    spelling: emotion
-    for emotion, spellings in {
-        "anger": ("anger", "angry"),
-        "disgust": ("disgust", "disgusted"),
-        "fear": ("fear", "fearful", "afraid", "scared"),
-        "happiness": ("happiness", "happy", "joy"),
-        "neutral": ("neutral",),
-        "sadness": ("sadness", "sad"),
-        "surprise": ("surprise", "surprised"),
-    }.items()
-    for spelling in spellings
-}
+    "anger": "anger", "angry": "anger", "disgust": "disgust", "disgusted": "disgust",
+    "fear": "fear", "fearful": "fear", "afraid": "fear", "scared": "fear",
+    "happiness": "happiness", "happy": "happiness", "joy": "happiness", "neutral": "neutral",
+    "sadness": "sadness", "sad": "sadness", "surprise": "surprise", "surprised": "surprise",
+}  # fmt: skip
 PARTS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation",
     "val": "validation", "test": "test", "testing": "test",
 }  # fmt: skip
 ENDINGS = (".png", ".jpg", ".jpeg")
-REMEDY = (
-    "python cli.py fit --dataset folder --source DIR, where DIR holds a folder for each emotion"
-)
+REMEDY = "python cli.py fit --dataset folder --source DIR, where DIR has a folder for each emotion"
 MISSING = f"Your pictures are missing: {REMEDY}"
 
 
 def find_pictures(folder: Path) -> tuple[Source, dict[str, str], dict[str, str]]:
     """Find the pictures in a folder, or in an archive in it.
 
-    Returns:
-        The source, the emotion of each picture by its name, and the part ("train", ...) of each;
-        there are no parts if the user made none.
-
-    Raises:
-        FileNotFoundError: If there are no pictures.
-        ValueError: If a folder's name is not an emotion, or a part is missing or unknown.
+    Returns the source, and by the names of the pictures their emotions and their parts ("train",
+    ...), which are empty if the user made none.
     """
     for source in find_sources(folder):
         names = [name for name in source.names if name.lower().endswith(ENDINGS)]
@@ -57,18 +43,16 @@ def find_pictures(folder: Path) -> tuple[Source, dict[str, str], dict[str, str]]
         raise FileNotFoundError(f"There are no PNG or JPEG files under {folder}; {REMEDY}.")
     labels, parts = {}, {}
     for name in names:
-        *above, emotion, _ = ("", "", *PurePosixPath(name).parts)
-        label = SPELLINGS.get(emotion.lower())
-        if label is None:
+        *_, part, emotion, _ = ("", "", *PurePosixPath(name).parts)
+        if emotion.lower() not in SPELLINGS:
             raise ValueError(
                 f"{emotion or 'The top folder'!r} (of {name}) is not the name of an emotion. Known "
                 f"spellings: {', '.join(SPELLINGS)}."
             )
-        labels[name] = label
-        if above[-1].lower() in PARTS:
-            parts[name] = PARTS[above[-1].lower()]
-    lost = [name for name in names if parts and name not in parts]
-    if lost:
+        labels[name] = SPELLINGS[emotion.lower()]
+        if part.lower() in PARTS:
+            parts[name] = PARTS[part.lower()]
+    if lost := [name for name in names if parts and name not in parts]:
         raise ValueError(
             f"{lost[0]} lies outside train, validation and test, where other pictures are."
         )
@@ -79,23 +63,15 @@ def find_pictures(folder: Path) -> tuple[Source, dict[str, str], dict[str, str]]
 
 def complete_parts(labels: dict[str, str], parts: dict[str, str]) -> dict[str, str]:
     """The split of every picture; missing parts are cut from the training pictures."""
-    shares = {
-        part: 0.0 if part in parts.values() else share for part, share in PAPER_SHARES.items()
-    }
-    training = {
-        name: label for name, label in labels.items() if parts.get(name, "train") == "train"
-    }
-    return {**parts, **stratified_split(training, **shares)}
+    shares = PAPER_SHARES | dict.fromkeys(PAPER_SHARES.keys() & parts.values(), 0.0)
+    training = [name for name in labels if parts.get(name, "train") == "train"]
+    return parts | stratified_split({name: labels[name] for name in training}, **shares)
 
 
 def config_of(folder: Path, title: str) -> tfds.core.BuilderConfig:
-    """The TFDS config of a folder, named by a title and a digest of its files.
+    """The TFDS config of a folder, named by its title and by its files' names and sizes.
 
-    Other pictures are another data set: the digest is of the names and sizes of all files.
-
-    Args:
-        folder: Where the pictures, or an archive of them, are.
-        title: What the user calls it; its letters and digits are kept.
+    Other pictures are another data set.
     """
     digest = hashlib.sha256()
     for source in find_sources(folder):
@@ -111,8 +87,8 @@ def config_of(folder: Path, title: str) -> tfds.core.BuilderConfig:
 def as_stored(content: bytes) -> bytes:
     """The bytes to store for a picture, which TensorFlow decodes upright.
 
-    They are the file as it is, or a PNG of it: of photographs with an EXIF orientation, and of
-    other formats under the name of a PNG or JPEG, such as WebP files saved from a browser.
+    The file itself, or a PNG of photographs with an EXIF orientation and of other formats under the
+    name of a PNG or JPEG, such as WebP files saved from a browser.
     """
     with Image.open(io.BytesIO(content)) as image:
         if image.format in ("JPEG", "PNG") and image.getexif().get(ORIENTATION, 1) == 1:
@@ -135,8 +111,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager):
         source, labels, parts = find_pictures(manual_folder(dl_manager, MISSING))
         splits = complete_parts(labels, parts)
-        empty = {"train", "validation", "test"} - set(splits.values())
-        if empty:
+        if empty := {"train", "validation", "test"} - set(splits.values()):
             raise ValueError(
                 f"{len(splits)} pictures are too few: none would be in {', '.join(sorted(empty))}. "
                 "Give at least ten of an emotion, or folders train, validation and test."

@@ -46,16 +46,11 @@ FORMATS = ("tiff", "tif", "png", "jpg", "jpeg")
 
 
 def parse_file_name(file: str) -> Picture | None:
-    """Read the name of a file; None if it is not an image of JAFFE.
-
-    Args:
-        file: Path with `/`; only its last part counts.
-    """
-    match = FILE_NAME.fullmatch(PurePosixPath(file).name)
+    """Read the name of a file, given by its path; None if it is not an image of JAFFE."""
+    match = FILE_NAME.fullmatch(PurePosixPath(file).name.upper())
     if match is None:
         return None
     person, code, take, number = match.groups()
-    person, code = person.upper(), code.upper()
     return Picture(f"{person}.{code}{take}.{int(number)}", person, JAFFE_CODES[code])
 
 
@@ -75,8 +70,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return contract.dataset_info(self, (SIDE, SIDE, 1), homepage=RELEASE.homepage)
 
     def _split_generators(self, dl_manager):
-        files = RELEASE.find_pictures(dl_manager, parse_file_name, _format_rank)
-        splits = RELEASE.split(files, self.builder_config.name)
+        protocol = self.builder_config.name
+        splits = RELEASE.find_splits(dl_manager, protocol, parse_file_name, _format_rank)
         return {split: self._generate_examples(part) for split, part in splits.items()}
 
     def _generate_examples(self, files):
@@ -95,9 +90,7 @@ def _format_rank(file):
 def _grayscale(image):
     """(256, 256) uint8 of an image that is grey, though perhaps stored in three channels."""
     check_size(image, SIDE, f"name the original images, from {RELEASE.homepage}")
-    if image.pixels.ndim == 2:
-        return image.pixels
-    channels = image.pixels[..., :3]  # a fourth channel is alpha
+    channels = np.atleast_3d(image.pixels)[..., :3]  # a fourth channel is alpha
     if np.any(channels != channels[..., :1]):
         raise ValueError(
             f"{image.name} must be grey. Found: colors; name the original images, from "

@@ -28,11 +28,7 @@ def shadow(skin: Color, share: float) -> Color:
 
 
 class Canvas:
-    """Paints outlines and curves: (n, 2) arrays in pixels of the finished picture.
-
-    Args:
-        background: Its color.
-    """
+    """Paints outlines and curves: (n, 2) arrays in pixels of the finished picture."""
 
     def __init__(self, background: Color):
         side = SIZE * _OVERSAMPLING

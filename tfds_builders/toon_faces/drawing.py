@@ -37,19 +37,9 @@ def picture_name(character: str, emotion: str, take: int) -> str:
 
 
 def draw(character: str, emotion: str, take: int) -> ToonFace:
-    """Draw one picture.
+    """Draw one picture, RGB and 256 x 256: one of `CHARACTERS`, one of `contract.EMOTIONS`.
 
-    Args:
-        character: A key of `CHARACTERS`.
-        emotion: One of `contract.EMOTIONS`.
-        take: 0 to TAKES - 1 in the data set; every number gives another picture.
-
-    Returns:
-        A `ToonFace` whose image is RGB, 256 x 256. The same arguments give the same picture on
-        every machine with the same version of Pillow.
-
-    Raises:
-        KeyError: If there is no such character or emotion.
+    Every `take` gives another picture, the same on every machine with the same version of Pillow.
     """
     rng = random.Random(f"{_SEED}:{picture_name(character, emotion, take)}")
     expression = express(emotion, rng, rng.uniform(0.65, 1.0))
@@ -100,13 +90,12 @@ def draw(character: str, emotion: str, take: int) -> ToonFace:
 
 def _varied(person, rng):
     """The same person drawn by another hand: colors and sizes a little off."""
-    clothes = mix(person.clothes, _rgb(rng.random(), 0.6, 0.8), 0.4)
     return dataclasses.replace(
         person,
+        clothes=mix(person.clothes, _rgb(rng.random(), 0.6, 0.8), 0.4),
         skin=shade(person.skin, rng.uniform(0.93, 1.03)),
         hair=shade(person.hair, rng.uniform(0.88, 1.12)),
         lips=shade(person.lips, rng.uniform(0.92, 1.06)),
-        clothes=clothes,
         eye_width=person.eye_width * rng.uniform(0.95, 1.05),
         eye_height=person.eye_height * rng.uniform(0.94, 1.06),
         brow_thickness=person.brow_thickness * rng.uniform(0.88, 1.12),

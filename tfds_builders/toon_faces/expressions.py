@@ -90,15 +90,9 @@ UNIT_EFFECTS = {
 
 
 def express(emotion: str, rng: random.Random, intensity: float) -> Expression:
-    """Expression of one emotion.
+    """Expression of one emotion; `intensity` is 0, the face at rest, to 1.
 
-    Args:
-        emotion: One of `contract.EMOTIONS`.
-        rng: Chooses among the emotion's prototypes and varies each unit by a tenth.
-        intensity: 0, the face at rest, to 1, the full expression.
-
-    Raises:
-        KeyError: If there is no such emotion.
+    `rng` chooses among the emotion's prototypes and varies each unit by a tenth.
     """
     units = rng.choice(ACTION_UNITS[emotion])
     moved = {}
@@ -108,5 +102,4 @@ def express(emotion: str, rng: random.Random, intensity: float) -> Expression:
             moved[field] = moved.get(field, 0.0) + strength * effect
     if rng.random() < 0.5 and "sneer" in moved:
         moved["sneer"] *= -1
-    rest = Expression()
-    return Expression(**{field: getattr(rest, field) + by for field, by in moved.items()})
+    return Expression(**{field: getattr(Expression, field) + by for field, by in moved.items()})

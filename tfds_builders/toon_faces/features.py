@@ -16,8 +16,7 @@ def paint_eye(
 ) -> list[np.ndarray]:
     """Paint one eye with its lids; returns outlines of the eye and its lashes.
 
-    `side` is -1 for the eye on the left of the picture and 1 for the other; `gaze` is how far the
-    iris has moved, (x, y) pixels.
+    `side` is -1 on the left of the picture, 1 on the right; `gaze` moves the iris, (x, y) pixels.
     """
     width = character.eye_width * (1 + 0.4 * expression.eye_widening)
     height = character.eye_height * (1 + expression.eye_widening)
@@ -92,9 +91,8 @@ def paint_brow(
         y = y_inner + (y_outer - y_inner) * share - lift - expression.brow_arch * lift / 5
         spine.append((side * x, y))
     spine = shapes.open_curve(spine, 7)
-    profile = np.interp(
-        np.linspace(0, 1, len(spine)), [0, 0.06, 0.3, 0.65, 1], [0.5, 0.85, 1.0, 0.85, 0.2]
-    )
+    places = np.linspace(0, 1, len(spine))
+    profile = np.interp(places, [0, 0.06, 0.3, 0.65, 1], [0.5, 0.85, 1.0, 0.85, 0.2])
     brow = pose.face(shapes.ribbon(spine, profile * character.brow_thickness))
     canvas.fill(brow, character.brow)
     if expression.brow_squeeze > 2:
@@ -120,19 +118,16 @@ def paint_nose(canvas: Canvas, pose: Pose, character: Character, expression: Exp
          (0.3 * width, y + 1.5), (0.8 * width, y + 2), (width, y - 3)]
     )  # fmt: skip
     canvas.pointed(pose.face(base), 2.0, line, ends=1.0)
+    depth = max(expression.cheek, expression.wrinkle)
+    x = expression.mouth_width * character.mouth_scale + 7
     for side in (-1, 1):
         if expression.wrinkle > 0.2:
             # From the inner corner of the eye down to the wing, bunched up at the root.
-            for step in range(3):
-                crease = shapes.open_curve(
-                    [(side * 3, 7 * step - 10), (side * 8, 7 * step - 8), (side * 13, 7 * step)], 6
-                )
-                alpha = int(220 * min(1.0, expression.wrinkle))
+            alpha = int(220 * min(1.0, expression.wrinkle))
+            for low in (0, 7, 14):
+                crease = shapes.open_curve([(3, low - 10), (8, low - 8), (13, low)], 6) * (side, 1)
                 canvas.pointed(pose.face(crease), 2.8, line, alpha)
-        depth = max(expression.cheek, expression.wrinkle)
         if depth > 0.2:
-            x = expression.mouth_width * character.mouth_scale + 7
-            fold = shapes.open_curve(
-                [(side * (width + 5), y), (side * (x - 3), y + 10), (side * (x + 2), y + 25)]
-            )
-            canvas.pointed(pose.face(fold), 2.6, line, int(170 * min(1.0, depth)))
+            fold = shapes.open_curve([(width + 5, y), (x - 3, y + 10), (x + 2, y + 25)])
+            alpha = int(170 * min(1.0, depth))
+            canvas.pointed(pose.face(fold * (side, 1)), 2.6, line, alpha)

@@ -16,11 +16,7 @@ _Y = 50.0
 
 
 def mouth_edges(expression: Expression) -> tuple[np.ndarray, np.ndarray]:
-    """Upper and lower edge of the opening, around the middle of the mouth.
-
-    Each is (33, 2), from the left corner to the right one, in pixels, y down. They coincide where
-    the mouth is closed.
-    """
+    """Upper and lower edge of the opening: (33, 2) each, left to right, around the middle."""
     middle = expression.corners * (0.42 - np.abs(ACROSS) ** 2.2)
     # A superellipse: exponent 2 is round, 5 nearly a box.
     power = 2 + 3 * min(1.0, expression.squareness)
@@ -55,8 +51,8 @@ def paint_mouth(
     below = lower + np.outer(full * character.lower_lip * thin, (0, 1))
     lips = place(np.concatenate([above, below[::-1]]))
     canvas.fill(lips, character.lips)
-    gloss = ((lower + below) / 2)[10:23]
-    canvas.pointed(place(gloss), 1.6, mix(character.lips, WHITE, 0.5), 170)
+    gloss = place(((lower + below) / 2)[10:23])
+    canvas.pointed(gloss, 1.6, mix(character.lips, WHITE, 0.5), 170)
     outlines = [lips]
 
     opening = lower[:, 1] - upper[:, 1]
@@ -78,7 +74,7 @@ def paint_mouth(
 def _paint_open_mouth(canvas, place, upper, lower, expression, line):
     inside = place(np.concatenate([upper, lower[::-1]]))
     canvas.fill(inside, _INSIDE)
-    x, top, bottom = upper[:, 0], upper[:, 1], lower[:, 1]
+    (x, top), bottom = upper.T, lower[:, 1]
 
     def band(high, low):
         return place(shapes.band(x, high, low))
@@ -86,8 +82,7 @@ def _paint_open_mouth(canvas, place, upper, lower, expression, line):
     height = (bottom - top).max()
     if expression.clenched > 0.5:
         canvas.fill(band(top, bottom), WHITE)
-        bite = (top + bottom) / 2
-        canvas.stroke(place(np.stack([x, bite], 1)), 2.0, _INSIDE)
+        canvas.stroke(place((upper + lower) / 2), 2.0, _INSIDE)
         for share in (-0.66, -0.33, 0.0, 0.33, 0.66):
             column = np.argmin(np.abs(ACROSS - share))
             tooth = [(x[column], top[column]), (x[column], bottom[column])]
@@ -98,8 +93,7 @@ def _paint_open_mouth(canvas, place, upper, lower, expression, line):
             canvas.fill(band(np.minimum(hump, bottom), bottom), _TONGUE)
         rows = 0.34 * height if expression.corners > 0 else 0.16 * height
         canvas.fill(band(top, np.minimum(top + rows * (1 - ACROSS**6), bottom)), WHITE)
-    closed = np.concatenate([upper, lower[-2::-1]])
-    canvas.stroke(place(closed), 2.6, line)
+    canvas.stroke(place(np.concatenate([upper, lower[-2::-1]])), 2.6, line)
 
 
 def _paint_tongue_out(canvas, place, lower, expression, line):
@@ -107,6 +101,5 @@ def _paint_tongue_out(canvas, place, lower, expression, line):
     half = [(0, y - 2), (wide - 1, y), (wide, y + 0.55 * long), (0, y + long + 3)]
     outline = place(shapes.closed_curve(shapes.mirrored(half)))
     canvas.outlined(outline, _TONGUE, line, 2.0)
-    groove = place([(0, y + 3), (0, y + 0.7 * long)])
-    canvas.stroke(groove, 2.0, shade(_TONGUE, 0.72))
+    canvas.stroke(place([(0, y + 3), (0, y + 0.7 * long)]), 2.0, shade(_TONGUE, 0.72))
     return outline

@@ -1,13 +1,11 @@
 """Geometry: curves, and the pose of a head.
 
-Points are float arrays of shape (n, 2), x to the right and y down, in pixels of the 256 x 256
-picture. A character's own points lie around (0, 0), the middle of its head.
+Points are (n, 2) floats in pixels of the picture, y down; a character's around its head's middle.
 """
 
 import dataclasses
 import functools
 import math
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +15,10 @@ _CATMULL_ROM = 0.5 * np.array(
     [[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]], dtype=np.float64
 )
 ACROSS = np.sin(np.linspace(-math.pi / 2, math.pi / 2, 33))  # -1 to 1, denser at the ends
+
+# The face is a shallow dome: half axes of its rim, and how far it bulges out of the picture.
+_RIM, _BULGE = (84.0, 104.0), 56.0
+_NECK = (0.0, 78.0)  # the head rolls about this point
 
 Point = tuple[float, float]  # x, y
 
@@ -105,12 +107,6 @@ class Pose:
     y: float = 128.0
     jaw: float = 0.0  # how far the chin has dropped
 
-    # The face is a shallow dome: half axes of its rim, and how far it bulges out of the picture.
-    _RIM_X: ClassVar[float] = 84.0
-    _RIM_Y: ClassVar[float] = 104.0
-    _BULGE: ClassVar[float] = 56.0
-    _NECK: ClassVar[tuple[float, float]] = (0.0, 78.0)  # the head rolls about this point
-
     def body(self, points: ArrayLike) -> np.ndarray:
         """Neck and shoulders: scaled and moved only."""
         return np.asarray(points, dtype=np.float64) * self.scale + (self.x, self.y)
@@ -127,8 +123,8 @@ class Pose:
         """Parts on the front of the head, which also move over its dome."""
         points = np.array(points, dtype=np.float64)
         x, y = points.T
-        depth = 1 - (x / self._RIM_X) ** 2 - (y / self._RIM_Y) ** 2
-        depth = self._BULGE * np.sqrt(np.maximum(depth, 0))
+        depth = 1 - (x / _RIM[0]) ** 2 - (y / _RIM[1]) ** 2
+        depth = _BULGE * np.sqrt(np.maximum(depth, 0))
         points[:, 0] = x * math.cos(self.yaw) + depth * math.sin(self.yaw)
         points[:, 1] = y * math.cos(self.pitch) - depth * math.sin(self.pitch)
         return self.body(self._rolled(points))
@@ -136,4 +132,4 @@ class Pose:
     def _rolled(self, points):
         cos, sin = math.cos(self.roll), math.sin(self.roll)
         turn = np.array([[cos, sin], [-sin, cos]])
-        return (points - self._NECK) @ turn + self._NECK
+        return (points - _NECK) @ turn + _NECK

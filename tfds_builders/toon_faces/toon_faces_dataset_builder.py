@@ -1,41 +1,31 @@
 """toon_faces: cartoon faces drawn by code, with the true boxes of mouth, eyes and brows."""
 
 import concurrent.futures
+import itertools
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders import contract, protocols
+from tfds_builders import contract
 from tfds_builders.contract import EMOTIONS
+from tfds_builders.protocols import PAPER_SHARES, protocol_split, stratified_split
 from tfds_builders.toon_faces.canvas import SIZE
 from tfds_builders.toon_faces.characters import CHARACTERS
 from tfds_builders.toon_faces.drawing import TAKES, draw, picture_name
 
 # Every picture by its name: (character, emotion, take).
 PICTURES = {
-    picture_name(character, emotion, take): (character, emotion, take)
-    for character in CHARACTERS
-    for emotion in EMOTIONS
-    for take in range(TAKES)
+    picture_name(*picture): picture
+    for picture in itertools.product(CHARACTERS, EMOTIONS, range(TAKES))
 }
 
 
 def assign(protocol: str) -> dict[str, str]:
-    """Split of each of the 2,520 pictures.
-
-    Args:
-        protocol: "paper" (train, validation, test: 70, 10 and 20 % of each emotion) or "subjects"
-            (fold_0 to fold_5, one character each).
-
-    Raises:
-        ValueError: If there is no such protocol.
-    """
+    """Split of each picture, by the protocol "paper" or "subjects"."""
+    subjects = {name: character for name, (character, _, _) in PICTURES.items()}
     labels = {name: emotion for name, (_, emotion, _) in PICTURES.items()}
-    return protocols.protocol_split(
-        protocol,
-        subjects={name: character for name, (character, _, _) in PICTURES.items()},
-        folds=len(CHARACTERS),
-        paper=lambda: protocols.stratified_split(labels, **protocols.PAPER_SHARES),
+    return protocol_split(
+        protocol, subjects, len(CHARACTERS), lambda: stratified_split(labels, **PAPER_SHARES)
     )
 
 

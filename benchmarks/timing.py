@@ -1,0 +1,25 @@
+"""Seconds of calls that take turns, and Markdown tables."""
+
+import time
+
+import click
+
+
+def take_turns(calls, rounds):
+    """Seconds of each of `rounds` calls, by title; in turns, so that all meet the same load."""
+    seconds = {title: [] for title in calls}
+    for _ in range(rounds):
+        for title, call in calls.items():
+            start = time.perf_counter()
+            call()
+            seconds[title].append(time.perf_counter() - start)
+    return seconds
+
+
+def echo_row(*cells):
+    click.echo(f"| {' | '.join(map(str, cells))} |")
+
+
+def echo_header(*titles):
+    echo_row(*titles)
+    click.echo(f"|{'---|' * len(titles)}")
