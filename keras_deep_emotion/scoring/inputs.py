@@ -32,42 +32,29 @@ COMPRESSION_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 class Content(NamedTuple):
-    """An input that was read.
+    """An input that was read."""
 
-    Attributes:
-        name: Path; `file#index` for a record.
-        image: Content of the image file; None if it could not be read.
-        error: Reason, one clause, or None.
-    """
-
-    name: str
-    image: bytes | None
-    error: str | None = None
+    name: str  # path; `file#index` for a record
+    image: bytes | None  # content of the image file, if it could be read
+    error: str | None = None  # the reason if not, one clause
 
 
 def find_entries(
     patterns: list[str], column: str, feature: str, part_size: int
 ) -> Iterator[list[str | dict]]:
-    """List the inputs that patterns match, in parts.
+    """Yield the entries of each part; a file that is named twice is listed once.
 
-    Args:
-        patterns: Patterns of image files, TFRecords (`*.tfrecord*`) or lists (`*.csv`).
-        column: Column of the lists with paths, relative to the list's folder.
-        feature: Feature of the records with the content of an image file.
-        part_size: Inputs in a part; the last may have fewer.
-
-    Yields:
-        The entries of each part. A file that is named twice is listed once.
-
-    Raises:
-        ValueError: If a list lacks the column, records lack the feature, or nothing is matched.
+    Arguments are those of `score`. Raises ValueError if a list lacks the column, records lack the
+    feature, or nothing is matched.
     """
-    matches = [(pattern, _expand(pattern)) for pattern in patterns]
-    inputs = _distinct(
-        itertools.chain.from_iterable(
-            _list_inputs(pattern, files, column, feature) for pattern, files in matches
-        )
-    )
+    matches = {pattern: storage.expand(pattern) for pattern in patterns}
+    for pattern, files in matches.items():
+        if not files:
+            raise ValueError(
+                f"No file matches {pattern}. Name files, such as --input 'DIR/**/*.jpg' with the "
+                "quotes, a list in a .csv file, or TFRecords."
+            )
+    inputs = _distinct(_list_inputs(matches, column, feature))
     is_empty = True
     while part := list(itertools.islice(inputs, part_size)):
         is_empty = False
@@ -76,19 +63,9 @@ def find_entries(
         raise ValueError(f"{', '.join(patterns)}: these files name no image and hold no record.")
 
 
-def _expand(pattern):
-    files = storage.expand(pattern)
-    if not files:
-        raise ValueError(
-            f"No file matches {pattern}. Name files, such as --input 'DIR/**/*.jpg' with the "
-            "quotes, a list in a .csv file, or TFRecords."
-        )
-    return files
-
-
-def _list_inputs(pattern, files, column, feature):
+def _list_inputs(matches, column, feature):
     """Yield (path, None) for each image file, (path, (index, offset)) for each record."""
-    for file in files:
+    for pattern, file in ((pattern, file) for pattern in matches for file in matches[pattern]):
         if pattern.lower().endswith(".csv"):
             yield from ((path, None) for path in _read_list(file, column))
         elif TFRECORD_NAME.search(pattern.rsplit("/", 1)[-1]):  # not in the name of a folder
@@ -114,12 +91,12 @@ def _distinct(inputs):
 def _to_entries(part):
     entries = []
     for file, group in itertools.groupby(part, key=operator.itemgetter(0)):
-        records = [record for _, record in group]
-        if records[0] is None:
-            entries.append(file)
-        else:
-            first, offset = records[0]
-            entries.append({"file": file, "first": first, "count": len(records), "offset": offset})
+        (_, record), *more = group
+        entry = file
+        if record is not None:
+            first, offset = record
+            entry = {"file": file, "first": first, "count": 1 + len(more), "offset": offset}
+        entries.append(entry)
     return entries
 
 
@@ -148,19 +125,10 @@ def _read_list(file, column):
 def read_entries(
     entries: Iterable[str | dict], folder: str, feature: str, ahead: int
 ) -> Iterator[Content]:
-    """Read the inputs of a part.
+    """Read the inputs of a part in order, up to `ahead` files in advance.
 
-    Args:
-        entries: Entries as from `find_entries`.
-        folder: Folder that relative paths are relative to.
-        feature: Feature of the records with the content of an image file.
-        ahead: Files to read in advance.
-
-    Yields:
-        The inputs in order; those that cannot be read have an error.
-
-    Raises:
-        OSError: If the machine runs out of open files or memory.
+    Relative paths are relative to `folder`. Raises OSError if the machine runs out of open files or
+    memory; an input that cannot be read has an error.
     """
     with ThreadPoolExecutor(READERS) as pool:
         for kind, group in itertools.groupby(entries, type):

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -28,16 +28,7 @@ FORMATS = ("jsonl", "parquet")
 
 
 def make_pipeline(runner: str, options: Sequence[str]) -> beam.Pipeline:
-    """Create an empty pipeline.
-
-    Args:
-        runner: Name of the runner.
-        options: Its options.
-
-    Raises:
-        ValueError: If there is no such runner, it needs a missing library, or it does not accept
-            the options.
-    """
+    """Create an empty pipeline for a runner; ValueError if it is unknown or refuses the options."""
     output = io.StringIO()
     try:
         runner = create_runner(runner)
@@ -63,11 +54,7 @@ def make_pipeline(runner: str, options: Sequence[str]) -> beam.Pipeline:
 def run_pipeline(
     pipeline: beam.Pipeline, output: str, manifest: dict, parts: list[int], batch_size: int
 ) -> None:
-    """Score parts of a job.
-
-    Raises:
-        OSError: If the file system of `output` fails, such as when it is full.
-    """
+    """Score parts of a job; OSError if the file system of `output` fails, as when it is full."""
     _ = (
         pipeline
         | "Parts" >> beam.Create(parts)
@@ -106,14 +93,14 @@ class ScorePart(beam.DoFn):
         rows, damaged = self.score(map(json.loads, lines))
         shard = render_shard(rows, manifest["labels"], manifest["format"])
         shard_name = part_file(manifest, "part", part)
-        damaged_name = part_file(manifest, "damaged", part, "jsonl")
         sizes = {shard_name: len(shard)}
+        damaged_name = part_file(manifest, "damaged", part, "jsonl")
+        # An earlier attempt may have failed to read a file.
+        storage.remove(storage.join(output, damaged_name))
         if damaged:
             errors = to_jsonl({"file": name, "error": error} for name, error in damaged)
             sizes[damaged_name] = len(errors)
             write(output, storage.join(output, damaged_name), errors)
-        else:  # an earlier attempt may have failed to read a file
-            storage.remove(storage.join(output, damaged_name))
         counts = {
             "scored": len(rows),
             "damaged": len(damaged),
@@ -131,19 +118,15 @@ class ScorePart(beam.DoFn):
         folder, feature = self.manifest["folder"], self.manifest["arguments"]["feature"]
         contents = map(to_upright, read_entries(entries, folder, feature, 2 * self.batch_size))
         while batch := list(itertools.islice(contents, self.batch_size)):
-            for (name, image, error), answer in self.predict(batch):
+            readable = [content.image for content in batch if content.error is None]
+            answers = iter(self.model(readable) if readable else ())
+            for name, image, error in batch:
+                answer = None if error else next(answers)
                 if answer is not None:
                     rows.append((name, *answer))
                 else:
                     damaged.append((name, error or unreadable_reason(image)))
         return rows, damaged
-
-    def predict(self, batch: list[Content]) -> Iterator[tuple[Content, tuple | None]]:
-        """Yield each input with its (label, probabilities), or None if it cannot be read."""
-        readable = [content.image for content in batch if content.error is None]
-        answers = iter(self.model(readable) if readable else ())
-        for content in batch:
-            yield content, None if content.error else next(answers)
 
 
 def to_upright(content: Content) -> Content:
@@ -171,13 +154,10 @@ def to_jsonl(rows: Iterable[dict]) -> bytes:
 
 
 def render_shard(rows: list[tuple], labels: list[str], shards: str) -> bytes:
-    """Content of a shard.
+    """Content of a shard from (name, label, (classes,) float32 probabilities) of each face.
 
-    Args:
-        rows: (name, label, (classes,) float32 probabilities) of each face.
-        labels: Class names.
-        shards: "jsonl": objects as of `predict --json`; "parquet": columns `file`, `emotion`,
-            `probability` of the emotion, and one for each class.
+    JSON lines are as of `predict --json`; Parquet has `file`, `emotion`, its `probability`, and a
+    column for each class.
     """
     if shards == "jsonl":
         # Shortest decimals of float32.
@@ -195,6 +175,4 @@ def render_shard(rows: list[tuple], labels: list[str], shards: str) -> bytes:
         }
     )
     table[labels] = np.array([row for *_, row in rows], np.float32).reshape(-1, len(labels))
-    file = io.BytesIO()
-    table.to_parquet(file, engine="pyarrow", index=False)
-    return file.getvalue()
+    return table.to_parquet(engine="pyarrow", index=False)
