@@ -60,9 +60,8 @@ class Detector:
     def find(self, photo: Image.Image, smallest: float | None = None) -> list[Face]:
         """Detect the faces in a photo, RGB and upright; the largest comes first.
 
-        Args:
-            smallest: Side of the smallest face to detect, pixels. The photo is shrunk until such a
-                face is `MIN_FACE` pixels wide. None for `smallest_face`.
+        `smallest` is the side of the smallest face to detect, pixels; None for `smallest_face`. The
+        photo is shrunk until such a face is `MIN_FACE` pixels wide.
         """
         scale = max(1, (smallest or smallest_face(photo.size)) / MIN_FACE)
         if scale > 1:

@@ -65,7 +65,7 @@ def find_entries(
 
 def _list_inputs(matches, column, feature):
     """Yield (path, None) for each image file, (path, (index, offset)) for each record."""
-    for pattern, file in ((pattern, file) for pattern in matches for file in matches[pattern]):
+    for pattern, file in ((key, file) for key, files in matches.items() for file in files):
         if pattern.lower().endswith(".csv"):
             yield from ((path, None) for path in _read_list(file, column))
         elif TFRECORD_NAME.search(pattern.rsplit("/", 1)[-1]):  # not in the name of a folder
@@ -106,10 +106,11 @@ def _read_list(file, column):
         # Spreadsheets write a byte order mark.
         table = csv.DictReader(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""))
         try:
+            columns = table.fieldnames or ["nothing"]
             if column not in (table.fieldnames or ()):
                 raise ValueError(
-                    f"{file} has no column {column!r}; it has: "
-                    f"{', '.join(table.fieldnames or ['nothing'])}. Name one with --column."
+                    f"{file} has no column {column!r}; it has: {', '.join(columns)}. "
+                    "Name one with --column."
                 )
             for row in table:
                 if not row[column]:
@@ -199,7 +200,7 @@ def record_offsets(file: str) -> Iterator[int]:
         offset, is_whole = 0, True
         while is_whole:
             is_whole = False
-            try:
+            with contextlib.suppress(*COMPRESSION_ERRORS):
                 head = handle.read(12)
                 if not head:
                     return
@@ -207,8 +208,6 @@ def record_offsets(file: str) -> Iterator[int]:
                 if length is not None:
                     handle.seek(length + 3, io.SEEK_CUR)
                     is_whole = bool(handle.read(1))
-            except COMPRESSION_ERRORS:
-                pass
             yield offset
             if is_whole:
                 offset += length + 16
@@ -216,25 +215,24 @@ def record_offsets(file: str) -> Iterator[int]:
 
 def _read_records(entry, folder, feature):
     """Yield the `Content` of each record; from a damaged record on, with an error."""
-    names = [f"{entry['file']}#{entry['first'] + i}" for i in range(entry["count"])]
-    done, reason = 0, "the file of records is damaged from here on"
+    first = entry["first"]
+    waiting = collections.deque(f"{entry['file']}#{first + i}" for i in range(entry["count"]))
+    reason = "the file of records is damaged from here on"
     try:
         with _open_records(storage.join(folder, entry["file"])) as handle:
             handle.seek(entry["offset"])
-            for name in names:
+            while waiting:
                 length = _record_length(handle.read(12))
                 data = b"" if length is None else handle.read(length + 4)
                 if length is None or len(data) < length + 4:
                     break
                 # The checksum of the data is not checked, being slow in Python: decoding is.
-                yield _parse_example(name, data[:-4], feature)
-                done += 1
+                yield _parse_example(waiting.popleft(), data[:-4], feature)
     except COMPRESSION_ERRORS:
         pass
     except OSError as error:
         reason = _reason(error)
-    for name in names[done:]:
-        yield Content(name, None, reason)
+    yield from (Content(name, None, reason) for name in waiting)
 
 
 def _parse_example(name, data, feature):

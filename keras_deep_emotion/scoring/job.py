@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
@@ -42,6 +42,11 @@ def write(output: str, path: str, content: bytes) -> None:
 def to_json(value: Any) -> bytes:
     """Content of a JSON file."""
     return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def to_jsonl(rows: Iterable) -> bytes:
+    """Content of a file of JSON lines."""
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
 def _refuse_foreign(output) -> NoReturn:
@@ -94,12 +99,10 @@ def create_job(output: str, arguments: dict, inputs: list[str]) -> dict:
     count = parts = 0
     try:
         names = ("column", "feature", "part_size")
-        lists = find_entries(inputs, **{name: arguments[name] for name in names})
-        for part, entries in enumerate(lists):
-            lines = "".join(json.dumps(entry) + "\n" for entry in entries)
-            write(output, list_file(output, part), lines.encode())
+        for entries in find_entries(inputs, **{name: arguments[name] for name in names}):
+            write(output, list_file(output, parts), to_jsonl(entries))
             count += sum(entry["count"] if isinstance(entry, dict) else 1 for entry in entries)
-            parts = part + 1
+            parts += 1
     except BaseException:
         storage.remove(storage.join(output, "job", "inputs"))
         raise
@@ -138,7 +141,7 @@ def write_summary(output: str, manifest: dict) -> dict:
     """Add the counts of all parts, write summary.json, and return its content."""
     parts = part_counts(output, manifest)
     done = [counts for counts in parts if counts]
-    emotions = collections.Counter({label: 0 for label in manifest["labels"]})
+    emotions = collections.Counter(dict.fromkeys(manifest["labels"], 0))
     for counts in done:
         emotions.update(counts["emotions"])
     scored, damaged = (sum(counts[key] for counts in done) for key in ("scored", "damaged"))

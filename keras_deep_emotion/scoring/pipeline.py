@@ -19,9 +19,9 @@ from keras_deep_emotion.files import printable_path
 from keras_deep_emotion.images.formats import has_exif_rotation, is_jpeg_or_png
 from keras_deep_emotion.images.inputs import check_decodable, to_upright_png
 from keras_deep_emotion.images.reading import UnreadableImage
-from keras_deep_emotion.scoring import storage
+from keras_deep_emotion.scoring import job, storage
 from keras_deep_emotion.scoring.inputs import Content, read_entries
-from keras_deep_emotion.scoring.job import counts_file, list_file, part_file, to_json, write
+from keras_deep_emotion.scoring.job import part_file, to_json, to_jsonl, write
 from keras_deep_emotion.scoring.scorer import shared_scorer
 
 FORMATS = ("jsonl", "parquet")
@@ -89,25 +89,25 @@ class ScorePart(beam.DoFn):
     def process(self, part):
         """Write the files of a part; last its shard, which marks the part as done."""
         manifest, output = self.manifest, self.output
-        lines = storage.read(list_file(output, part)).splitlines()
+        lines = storage.read(job.list_file(output, part)).splitlines()
         rows, damaged = self.score(map(json.loads, lines))
         shard = render_shard(rows, manifest["labels"], manifest["format"])
         shard_name = part_file(manifest, "part", part)
         sizes = {shard_name: len(shard)}
         damaged_name = part_file(manifest, "damaged", part, "jsonl")
-        # An earlier attempt may have failed to read a file.
-        storage.remove(storage.join(output, damaged_name))
         if damaged:
             errors = to_jsonl({"file": name, "error": error} for name, error in damaged)
             sizes[damaged_name] = len(errors)
             write(output, storage.join(output, damaged_name), errors)
+        else:  # an earlier attempt may have failed to read a file
+            storage.remove(storage.join(output, damaged_name))
         counts = {
             "scored": len(rows),
             "damaged": len(damaged),
             "emotions": collections.Counter(label for _, label, _ in rows),
             "files": sizes,
         }
-        write(output, counts_file(output, part), to_json(counts))
+        write(output, job.counts_file(output, part), to_json(counts))
         write(output, storage.join(output, shard_name), shard)
         self.scored.inc(len(rows))
         self.damaged.inc(len(damaged))
@@ -146,11 +146,6 @@ def unreadable_reason(image: bytes) -> str:
     except UnreadableImage as error:
         return str(error)
     return "the image is damaged"
-
-
-def to_jsonl(rows: Iterable[dict]) -> bytes:
-    """Content of a file of JSON lines."""
-    return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
 def render_shard(rows: list[tuple], labels: list[str], shards: str) -> bytes:
