@@ -16,12 +16,7 @@ from keras_deep_emotion.saliency.occlusion import occlusion_saliency
 
 
 class Signatures:
-    """The signatures of a model, as functions of tensors.
-
-    Args:
-        model: Maps (batch, size, size, 1) gray levels to (batch, classes) probabilities.
-        labels: Class names, in order.
-    """
+    """The signatures of a model from (batch, size, size, 1) to (batch, classes) probabilities."""
 
     def __init__(self, model: keras.Model, labels: list[str]):
         self.model, self.labels = model, labels
@@ -30,31 +25,16 @@ class Signatures:
     def functions(self) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
         """The function and input specification of each signature, `serving_default` first."""
         image = [tf.TensorSpec((None, *self.shape), tf.float32, name="image")]
-        image_bytes = [tf.TensorSpec((None,), tf.string, name="image_bytes")]
+        files = [tf.TensorSpec((None,), tf.string, name="image_bytes")]
         inputs = [tf.TensorSpec((None,), tf.string, name="inputs")]
+        decode = self._decode
         return {
-            "serving_default": (self.serving_default, image),
-            "predict_bytes": (self.predict_bytes, image_bytes),
-            "saliency": (self.saliency, image),
-            "saliency_bytes": (self.saliency_bytes, image_bytes),
+            "serving_default": (lambda image: self._predict(*self._check(image)), image),
+            "predict_bytes": (lambda image_bytes: self._predict(*decode(image_bytes)), files),
+            "saliency": (lambda image: self._explain(*self._check(image)), image),
+            "saliency_bytes": (lambda image_bytes: self._explain(*decode(image_bytes)), files),
             "classify": (self.classify, inputs),
         }
-
-    def serving_default(self, image):
-        """Classify gray levels."""
-        return self._predict(*self._check(image))
-
-    def predict_bytes(self, image_bytes):
-        """Classify JPEG or PNG files."""
-        return self._predict(*self._decode(image_bytes))
-
-    def saliency(self, image):
-        """Classify gray levels, with occlusion maps."""
-        return self._explain(*self._check(image))
-
-    def saliency_bytes(self, image_bytes):
-        """Classify JPEG or PNG files, with occlusion maps."""
-        return self._explain(*self._decode(image_bytes))
 
     def classify(self, inputs):
         """Classify tf.Examples, for the server's Classify, which sends nothing else."""
@@ -121,15 +101,10 @@ def map_valid(function: Callable, rows: tf.Tensor, spec: tf.TensorSpec):
     def apply(row):
         tried = tf.data.Dataset.from_tensors(row).map(lambda row: (function(row), True))
         zeros = tf.data.Dataset.from_tensors((tf.zeros(spec.shape, spec.dtype), False))
-        result, valid = (
-            tried.ignore_errors(log_warning=False).concatenate(zeros).take(1).get_single_element()
-        )
+        whole = tried.ignore_errors(log_warning=False)
+        result, valid = whole.concatenate(zeros).take(1).get_single_element()
         return tf.ensure_shape(result, spec.shape), valid
 
     # Few at a time: each row may be an image of the largest size.
-    return tf.map_fn(
-        apply,
-        rows,
-        parallel_iterations=4,
-        fn_output_signature=(spec, tf.TensorSpec((), tf.bool)),
-    )
+    types = (spec, tf.TensorSpec((), tf.bool))
+    return tf.map_fn(apply, rows, parallel_iterations=4, fn_output_signature=types)

@@ -4,6 +4,7 @@ Routes are those of tensorflow_serving/model_servers/http_rest_api_handler; the 
 """
 
 import asyncio
+import functools
 import json
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -23,11 +24,10 @@ from keras_deep_emotion.serving.local_server import calls, json_tensors
 from keras_deep_emotion.serving.local_server.errors import DEFAULT_SIGNATURE, ServingError, invalid
 
 
-def message_json(message):
-    """JSON value of a protocol buffer, with the fields that have their default values."""
-    return MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
+# JSON value of a protocol buffer, with the fields that have their default values.
+message_json = functools.partial(
+    MessageToDict, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+)
 
 
 def get_status(versions, spec, body):
@@ -80,8 +80,7 @@ def model_spec(name, version=None, label=None):
     """ModelSpec of the parts of a path."""
     if version is not None and not is_version(version):
         raise HTTPException(404)
-    number = None if version is None else {"value": int(version)}
-    return ModelSpec(name=name, version=number, version_label=label)
+    return ModelSpec(name=name, version=version and {"value": int(version)}, version_label=label)
 
 
 async def read_body(request, max_bytes):
@@ -93,8 +92,8 @@ async def read_body(request, max_bytes):
     too_long = ServingError("RESOURCE_EXHAUSTED", message, 413)
     if int(request.headers.get("Content-Length", 0)) > max_bytes:
         raise too_long
-    encoding = request.headers.get("Content-Encoding", "")
-    stream = zlib.decompressobj(wbits=31) if "gzip" in encoding else None  # 31: gzip
+    is_gzip = "gzip" in request.headers.get("Content-Encoding", "")
+    stream = zlib.decompressobj(wbits=31) if is_gzip else None  # 31: gzip
     body, received = bytearray(), 0
     try:
         async for part in request.stream():
@@ -121,11 +120,11 @@ def on_error(request, error):
     """Response to an error; uvicorn logs the traceback of a bug."""
     if isinstance(error, ServingError):
         return json_response({"error": error.message}, error.http_status)
+    message, status_code = f"{type(error).__name__}: {error}", 500
     if isinstance(error, HTTPException):  # no route for the path or method
-        status_code = 400 if request.url.path.startswith("/v1/") else 404
         message = f"Malformed request: {request.method} {request.url.path}"
-        return json_response({"error": message}, status_code)
-    return json_response({"error": f"{type(error).__name__}: {error}"}, 500)
+        status_code = 400 if request.url.path.startswith("/v1/") else 404
+    return json_response({"error": message}, status_code)
 
 
 def build_app(versions, max_bytes, read_timeout, threads):
