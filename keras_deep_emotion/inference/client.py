@@ -86,12 +86,12 @@ class ServerAddress:
 def connect(
     address: str, timeout: float = 30.0, authority: str | Path | None = None
 ) -> "ServerPredictor":
-    """Connect to a served model, by an address as at the top of this file.
+    """Connect to a served model.
 
     While the server is unavailable, each request is tried `TRIES` times, with doubling pauses.
 
     Args:
-        address: The address.
+        address: See the top of this file.
         timeout: Seconds allowed for a try.
         authority: PEM file of the certificates to trust over grpcs or https; None for those that
             the system (for gRPC: its library) trusts.
@@ -111,9 +111,6 @@ def connect(
 
 class ServerPredictor:
     """A served model. Methods are those of `predictors.RunPredictor`; images travel as files.
-
-    Args:
-        client: `GrpcClient` or `RestClient`.
 
     Attributes:
         labels: Class names, in the order of the probabilities.

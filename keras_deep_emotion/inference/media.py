@@ -91,10 +91,10 @@ def predict_crops(
         good = [content for content, error in contents if error is None]
         rows = iter(model.predict_bytes(good) if good else ())
         for file, (_, error) in zip(batch, contents, strict=True):
-            row = None if error else next(rows)
+            row = None if error else next(rows)[None]
             if row is not None and not row.any():
                 row, error = None, "the server cannot read the image"
-            yield ImageResult(file, probabilities=None if error else row[None], error=error)
+            yield ImageResult(file, probabilities=row, error=error)
 
 
 def _predict_photo(model, path, detector, smallest):

@@ -31,11 +31,7 @@ class LocalPredictor:
 
     def __init__(self, labels: list[str], size: int):
         self.labels, self.size = labels, size
-        self._explain: dict[tuple, Callable] = {}  # compiled, by settings
-
-    def classify(self, images: tf.Tensor) -> tf.Tensor:
-        """Probabilities of (batch, size, size, 1) float32 grey levels 0..255. Graph code."""
-        raise NotImplementedError
+        self._compiled: dict[tuple, Callable] = {}  # compiled, by settings
 
     def predict(self, images: Any, batch_size: int = 256) -> np.ndarray:
         """Probabilities of cropped faces.
@@ -90,7 +86,7 @@ class LocalPredictor:
             raise ValueError("images must hold one image or more. Received: none")
         window_starts(self.size, window, stride)
         settings = {"window": window, "stride": stride, "filling": filling}
-        explain = self._explain.setdefault(
+        explain = self._compiled.setdefault(
             tuple(settings.values()),
             tf.function(
                 lambda faces: occlusion_saliency(self.classify, faces, **settings),
@@ -113,7 +109,7 @@ class RunPredictor(LocalPredictor):
         self._folded.predict_on_batch(tf.zeros((1, *self.network.input.shape[1:])))
 
     def classify(self, images: tf.Tensor) -> tf.Tensor:
-        """As `LocalPredictor.classify`."""
+        """Probabilities of (batch, size, size, 1) float32 grey levels 0..255. Graph code."""
         return self._folded(images, training=False)
 
     def predict_bytes(self, contents: list[bytes]) -> np.ndarray:
@@ -136,7 +132,7 @@ class ExportPredictor(LocalPredictor):
         return self._saved_model.signatures[name]
 
     def classify(self, images: tf.Tensor) -> tf.Tensor:
-        """As `LocalPredictor.classify`."""
+        """As `RunPredictor.classify`."""
         return self._signature("serving_default")(image=images)["probabilities"]
 
     def predict_bytes(self, contents: list[bytes]) -> np.ndarray:

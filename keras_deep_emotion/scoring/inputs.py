@@ -54,7 +54,7 @@ def find_entries(
                 f"No file matches {pattern}. Name files, such as --input 'DIR/**/*.jpg' with the "
                 "quotes, a list in a .csv file, or TFRecords."
             )
-    inputs = _distinct(_list_inputs(matches, column, feature))
+    inputs = _list_inputs(matches, column, feature)
     is_empty = True
     while part := list(itertools.islice(inputs, part_size)):
         is_empty = False
@@ -65,27 +65,19 @@ def find_entries(
 
 def _list_inputs(matches, column, feature):
     """Yield (path, None) for each image file, (path, (index, offset)) for each record."""
+    seen = set()
     for pattern, file in ((key, file) for key, files in matches.items() for file in files):
-        if pattern.lower().endswith(".csv"):
-            yield from ((path, None) for path in _read_list(file, column))
-        elif TFRECORD_NAME.search(pattern.rsplit("/", 1)[-1]):  # not in the name of a folder
-            for record in enumerate(record_offsets(file)):
-                if record[0] == 0:
-                    _check_feature(file, feature)
-                yield file, record
-        else:
-            yield file, None
-
-
-def _distinct(inputs):
-    """Drop files that were listed before; the first record of a file decides for the others."""
-    seen, repeated = set(), False
-    for file, record in inputs:
-        if record is None or record[0] == 0:
-            repeated = file in seen
-            seen.add(file)
-        if not repeated:
-            yield file, record
+        is_list = pattern.lower().endswith(".csv")
+        for path in _read_list(file, column) if is_list else [file]:
+            if path in seen:
+                continue
+            seen.add(path)
+            # Not in the name of a folder.
+            if is_list or not TFRECORD_NAME.search(pattern.rsplit("/", 1)[-1]):
+                yield path, None
+                continue
+            _check_feature(path, feature)
+            yield from ((path, record) for record in enumerate(record_offsets(path)))
 
 
 def _to_entries(part):

@@ -77,12 +77,7 @@ FUNCTIONS = {
 
 def find_library(path: str | Path | None = None) -> Path:
     """The path of libtensorflow_cc: itself, in a folder, or in the installed TensorFlow if None."""
-    if path is None:
-        spec = importlib.util.find_spec("tensorflow")
-        if spec is None:
-            raise FileNotFoundError("TensorFlow is not installed: pip install tensorflow")
-        path = spec.submodule_search_locations[0]
-    path = Path(path)
+    path = Path(path or importlib.util.find_spec("tensorflow").submodule_search_locations[0])
     if path.is_dir():
         pattern = "*tensorflow_cc.[sd2]*"  # .so.2, .dll or .2.dylib
         library = next(path.glob(pattern), None) or next(path.rglob(pattern), None)

@@ -123,24 +123,19 @@ def export_run(
         prefix="partial-", dir=export.path, ignore_cleanup_errors=True
     ) as temporary:
         saved_model = Path(temporary, "model")
-        write_verified(saved_model, run, model, name)
+        write_saved_model(fold_batch_normalization(model), run.labels, saved_model)
+        expected = expected_outputs(model)
+        write_assets(saved_model, run, expected)
+        write_warmup(saved_model, expected["image"][0], name)
+        try:
+            list(verify(saved_model))
+        except ValueError as error:
+            raise ValueError(f"{error} Nothing was exported.") from None
         version = rename_to_next(saved_model, export)
     if keep is not None:
         remove_older(export, keep)
     write_models_config(parent)
     return version
-
-
-def write_verified(path: Path, run: Run, model: keras.Model, name: str) -> None:
-    """Write a complete SavedModel; raise ValueError if it fails verification."""
-    write_saved_model(fold_batch_normalization(model), run.labels, path)
-    expected = expected_outputs(model)
-    write_assets(path, run, expected)
-    write_warmup(path, expected["image"][0], name)
-    try:
-        list(verify(path))
-    except ValueError as error:
-        raise ValueError(f"{error} Nothing was exported.") from None
 
 
 def rename_to_next(path: Path, export: Export) -> Path:

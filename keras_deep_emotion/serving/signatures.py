@@ -51,12 +51,24 @@ class Signatures:
         return tf.where(valid[:, None, None, None], image, 0), valid
 
     def _decode(self, rows, file_of_row=lambda row: row):
-        """Images of encoded rows, zeros if decoding fails, and which rows are valid."""
-        return map_valid(
-            lambda row: prepare_face(decode_untrusted(file_of_row(row)), self.shape[0]),
-            tf.ensure_shape(rows, (None,)),
-            tf.TensorSpec(self.shape, tf.float32),
-        )
+        """Images of encoded rows, zeros if decoding fails, and which rows are valid.
+
+        A graph has no `try`, but a tf.data pipeline of one element has, and it runs in any graph.
+        """
+
+        def decode(row):
+            return prepare_face(decode_untrusted(file_of_row(row)), self.shape[0]), True
+
+        def decode_or_zeros(row):
+            tried = tf.data.Dataset.from_tensors(row).map(decode).ignore_errors(log_warning=False)
+            zeros = tf.data.Dataset.from_tensors((tf.zeros(self.shape), False))
+            image, valid = tried.concatenate(zeros).take(1).get_single_element()
+            return tf.ensure_shape(image, self.shape), valid
+
+        rows = tf.ensure_shape(rows, (None,))
+        types = (tf.TensorSpec(self.shape, tf.float32), tf.TensorSpec((), tf.bool))
+        # Few at a time: each row may be an image of the largest size.
+        return tf.map_fn(decode_or_zeros, rows, parallel_iterations=4, fn_output_signature=types)
 
     def _probabilities(self, images):
         # TensorFlow's fused convolutions fail on an empty batch: add a blank image to it.
@@ -90,21 +102,3 @@ def example_bytes(row):
     """The feature `image_bytes` of a serialized tf.Example."""
     feature = {"image_bytes": tf.io.FixedLenFeature((), tf.string)}
     return tf.io.parse_single_example(row, feature)["image_bytes"]
-
-
-def map_valid(function: Callable, rows: tf.Tensor, spec: tf.TensorSpec):
-    """Apply graph code to each row: (results, zeros where it fails; where it succeeded).
-
-    A graph has no `try`, but a tf.data pipeline of one element has, and it runs inside any graph.
-    """
-
-    def apply(row):
-        tried = tf.data.Dataset.from_tensors(row).map(lambda row: (function(row), True))
-        zeros = tf.data.Dataset.from_tensors((tf.zeros(spec.shape, spec.dtype), False))
-        whole = tried.ignore_errors(log_warning=False)
-        result, valid = whole.concatenate(zeros).take(1).get_single_element()
-        return tf.ensure_shape(result, spec.shape), valid
-
-    # Few at a time: each row may be an image of the largest size.
-    types = (spec, tf.TensorSpec((), tf.bool))
-    return tf.map_fn(apply, rows, parallel_iterations=4, fn_output_signature=types)

@@ -4,7 +4,6 @@ Routes are those of tensorflow_serving/model_servers/http_rest_api_handler; the 
 """
 
 import asyncio
-import functools
 import json
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -24,15 +23,11 @@ from keras_deep_emotion.serving.local_server import calls, json_tensors
 from keras_deep_emotion.serving.local_server.errors import DEFAULT_SIGNATURE, ServingError, invalid
 
 
-# JSON value of a protocol buffer, with the fields that have their default values.
-message_json = functools.partial(
-    MessageToDict, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-)
-
-
-def get_status(versions, spec, body):
-    """Answer to GET of a model's status."""
-    return message_json(calls.status(versions, spec))
+def message_json(message):
+    """JSON value of a protocol buffer, with the fields that have their default values."""
+    return MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
 
 
 def get_metadata(versions, spec, body):
@@ -72,7 +67,7 @@ ENDPOINTS = (
     ("POST", ":classify", post_classify),
     ("POST", ":regress", post_regress),
     ("GET", "/metadata", get_metadata),
-    ("GET", "", get_status),
+    ("GET", "", lambda versions, spec, body: message_json(calls.status(versions, spec))),
 )
 
 

@@ -81,7 +81,7 @@ class LoadedVersion:
 
 
 class ModelVersions:
-    """The loaded versions of one model, kept in step with its folder; arguments of `LocalServer`."""
+    """The loaded versions of a model, kept in step with its folder; arguments of `LocalServer`."""
 
     def __init__(self, name, folder, only, keep, labels, timeout, parallel, report):
         self.name = name
