@@ -29,14 +29,13 @@ def to_grayscale(image: tf.Tensor) -> tf.Tensor:
 def prepare_face(image: tf.Tensor, size: int, face: tf.Tensor | None = None) -> tf.Tensor:
     """Crop an image to its face, convert it to grey levels and resize it. Graph code.
 
+    Returns (size, size, 1) float32, 0..255; grey images of that size are not changed.
+
     Args:
         image: (height, width, channels) uint8 or float, levels 0..255, 1, 3 or 4 channels.
         size: Side of the result, pixels.
         face: (4,) float32 ymin, xmin, ymax, xmax in fractions of the sides; None for the whole
             image.
-
-    Returns:
-        (size, size, 1) float32 grey levels 0..255. Grey images of that size are not changed.
     """
     if face is not None:
         sides = tf.cast(tf.shape(image)[:2], tf.float32)

@@ -89,9 +89,8 @@ def read_bytes(path: str | Path) -> bytes:
 def open_photo(path: str | Path) -> Image.Image:
     """Read an image in any format that Pillow reads; HEIC with the package pillow-heif.
 
-    Returns:
-        RGB, turned according to its EXIF orientation; the first frame of an animation. CMYK is
-        converted to RGB, 16 bits to 8, and alpha is dropped, as `preprocessing.decode_image` does.
+    It is RGB, turned according to its EXIF orientation, and the first frame of an animation. CMYK
+    is converted to RGB, 16 bits to 8, and alpha is dropped, as `preprocessing.decode_image` does.
 
     Raises:
         UnreadableImage: If it is not an image, or damaged.

@@ -48,16 +48,15 @@ def predict_media(
 ) -> Iterator[ImageResult]:
     """Predict the faces in images and videos; a bad file does not stop the others.
 
+    Yields a result for each image or frame, in order. A photo or video without any face has an
+    error; a frame without a face has no faces.
+
     Args:
         model: A predictor.
         files: What `images.find_files` yields.
         detector: Detector of faces; None if each image is the crop of one face.
         smallest: Side of the smallest face to detect, pixels; None for the detector's default.
         every: Predict every N-th frame of a video.
-
-    Yields:
-        A result for each image or frame, in order. A photo or video without any face has an error;
-        a frame without a face has no faces.
     """
 
     def is_crop(item):

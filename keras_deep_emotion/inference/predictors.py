@@ -34,16 +34,13 @@ class LocalPredictor:
         self._compiled: dict[tuple, Callable] = {}  # compiled, by settings
 
     def predict(self, images: Any, batch_size: int = 256) -> np.ndarray:
-        """Probabilities of cropped faces.
+        """Probabilities of cropped faces, (batch, classes) float32 in the order of `labels`.
 
         Args:
             images: (batch, size, size, 1) array or tensor of grey levels 0..255, or a list of
                 crops of any size: paths, `PIL.Image`s, arrays or tensors (height, width) or
                 (height, width, channels) of levels 0..255, in any mixture.
             batch_size: Images at once.
-
-        Returns:
-            (batch, classes) float32, in the order of `labels`.
 
         Raises:
             ValueError: If an element of `images` is not a valid image.

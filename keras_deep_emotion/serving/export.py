@@ -90,7 +90,7 @@ def export_run(
     parent: str | Path = "exports",
     keep: int | None = None,
 ) -> Path:
-    """Export a run's model as the next version in `<parent>/<name>/`.
+    """Export a run's model as the next version in `<parent>/<name>/`; return the version's folder.
 
     The version is written to a temporary folder, verified (`verify`) and then renamed: a server
     that polls the folder never sees a partial version, or one that it cannot serve.
@@ -100,9 +100,6 @@ def export_run(
         name: The model's name to clients; None for the run's data set (`/` becomes `_`).
         parent: Folder of all exports.
         keep: Number of newest versions to keep, 1 or more; None keeps all.
-
-    Returns:
-        The version's folder.
 
     Raises:
         FileNotFoundError: If the folder is not a run.
