@@ -130,13 +130,19 @@ def reachable_operations(graph: Message, signatures: Iterable[Message]) -> set[s
     operations, calls = set(), set(functions)
     while waiting:
         node = waiting.pop()
-        named = [one.name for value in node.attr.values() for one in (value.func, *value.list.func)]
-        called = [functions.pop(name) for name in {node.op, *named} & functions.keys()]
+        names = {node.op, *called_functions(node)} & functions.keys()
+        called = [functions.pop(name) for name in names]
         waiting += [inner for function in called for inner in function.node_def]
         operations.add(node.op)
         if any(definition.attr["_XlaMustCompile"].b for definition in (node, *called)):
             operations.add("_XlaMustCompile")
     return operations - calls
+
+
+def called_functions(node: Message) -> list[str]:
+    """Names of the functions in a NodeDef's attributes."""
+    values = node.attr.values()
+    return [one.name for value in values for one in (value.func, *value.list.func)]
 
 
 class Verification:
