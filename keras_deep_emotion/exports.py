@@ -48,11 +48,7 @@ class Export:
 
     @classmethod
     def find(cls, path: str | Path) -> "Export":
-        """The export at a folder of versions, or at the folder of one version.
-
-        Raises:
-            FileNotFoundError: If there is no version.
-        """
+        """The export at a folder of versions or of one; FileNotFoundError if it has none."""
         path = Path(path).resolve()
         if is_saved_model(path) and path.name.isdecimal():
             return cls(path.parent, int(path.name))
@@ -65,17 +61,9 @@ class Export:
         return cls(path)
 
     def versions(self) -> dict[int, Path]:
-        """Folder of each version by number, ascending.
-
-        Raises:
-            OSError: If the folder cannot be read.
-        """
-        found = {
-            int(entry.name): entry
-            for entry in self.path.iterdir()
-            if is_version(entry.name) and entry.is_dir()
-        }
-        return dict(sorted(found.items()))
+        """Folder of each version by number, ascending; OSError if the folder cannot be read."""
+        paths = {int(path.name): path for path in self.path.iterdir() if is_version(path.name)}
+        return {number: paths[number] for number in sorted(paths) if paths[number].is_dir()}
 
     @property
     def model_dir(self) -> Path:

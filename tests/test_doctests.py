@@ -22,7 +22,12 @@ def test_the_main_entry_points_have_examples():
         for test in doctest.DocTestFinder().find(module)
         if test.examples
     }
-    names = ("loading.load", "RunPredictor.predict", "RunPredictor.explain", "SpatialTransformer")
+    names = (
+        "loading.load",
+        "LocalPredictor.predict",
+        "LocalPredictor.explain",
+        "SpatialTransformer",
+    )
     assert all(any(one.endswith(name) for one in examples) for name in names)
 
 

@@ -4,6 +4,7 @@ It listens on this machine, contacts no other machine (a content security policy
 to that), and keeps no picture. The page is in `page`, the HTML of a prediction in `sheet`.
 """
 
+import contextlib
 import importlib.util
 import os
 import tempfile
@@ -21,7 +22,7 @@ if importlib.util.find_spec("gradio") is None:
     )
 
 
-class Demo:
+class Demo(contextlib.AbstractContextManager):
     """A running page: `with Demo(model, detector) as demo`.
 
     Args:
@@ -56,9 +57,6 @@ class Demo:
 
         self._page = build_page(model, detector, about, self._folder.name)
         self.url = launch(self._page, host, port)
-
-    def __enter__(self) -> "Demo":
-        return self
 
     def __exit__(self, *error):
         self.close()

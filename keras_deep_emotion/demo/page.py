@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 
 from keras_deep_emotion.demo.examples import write_examples
@@ -54,24 +55,16 @@ class SecurityHeaders:
 
         async def send_with_headers(message):
             if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"content-security-policy", POLICY.encode()),
-                    (b"referrer-policy", b"no-referrer"),
-                ]
+                headers = MutableHeaders(scope=message)
+                headers["content-security-policy"] = POLICY
+                headers["referrer-policy"] = "no-referrer"
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
 
 
 class Handlers:
-    """What the page does with a picture; generators of the page's two pieces of HTML.
-
-    Args:
-        model: A predictor.
-        detector: Detector of faces.
-        examples: (path, whether it is the crop of a face) of each example.
-    """
+    """What the page does with a picture; generators of the page's two pieces of HTML."""
 
     def __init__(self, model: Any, detector: Detector, examples: list[tuple[Path, bool]]):
         self.model = model
@@ -91,12 +84,9 @@ class Handlers:
             return
         path, name = file
         try:
-            content = path.read_bytes()
-        except OSError:  # equal files share a path; an earlier request has removed it
+            yield from self.predict(path.read_bytes(), name, mode)
+        except FileNotFoundError:  # equal files share a path; an earlier request has removed it
             yield tuple(Sheet(message(f"{name} is no longer here. Drop it again.")))
-            return
-        try:
-            yield from self.predict(content, name, mode)
         finally:
             path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
@@ -109,14 +99,7 @@ class Handlers:
 
 
 def build_page(model: Any, detector: Detector, about: str, folder: str) -> gr.Blocks:
-    """Build the page.
-
-    Args:
-        model: A predictor.
-        detector: Detector of faces.
-        about: A sentence on the model.
-        folder: Folder of Gradio's uploads; the examples are written there too.
-    """
+    """Build the page; `folder`, of Gradio's uploads, gets the examples too."""
     examples = write_examples(Path(folder) / "examples")
     handlers = Handlers(model, detector, examples)
     with gr.Blocks(
@@ -179,22 +162,15 @@ def connect_events(
 
 
 def uploaded_file(folder: str, payload: Any) -> tuple[Path, str] | None:
-    """The file that was uploaded, as it is: (path, name), or None.
+    """(path, name) of the uploaded file of a `gradio.ImageData`, or None.
 
     Clients may send any path. Only uploads are read and then removed: `folder / SHA-256 / name`.
-
-    Args:
-        folder: Folder of Gradio's uploads.
-        payload: `gradio.ImageData` or None.
-
-    Raises:
-        gradio.Error: If the path is not that of an upload.
     """
     if payload is None or payload.path is None:
         return None
     path = Path(payload.path).resolve()
     in_folder = path.parent.parent == Path(folder).resolve()
-    if not in_folder or not UPLOAD_FOLDER.fullmatch(path.parent.name):
+    if not (in_folder and UPLOAD_FOLDER.fullmatch(path.parent.name)):
         raise gr.Error("This is not a picture that was dropped here.", print_exception=False)
     return path, payload.orig_name or "The picture"
 

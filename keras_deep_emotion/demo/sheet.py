@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,31 +36,19 @@ TEMPLATES = jinja2.Environment(
 
 
 class Sheet(NamedTuple):
-    """The prediction for a picture, as two pieces of HTML.
+    """The prediction for a picture, as two pieces of HTML."""
 
-    Attributes:
-        photo: The picture with boxes, or the reason why there is no prediction; empty for a crop,
-            which its card shows.
-        faces: A card for each face.
-    """
-
-    photo: str
-    faces: str = ""
+    photo: str  # with boxes, or why there is no prediction; empty for a crop, which its card shows
+    faces: str = ""  # a card for each face
 
 
 def predict_sheets(
     model: Any, content: bytes, detector: Detector | None = None, name: str = "The picture"
 ) -> Iterator[Sheet]:
-    """Predict a picture: first without maps, then again after each map.
+    """Predict a picture, first without maps, then again after each map; or yield one message.
 
-    Args:
-        model: A predictor.
-        content: Content of an image file in any format that `images.open_photo` reads.
-        detector: Detector of faces; None if the picture is the crop of one face.
-        name: Name of the file, for messages.
-
-    Yields:
-        The prediction so far; the last is complete. Or one message, if there is no prediction.
+    The content is that of an image file that `images.open_photo` reads; it is the crop of one face
+    if there is no detector. `name` is for messages.
     """
     image = None
     try:
@@ -74,11 +63,8 @@ def predict_sheets(
         yield Sheet(message(str(error), image))
         return
     if not len(probabilities):
-        reason = (
-            "no face is found. If it is the crop of a face already, choose “One face, cropped” "
-            "and drop it again."
-        )
-        yield Sheet(message(f"{name}: {reason}", image))
+        remedy = "If it is the crop of a face already, choose “One face, cropped” and drop it again"
+        yield Sheet(message(f"{name}: no face is found. {remedy}.", image))
     elif not probabilities.any(axis=1).all():  # only of a server
         yield Sheet(message(f"{name}: the model cannot read the image.", image))
     else:
@@ -93,11 +79,9 @@ def explained_cards(
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield the cards of faces: first without maps, then again after each map."""
     cards = [
-        prediction_card(model.labels, row, picture)
-        for row, picture in zip(probabilities, crops, strict=False)
+        prediction_card(model.labels, row, picture) | {"waits": index < MAX_MAPS}
+        for index, (row, picture) in enumerate(zip(probabilities, crops, strict=False))
     ]
-    for card in cards[:MAX_MAPS]:
-        card["waits"] = True
     yield cards
     for card, picture in zip(cards[:MAX_MAPS], crops, strict=False):
         try:
@@ -114,12 +98,8 @@ def prediction_card(labels: list[str], row: np.ndarray, picture: Image.Image) ->
     return {
         "emotion": labels[best],
         "probability": float(row[best]),
-        "bars": [
-            (label, float(share), COLORS[i % len(COLORS)])
-            for i, (label, share) in enumerate(zip(labels, row, strict=True))
-        ],
+        "bars": list(zip(labels, row.tolist(), itertools.cycle(COLORS), strict=False)),
         "picture": data_uri(shrink(picture, CROP_SIDE)),
-        "waits": False,
         "heat": None,
         "trouble": "no map: only the largest faces get one",
         "region": None,
@@ -128,14 +108,7 @@ def prediction_card(labels: list[str], row: np.ndarray, picture: Image.Image) ->
 
 
 def saliency_card(model: Any, picture: Image.Image) -> dict[str, Any]:
-    """Values of a card that explain the prediction for a crop.
-
-    Returns:
-        `heat`, a transparent image of the map; `most`, the largest probability that a place holds;
-        `decisive`, the fraction of places whose hiding changes the predicted class. For a run also
-        `region`, the corners of the attended region in percent of the crop, and `attended`, an
-        image of it.
-    """
+    """Values of a card that explain the prediction for a crop."""
     maps = model.explain([picture])
     most = max(float(maps.saliency[0].max()), 1e-6)
     strength = np.clip(maps.saliency[0] / most, 0, 1)
@@ -145,8 +118,8 @@ def saliency_card(model: Any, picture: Image.Image) -> dict[str, Any]:
     heat = Image.fromarray((255 * heat).astype(np.uint8))
     card = {
         "heat": data_uri(heat.resize((CROP_SIDE, CROP_SIDE), Image.Resampling.BICUBIC)),
-        "most": most,
-        "decisive": float(maps.decisive[0].mean()),
+        "most": most,  # the largest probability that a place holds
+        "decisive": float(maps.decisive[0].mean()),  # fraction of places that change the class
     }
     if model.network is None:
         return card
@@ -157,7 +130,7 @@ def saliency_card(model: Any, picture: Image.Image) -> dict[str, Any]:
     corners = (attended_corners(theta, (model.size, model.size))[0] + 0.5) / model.size
     warped = Image.fromarray(np.clip(np.round(attended[0]), 0, 255).astype(np.uint8))
     return card | {
-        "region": " ".join(f"{100 * x:.2f},{100 * y:.2f}" for x, y in corners),
+        "region": " ".join(f"{100 * x:.2f},{100 * y:.2f}" for x, y in corners),  # percent
         "attended": data_uri(warped.resize((CROP_SIDE, CROP_SIDE), Image.Resampling.NEAREST)),
     }
 
@@ -205,5 +178,5 @@ def data_uri(image: Image.Image) -> str:
     """An image as a data URI: RGB as JPEG, others as PNG. No file is written."""
     file = io.BytesIO()
     kind = "jpeg" if image.mode == "RGB" else "png"
-    image.save(file, format=kind, **({"quality": 90} if kind == "jpeg" else {}))
+    image.save(file, format=kind, quality=90)  # PNG has none, and ignores it
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -41,11 +41,7 @@ class Face(NamedTuple):
 
 
 class Detector:
-    """Face detector.
-
-    Raises:
-        ModuleNotFoundError: If the package `mtcnn` is not installed.
-    """
+    """Face detector; raises ModuleNotFoundError if the package `mtcnn` is not installed."""
 
     def __init__(self):
         if importlib.util.find_spec("mtcnn") is None:
@@ -62,15 +58,10 @@ class Detector:
             stage.model(np.zeros((1, side, side, 3), np.float32))
 
     def find(self, photo: Image.Image, smallest: float | None = None) -> list[Face]:
-        """Detect the faces in a photo.
+        """Detect the faces in a photo, RGB and upright; the largest comes first.
 
-        Args:
-            photo: RGB, upright.
-            smallest: Side of the smallest face to detect, pixels. The photo is shrunk until such a
-                face is `MIN_FACE` pixels wide. None for `smallest_face`.
-
-        Returns:
-            The faces, the largest first.
+        `smallest` is the side of the smallest face to detect, pixels; None for `smallest_face`. The
+        photo is shrunk until such a face is `MIN_FACE` pixels wide.
         """
         scale = max(1, (smallest or smallest_face(photo.size)) / MIN_FACE)
         if scale > 1:
@@ -104,7 +95,7 @@ def crop(photo: Image.Image, face: Face, side: float = SIDE, upright: bool = Tru
         photo: The photo, in any mode.
         face: A face in it.
         side: Side of the square, in geometric means of the box's width and height.
-        upright: Turn the face until its eyes are level.
+        upright: Whether to turn the face.
 
     Returns:
         Square image in the photo's mode, at most `MAX_CROP` pixels wide. Beyond the photo its edge
@@ -137,12 +128,6 @@ def crop(photo: Image.Image, face: Face, side: float = SIDE, upright: bool = Tru
 
 def _crop_region(photo, start, end):
     """The part of a photo between two corners (x, y); beyond the photo its edge is repeated."""
-    inside = np.clip([start, end], 0, photo.size)
-    if (inside[0] >= inside[1]).any():  # entirely outside: take the nearest pixels
-        inside[0] = np.minimum(inside[0], np.array(photo.size) - 1)
-        inside[1] = inside[0] + 1
-    pixels = np.asarray(photo.crop((*inside[0].tolist(), *inside[1].tolist())))
-    before, after = inside[0] - start, end - inside[1]
-    padding = [(max(0, before[axis]), max(0, after[axis])) for axis in (1, 0)]
-    pixels = np.pad(pixels, padding + [(0, 0)] * (pixels.ndim - 2), mode="edge")
-    return Image.fromarray(pixels)
+    columns, rows = (np.arange(start[i], end[i]).clip(0, photo.size[i] - 1) for i in range(2))
+    inside = photo.crop((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+    return Image.fromarray(np.asarray(inside)[np.ix_(rows - rows[0], columns - columns[0])])

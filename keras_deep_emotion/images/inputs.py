@@ -21,11 +21,7 @@ from keras_deep_emotion.images.reading import UnreadableImage, decode_photo, rea
 
 
 def check_images(images: Any) -> Sequence:
-    """Return `images` if it is a list of images or an array (batch, height, width, channels).
-
-    Raises:
-        ValueError: If it is neither.
-    """
+    """Return `images`; raise ValueError if it is no list and no array of four axes."""
     if hasattr(images, "shape"):
         if len(images.shape) != 4:
             raise ValueError(
@@ -40,14 +36,11 @@ def check_images(images: Any) -> Sequence:
 
 
 def prepare_batch(images: Any, size: int) -> np.ndarray:
-    """Preprocess images to the input of a network.
+    """Preprocess images to the input of a network, (batch, size, size, 1) float32 in 0..255.
 
     Args:
         images: As in `predictors.RunPredictor.predict`.
         size: Side of the faces, pixels.
-
-    Returns:
-        (batch, size, size, 1) float32 grey levels 0..255.
 
     Raises:
         ValueError: If an element of `images` is not a valid image.
@@ -71,17 +64,9 @@ def encode_image(image: Any, index: int) -> bytes:
 
 
 def load_image(image: Any, index: int) -> bytes | np.ndarray:
-    """Read an image, still encoded if it is a file.
+    """Content of a JPEG or PNG file, or an array (height, width, 1, 3 or 4) of levels 0..255.
 
-    Args:
-        image: Path, `PIL.Image`, array or tensor.
-        index: Its place in the caller's list, for error messages.
-
-    Returns:
-        Content of a JPEG or PNG file, or an array (height, width, 1, 3 or 4) of levels 0..255.
-
-    Raises:
-        ValueError: If it is not an image or damaged, or its levels are out of range.
+    `index` is the image's place in the caller's list, which the ValueError of a bad one names.
     """
     if isinstance(image, str | Path):
         content, error = read_crop(image)
@@ -148,22 +133,14 @@ def read_crop(file: str | Path) -> tuple[bytes | None, str | None]:
 
 
 def to_upright_png(content: bytes) -> bytes:
-    """Convert an image file in any format to an upright PNG file.
-
-    Raises:
-        UnreadableImage: If it is not an image, is damaged, or has more than `MAX_PIXELS` pixels.
-    """
+    """Convert an image file in any format, of at most `MAX_PIXELS` pixels, to an upright PNG."""
     image = decode_photo(content)
     _check_pixel_count(image.height, image.width)
     return encode_png(image)
 
 
 def check_decodable(content: bytes) -> None:
-    """Decode a JPEG or PNG file.
-
-    Raises:
-        UnreadableImage: If it is damaged, or has more than `MAX_PIXELS` pixels.
-    """
+    """Raise UnreadableImage if a JPEG or PNG file is damaged or has over `MAX_PIXELS` pixels."""
     try:
         _check_pixel_count(*image_size(content).numpy())
         decode_untrusted(content)

@@ -14,15 +14,9 @@ MAX_SCANS = 64
 
 
 def to_grayscale(image: tf.Tensor) -> tf.Tensor:
-    """Convert an image to its luma (ITU-R BT.601).
+    """Luma (ITU-R BT.601) of grey, RGB or RGBA images: (..., 1) float32 in the image's range.
 
-    Args:
-        image: (..., height, width, channels), uint8 or float, with 1 (grey), 3 (RGB) or 4 (RGBA,
-            alpha is ignored) channels.
-
-    Returns:
-        (..., height, width, 1) float32 in the image's range. Grey images keep their exact values,
-        also when they are stored as RGB.
+    Alpha is ignored. Grey images keep their exact values, also when they are stored as RGB.
     """
     image = tf.cast(image, tf.float32)
     if image.shape[-1] == 1:
@@ -35,14 +29,13 @@ def to_grayscale(image: tf.Tensor) -> tf.Tensor:
 def prepare_face(image: tf.Tensor, size: int, face: tf.Tensor | None = None) -> tf.Tensor:
     """Crop an image to its face, convert it to grey levels and resize it. Graph code.
 
+    Returns (size, size, 1) float32, 0..255; grey images of that size are not changed.
+
     Args:
         image: (height, width, channels) uint8 or float, levels 0..255, 1, 3 or 4 channels.
         size: Side of the result, pixels.
         face: (4,) float32 ymin, xmin, ymax, xmax in fractions of the sides; None for the whole
             image.
-
-    Returns:
-        (size, size, 1) float32 grey levels 0..255. Grey images of that size are not changed.
     """
     if face is not None:
         sides = tf.cast(tf.shape(image)[:2], tf.float32)
@@ -65,8 +58,7 @@ def decode_image(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
 def image_size(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
     """Read (2,) int64 height and width, pixels, from the header of a JPEG or PNG file. Graph code.
 
-    Raises:
-        tf.errors.InvalidArgumentError: If the file is neither, or its header is cut off.
+    Raises tf.errors.InvalidArgumentError if the file is neither, or its header is cut off.
     """
 
     def png_size():  # PNG specification, 11.2.2: width, then height
@@ -82,20 +74,18 @@ def image_size(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
 def decode_untrusted(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
     """As `decode_image`, for files from strangers: files that cost too much are rejected.
 
-    Raises:
-        tf.errors.InvalidArgumentError: If the file is not JPEG or PNG, is damaged or cut off, has
-            more than `MAX_PIXELS` pixels, or is a JPEG with more than `MAX_SCANS` scans.
+    Raises tf.errors.InvalidArgumentError if the file is not JPEG or PNG, is damaged or cut off, has
+    more than `MAX_PIXELS` pixels, or is a JPEG with more than `MAX_SCANS` scans.
     """
+    pixels = tf.reduce_prod(image_size(image_bytes))
     scans = tf.size(tf.strings.split(image_bytes, b"\xff\xda")) - 1  # ITU T.81, B.2.3
     # In a PNG file these bytes occur by chance.
     is_png = _is_png(image_bytes)
     bounds = [
-        tf.debugging.Assert(
-            tf.reduce_prod(image_size(image_bytes)) <= MAX_PIXELS, ["the image is too large"]
-        ),
+        tf.debugging.Assert(pixels <= MAX_PIXELS, ["the image is too large"]),
         tf.debugging.Assert(is_png | (scans <= MAX_SCANS), ["the JPEG has too many scans"]),
     ]
-    with tf.control_dependencies([bound for bound in bounds if bound is not None]):
+    with tf.control_dependencies(bounds):
         return decode_image(tf.identity(image_bytes))
 
 

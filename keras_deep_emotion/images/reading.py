@@ -28,17 +28,11 @@ class UnreadableImage(ValueError):
 
 
 class VideoFrame(NamedTuple):
-    """A frame of a video.
+    """A frame of a video."""
 
-    Attributes:
-        number: From 0.
-        seconds: Time since the start of the video.
-        image: RGB, upright.
-    """
-
-    number: int
-    seconds: float
-    image: Image.Image
+    number: int  # from 0
+    seconds: float  # since the start of the video
+    image: Image.Image  # RGB, upright
 
 
 def is_video(path: str | Path) -> bool:
@@ -49,13 +43,9 @@ def is_video(path: str | Path) -> bool:
 def find_files(names: Iterable[str | Path]) -> Iterator[tuple[Path, str | None]]:
     """Find the files meant by names of files, folders and patterns.
 
-    Args:
-        names: A folder means all images and videos in it, at any depth; a pattern such as
-            `DIR/**/*.jpg` all files that match.
-
-    Yields:
-        (path, None), or (name, reason) if there are no such files; in the order of `names`, sorted
-        within each.
+    A folder means all images and videos in it, at any depth; a pattern such as `DIR/**/*.jpg` all
+    files that match. Yields (path, None), or (name, reason) if there are no such files; in the
+    order of `names`, sorted within each.
     """
     for name in map(Path, names):
         try:
@@ -71,31 +61,22 @@ def find_files(names: Iterable[str | Path]) -> Iterator[tuple[Path, str | None]]
 def _expand_name(name):
     """Files of one name; raises UnreadableImage if there are none, OSError if it cannot be read."""
     if name.is_dir():
-        paths = [
-            path
-            for path in sorted(name.rglob("*"))
-            if path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
-            and path.is_file()
-            and not path.name.startswith(".")
-        ]
-        if not paths:
-            raise UnreadableImage("no images or videos in this folder")
-        return paths
-    if name.exists() or not glob.has_magic(str(name)):
+        visible = (path for path in sorted(name.rglob("*")) if not path.name.startswith("."))
+        paths = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES]
+        reason = "no images or videos in this folder"
+    elif name.exists() or not glob.has_magic(str(name)):
         return [name]
-    matches = map(Path, sorted(glob.glob(str(name), recursive=True)))
-    paths = [path for path in matches if path.is_file()]
-    if not paths:
-        raise UnreadableImage("no file matches this pattern")
-    return paths
+    else:
+        paths = map(Path, sorted(glob.glob(str(name), recursive=True)))
+        reason = "no file matches this pattern"
+    files = [path for path in paths if path.is_file()]
+    if not files:
+        raise UnreadableImage(reason)
+    return files
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Read a file.
-
-    Raises:
-        UnreadableImage: If it cannot be read or is empty.
-    """
+    """Read a file; raise UnreadableImage if it cannot be read or is empty."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -108,9 +89,8 @@ def read_bytes(path: str | Path) -> bytes:
 def open_photo(path: str | Path) -> Image.Image:
     """Read an image in any format that Pillow reads; HEIC with the package pillow-heif.
 
-    Returns:
-        RGB, turned according to its EXIF orientation; the first frame of an animation. CMYK is
-        converted to RGB, 16 bits to 8, and alpha is dropped, as `preprocessing.decode_image` does.
+    It is RGB, turned according to its EXIF orientation, and the first frame of an animation. CMYK
+    is converted to RGB, 16 bits to 8, and alpha is dropped, as `preprocessing.decode_image` does.
 
     Raises:
         UnreadableImage: If it is not an image, or damaged.
@@ -145,12 +125,8 @@ def decode_photo(content: bytes) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image in any mode to RGB of 8 bits.
-
-    Raises:
-        UnreadableImage: If its pixels are floats, whose range is unknown.
-    """
-    if image.mode == "F":
+    """Convert an image in any mode to RGB of 8 bits."""
+    if image.mode == "F":  # of unknown range
         raise UnreadableImage("its pixels are floats: save it with 8 or 16 bits a channel")
     if image.mode.startswith("I"):  # 16 bits, in a mode of 16 or 32
         levels = np.asarray(image).astype(np.int64) >> 8
@@ -161,10 +137,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def read_frames(path: str | Path, every: int = 10) -> Iterator[VideoFrame]:
-    """Read every N-th frame of a video, from the first.
-
-    Yields:
-        The frames, rotated as the video says (phones film sideways).
+    """Read every N-th frame of a video from the first, rotated as it says (phones film sideways).
 
     Raises:
         ModuleNotFoundError: If PyAV is not installed.
@@ -173,8 +146,7 @@ def read_frames(path: str | Path, every: int = 10) -> Iterator[VideoFrame]:
     """
     if importlib.util.find_spec("av") is None:
         raise ModuleNotFoundError(
-            "Videos are read by PyAV, which is not installed: pip install "
-            "'keras-deep-emotion[faces]'"
+            "Videos need PyAV, which is not installed: pip install 'keras-deep-emotion[faces]'"
         )
     import av
 
@@ -196,10 +168,9 @@ def _open_video(path):
         file = Path(path).open("rb")
     except OSError as error:
         raise UnreadableImage(error.strerror.lower()) from None
-    if not file.read(1):
+    if not file.peek(1):
         file.close()
         raise UnreadableImage("the file is empty")
-    file.seek(0)
     return file
 
 

@@ -10,6 +10,7 @@ is accepted too.
 """
 
 import base64
+import contextlib
 import re
 import time
 from dataclasses import dataclass
@@ -46,29 +47,17 @@ FIRST_PAUSE = 0.4  # seconds, doubled after each try
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """Address of a served model.
-
-    Attributes:
-        scheme: "grpc", "grpcs", "http" or "https".
-        target: HOST:PORT.
-        name: The model's name.
-        version: A version's number, or None.
-        label: A version's label, or None.
-    """
+    """Address of a served model."""
 
     scheme: str
-    target: str
+    target: str  # HOST:PORT
     name: str
     version: int | None
-    label: str | None
+    label: str | None  # of a version
 
     @classmethod
     def parse(cls, text: str) -> "ServerAddress":
-        """Parse an address.
-
-        Raises:
-            ValueError: If it is not valid.
-        """
+        """Parse an address."""
         match = ADDRESS.fullmatch(text)
         if match is None or int(match["port"] or 0) > 65535:
             raise ValueError(
@@ -122,9 +111,6 @@ def connect(
 
 class ServerPredictor:
     """A served model. Methods are those of `predictors.RunPredictor`; images travel as files.
-
-    Args:
-        client: `GrpcClient` or `RestClient`.
 
     Attributes:
         labels: Class names, in the order of the probabilities.
@@ -200,8 +186,8 @@ class GrpcClient:
     def labels(self) -> list[str]:
         """Class names: `classify` returns them even for a file that cannot be read."""
         request = ClassificationRequest()
-        example = request.input.example_list.examples.add()
-        example.features.feature["image_bytes"].bytes_list.value.append(b"")
+        features = request.input.example_list.examples.add().features
+        features.feature["image_bytes"].bytes_list.value.append(b"")
         result = self._call(self._service.Classify, request, "classify").result
         return [one.label for one in result.classifications[0].classes]
 
@@ -275,10 +261,8 @@ class RestClient:
     def explain_bytes(self, files: list[bytes]) -> SaliencyMaps:
         """As `GrpcClient.explain_bytes`."""
         outputs = self._outputs("saliency_bytes", files)
-        types = SaliencyMaps(np.float32, np.int64, np.float32, bool)
-        return SaliencyMaps(
-            *(np.array(outputs[name], dtype) for name, dtype in types._asdict().items())
-        )
+        types = zip(SaliencyMaps._fields, (np.float32, np.int64, np.float32, bool), strict=True)
+        return SaliencyMaps(*(np.array(outputs[name], dtype) for name, dtype in types))
 
     def _outputs(self, signature, files):
         encoded = [{"b64": base64.b64encode(file).decode()} for file in files]
@@ -294,13 +278,13 @@ class RestClient:
             raise self._connection_error(error) from None
         if response.status_code == 503:
             raise unreachable_error(self.address, response.text.strip())
-        try:
+        content = None
+        with contextlib.suppress(ValueError):  # another server may answer with anything
             content = response.json()
-        except ValueError:
-            content = None
-        if response.status_code == 200 and isinstance(content, dict):
+        is_object = isinstance(content, dict)
+        if response.status_code == 200 and is_object:
             return content
-        details = content.get("error") if isinstance(content, dict) else None
+        details = content.get("error") if is_object else None
         raise rejected_error(self.address, response.status_code == 404, details or response.reason)
 
     def _connection_error(self, error):

@@ -9,16 +9,13 @@ from keras_deep_emotion.runs import Run, shipped_weights
 
 
 def load(model: str | Path) -> RunPredictor | ExportPredictor | ServerPredictor:
-    """Open a trained model.
+    """Open a trained model: a predictor with `labels`, `predict(images)` and `explain(images)`.
 
     Args:
         model: Name of weights that come with the package, such as "ferplus"; a run folder; an
             export, a version's folder or the folder of versions; or the URL of a server,
             `grpc://HOST:8500/NAME` or `http://HOST:8501/NAME`. Write `./NAME` for a folder with the
             name of shipped weights.
-
-    Returns:
-        A predictor with `labels`, `predict(images)` and `explain(images)`.
 
     Raises:
         FileNotFoundError: If the folder does not exist, or is neither a run nor an export.
@@ -45,11 +42,7 @@ def load(model: str | Path) -> RunPredictor | ExportPredictor | ServerPredictor:
 
 
 def load_folder(path: str | Path) -> RunPredictor | ExportPredictor:
-    """Open a run folder, a version of an export, or the newest version of an export.
-
-    Raises:
-        FileNotFoundError: If the folder is none of these.
-    """
+    """Open a run, a version of an export, or its newest version; else raise FileNotFoundError."""
     path = Path(path)
     if not path.is_dir():
         raise FileNotFoundError(f"{path} is not a folder; name a run or an export.")

@@ -48,16 +48,15 @@ def predict_media(
 ) -> Iterator[ImageResult]:
     """Predict the faces in images and videos; a bad file does not stop the others.
 
+    Yields a result for each image or frame, in order. A photo or video without any face has an
+    error; a frame without a face has no faces.
+
     Args:
         model: A predictor.
         files: What `images.find_files` yields.
         detector: Detector of faces; None if each image is the crop of one face.
         smallest: Side of the smallest face to detect, pixels; None for the detector's default.
         every: Predict every N-th frame of a video.
-
-    Yields:
-        A result for each image or frame, in order. A photo or video without any face has an error;
-        a frame without a face has no faces.
     """
 
     def is_crop(item):
@@ -80,15 +79,9 @@ def predict_media(
 def predict_crops(
     model: Any, files: Iterable[str | Path], batch_size: int = BATCH
 ) -> Iterator[ImageResult]:
-    """Predict image files of cropped faces, many in a batch.
+    """Predict image files of cropped faces, in any format that `images.open_photo` reads.
 
-    Args:
-        model: A predictor.
-        files: Images in any format that `images.open_photo` reads.
-        batch_size: Files at once.
-
-    Yields:
-        A result for each file, in order; a bad file does not stop the others.
+    Yields a result for each file, in order; a bad file does not stop the others.
     """
     files = [Path(file) for file in files]
     for start in range(0, len(files), batch_size):
@@ -97,10 +90,10 @@ def predict_crops(
         good = [content for content, error in contents if error is None]
         rows = iter(model.predict_bytes(good) if good else ())
         for file, (_, error) in zip(batch, contents, strict=True):
-            row = None if error else next(rows)
+            row = None if error else next(rows)[None]
             if row is not None and not row.any():
                 row, error = None, "the server cannot read the image"
-            yield ImageResult(file, probabilities=None if error else row[None], error=error)
+            yield ImageResult(file, probabilities=row, error=error)
 
 
 def _predict_photo(model, path, detector, smallest):
@@ -131,16 +124,12 @@ def _predict_video(model, path, detector, smallest, every):
 
 
 def predict_faces(
-    model: Any,
-    image: Image.Image,
-    detector: Detector | None = None,
-    smallest: float | None = None,
+    model: Any, image: Image.Image, detector: Detector | None = None, smallest: float | None = None
 ) -> tuple[list[Face] | None, np.ndarray]:
     """Predict the faces in an image, RGB and upright; other arguments as `predict_media`.
 
-    Returns:
-        (faces, the largest first, or None without a detector; (faces, classes) float32
-        probabilities).
+    Returns the faces, the largest first (None without a detector), and (faces, classes) float32
+    probabilities.
     """
     faces = None if detector is None else detector.find(image, smallest)
     crops = [image] if faces is None else [crop(image, face) for face in faces]
@@ -152,14 +141,8 @@ def predict_faces(
 
 
 def _no_face_message(size, smallest):
-    if max(size) <= CROP_LIKE:
-        width, height = size
-        return (
-            f"no face is found in its {width} x {height} pixels; if it is the crop of a face "
-            "already: --faces none"
-        )
-    least = smallest or smallest_face(size)
-    return (
-        f"no face is found, of {least:.0f} pixels or more; --smallest sets the size, and if it is "
-        "the crop of a face already: --faces none"
-    )
+    reason = f" in its {size[0]} x {size[1]} pixels;"
+    if max(size) > CROP_LIKE:
+        least = smallest or smallest_face(size)
+        reason = f", of {least:.0f} pixels or more; --smallest sets the size, and"
+    return f"no face is found{reason} if it is the crop of a face already: --faces none"

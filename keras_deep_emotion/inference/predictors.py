@@ -18,47 +18,29 @@ from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.occlusion import SaliencyMaps, occlusion_saliency, window_starts
 
 
-class RunPredictor:
-    """The model of a run.
-
-    Args:
-        run: A run with a model.
+class LocalPredictor:
+    """What predictors of a run and of an export share; `classify` is theirs.
 
     Attributes:
         labels: Class names, in the order of the probabilities.
         size: Side of the images, pixels.
-        network: The `keras.Model`.
+        network: The `keras.Model` of a run; None for an export, whose layers cannot be read.
     """
 
-    def __init__(self, run: Run):
-        self.labels = run.labels
-        self.size = run.config.image_size
-        self.network = run.load_model()
-        self._folded = fold_batch_normalization(self.network)
-        self._explainer = Explainer(self.classify, self.size)
-        # Traced here, not with the first image.
-        self._folded.predict_on_batch(tf.zeros((1, *self.network.input.shape[1:])))
+    network = None
 
-    def classify(self, images: tf.Tensor) -> tf.Tensor:
-        """Probabilities of (batch, size, size, 1) float32 grey levels 0..255. Graph code."""
-        return self._folded(images, training=False)
-
-    def predict_bytes(self, contents: list[bytes]) -> np.ndarray:
-        """Probabilities of JPEG or PNG files: (batch, classes) float32."""
-        faces = [prepare_face(decode_image(content), self.size) for content in contents]
-        return self._folded.predict_on_batch(tf.stack(faces))
+    def __init__(self, labels: list[str], size: int):
+        self.labels, self.size = labels, size
+        self._compiled: dict[tuple, Callable] = {}  # compiled, by settings
 
     def predict(self, images: Any, batch_size: int = 256) -> np.ndarray:
-        """Probabilities of cropped faces.
+        """Probabilities of cropped faces, (batch, classes) float32 in the order of `labels`.
 
         Args:
             images: (batch, size, size, 1) array or tensor of grey levels 0..255, or a list of
                 crops of any size: paths, `PIL.Image`s, arrays or tensors (height, width) or
                 (height, width, channels) of levels 0..255, in any mixture.
             batch_size: Images at once.
-
-        Returns:
-            (batch, classes) float32, in the order of `labels`.
 
         Raises:
             ValueError: If an element of `images` is not a valid image.
@@ -88,8 +70,7 @@ class RunPredictor:
             (batch, size, size) float32, decisive (batch, size, size) bool.
 
         Raises:
-            ValueError: If an element of `images` is not a valid image, or window, stride or filling
-                are invalid.
+            ValueError: If an argument is invalid.
 
         Example:
         >>> import numpy as np
@@ -98,51 +79,63 @@ class RunPredictor:
         >>> maps.saliency.shape
         (1, 48, 48)
         """
-        return self._explainer(images, window, stride, filling)
+        if not len(check_images(images)):
+            raise ValueError("images must hold one image or more. Received: none")
+        window_starts(self.size, window, stride)
+        settings = {"window": window, "stride": stride, "filling": filling}
+        explain = self._compiled.setdefault(
+            tuple(settings.values()),
+            tf.function(
+                lambda faces: occlusion_saliency(self.classify, faces, **settings),
+                input_signature=[tf.TensorSpec((None, self.size, self.size, 1), tf.float32)],
+                autograph=False,
+            ),
+        )
+        maps = explain(tf.constant(prepare_batch(images, self.size)))
+        return SaliencyMaps(*(part.numpy() for part in maps))
 
 
-class ExportPredictor:
-    """One version of an exported model. Methods and attributes are those of `RunPredictor`.
+class RunPredictor(LocalPredictor):
+    """The model of a run."""
 
-    Args:
-        path: The version's folder.
+    def __init__(self, run: Run):
+        super().__init__(run.labels, run.config.image_size)
+        self.network = run.load_model()
+        self._folded = fold_batch_normalization(self.network)
+        # Traced here, not with the first image.
+        self._folded.predict_on_batch(tf.zeros((1, *self.network.input.shape[1:])))
 
-    Attributes:
-        network: None: an export's layers cannot be read.
-    """
+    def classify(self, images: tf.Tensor) -> tf.Tensor:
+        """Probabilities of (batch, size, size, 1) float32 grey levels 0..255. Graph code."""
+        return self._folded(images, training=False)
 
-    network = None
+    def predict_bytes(self, contents: list[bytes]) -> np.ndarray:
+        """Probabilities of JPEG or PNG files: (batch, classes) float32."""
+        faces = [prepare_face(decode_image(content), self.size) for content in contents]
+        return self._folded.predict_on_batch(tf.stack(faces))
+
+
+class ExportPredictor(LocalPredictor):
+    """One version of an exported model, from the version's folder."""
 
     def __init__(self, path: str | Path):
         self._saved_model = tf.saved_model.load(str(path))
-        self.labels = (Path(path) / LABELS).read_text().split()
         _, inputs = self._signature("serving_default").structured_input_signature
-        self.size = inputs["image"].shape[1]
-        self._explainer = Explainer(self.classify, self.size)
+        labels = (Path(path) / LABELS).read_text().split()
+        super().__init__(labels, inputs["image"].shape[1])
 
     def _signature(self, name):
         # Looked up each time: a signature alone does not keep its variables alive.
         return self._saved_model.signatures[name]
 
     def classify(self, images: tf.Tensor) -> tf.Tensor:
-        """Probabilities of (batch, size, size, 1) float32 grey levels 0..255. Graph code."""
+        """As `RunPredictor.classify`."""
         return self._signature("serving_default")(image=images)["probabilities"]
 
     def predict_bytes(self, contents: list[bytes]) -> np.ndarray:
         """Probabilities of JPEG or PNG files; a row of zeros where one cannot be read."""
         outputs = self._signature("predict_bytes")(image_bytes=tf.constant(contents))
         return outputs["probabilities"].numpy()
-
-    def predict(self, images: Any, batch_size: int = 256) -> np.ndarray:
-        """As `RunPredictor.predict`."""
-        faces = prepare_batch(images, self.size)
-        return predict_batches(self.classify, faces, batch_size, len(self.labels))
-
-    def explain(
-        self, images: Any, window: int = 8, stride: int = 2, filling: str = "zero"
-    ) -> SaliencyMaps:
-        """As `RunPredictor.explain`."""
-        return self._explainer(images, window, stride, filling)
 
 
 def predict_batches(
@@ -154,34 +147,3 @@ def predict_batches(
         for start in range(0, len(inputs), batch_size)
     ]
     return np.concatenate([np.zeros((0, classes), np.float32), *batches])
-
-
-class Explainer:
-    """Saliency maps of a classifier; each choice of settings is compiled once.
-
-    Args:
-        classify: Graph code from images to probabilities.
-        size: Side of the images, pixels.
-    """
-
-    def __init__(self, classify: Callable, size: int):
-        self.classify = classify
-        self.size = size
-        self._compiled: dict[tuple, Callable] = {}
-
-    def __call__(self, images: Any, window: int, stride: int, filling: str) -> SaliencyMaps:
-        """Maps of images; arguments and errors as `RunPredictor.explain`."""
-        if not len(check_images(images)):
-            raise ValueError("images must hold one image or more. Received: none")
-        window_starts(self.size, window, stride)
-        settings = (window, stride, filling)
-        if settings not in self._compiled:
-            self._compiled[settings] = tf.function(
-                lambda faces: occlusion_saliency(
-                    self.classify, faces, window=window, stride=stride, filling=filling
-                ),
-                input_signature=[tf.TensorSpec((None, self.size, self.size, 1), tf.float32)],
-                autograph=False,
-            )
-        faces = tf.constant(prepare_batch(images, self.size))
-        return SaliencyMaps(*(part.numpy() for part in self._compiled[settings](faces)))

@@ -1,9 +1,10 @@
 """Predictions as rows of CSV and as JSON objects."""
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from keras_deep_emotion.files import atomic_write, printable_path
 from keras_deep_emotion.inference.media import ImageResult
@@ -12,21 +13,13 @@ BOX = ("x", "y", "width", "height")
 
 
 def prediction_row(result: ImageResult, labels: list[str], index: int) -> dict[str, Any]:
-    """One face of a result as a row of CSV.
+    """Face number `index` of a result without an error as a row of CSV.
 
-    Args:
-        result: A result without an error.
-        labels: Class names.
-        index: Index of the face.
-
-    Returns:
-        Values of the columns file, frame and seconds ("" if not of a video), x, y, width and height
-        of the box ("" for a crop), emotion, probability, and one for each class.
+    The columns are file, frame and seconds ("" if not of a video), x, y, width and height of the
+    box ("" for a crop), emotion, probability, and one for each class.
     """
     row = result.probabilities[index]
-    box = [""] * 4
-    if result.faces is not None:
-        box = [round(float(value)) for value in result.faces[index].box]
+    box = [""] * 4 if result.faces is None else result.faces[index].box.round().astype(int).tolist()
     return {
         "file": printable_path(result.file),
         "frame": "" if result.frame is None else result.frame,
@@ -63,7 +56,4 @@ def save_video_table(results: Iterable[ImageResult], labels: list[str], path: st
         for index in range(len(result.probabilities))
     ]
     with atomic_write(path) as temporary:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\r\n")

@@ -13,15 +13,7 @@ shard; a part that is done is not scored again.
 
 from collections.abc import Callable, Sequence
 
-from keras_deep_emotion.scoring import storage
-from keras_deep_emotion.scoring.job import (
-    create_job,
-    exclusive_job,
-    open_job,
-    part_counts,
-    progress_reports,
-    write_summary,
-)
+from keras_deep_emotion.scoring import job, storage
 from keras_deep_emotion.scoring.pipeline import FORMATS, make_pipeline, run_pipeline
 from keras_deep_emotion.scoring.scorer import shared_scorer
 
@@ -48,10 +40,10 @@ def score(
             the job is continued.
         inputs: Patterns of image files, of lists (`*.csv`) or of TFRecords, see `find_entries`.
         output: Folder for the shards; new, or of this job.
-        column: Column of the lists.
-        feature: Feature of the records.
+        column: Column of the lists with paths, relative to the list's folder.
+        feature: Feature of the records with the content of an image file.
         shards: Format of the shards, one of `FORMATS`.
-        part_size: Inputs in a shard.
+        part_size: Inputs in a shard; the last may have fewer.
         batch_size: Faces at once. This and the following arguments may change when a job is
             continued.
         runner: Name of a Beam runner, or the full name of its class.
@@ -80,17 +72,17 @@ def score(
         "part_size": part_size,
     }
     pipeline = make_pipeline(runner, beam_options)
-    with exclusive_job(output):
-        manifest = open_job(output, arguments)
+    with job.exclusive_job(output):
+        manifest = job.open_job(output, arguments)
         if manifest is None:
-            manifest = create_job(output, arguments, inputs)
+            manifest = job.create_job(output, arguments, inputs)
             announce(f"inputs: {manifest['count']:,}, parts: {manifest['parts']:,}")
-        pending = [part for part, counts in enumerate(part_counts(output, manifest)) if not counts]
-        if len(pending) < manifest["parts"]:
-            done = manifest["parts"] - len(pending)
+        counts = job.part_counts(output, manifest)
+        pending = [part for part, done in enumerate(counts) if not done]
+        if done := manifest["parts"] - len(pending):
             announce(f"parts done already: {done:,} of {manifest['parts']:,}")
         if pending:
             shared_scorer(manifest["path"])  # raises here, not in a worker
-            with progress_reports(output, manifest, announce):
+            with job.progress_reports(output, manifest, announce):
                 run_pipeline(pipeline, output, manifest, pending, batch_size)
-        return write_summary(output, manifest)
+        return job.write_summary(output, manifest)

@@ -32,42 +32,29 @@ COMPRESSION_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 class Content(NamedTuple):
-    """An input that was read.
+    """An input that was read."""
 
-    Attributes:
-        name: Path; `file#index` for a record.
-        image: Content of the image file; None if it could not be read.
-        error: Reason, one clause, or None.
-    """
-
-    name: str
-    image: bytes | None
-    error: str | None = None
+    name: str  # path; `file#index` for a record
+    image: bytes | None  # content of the image file, if it could be read
+    error: str | None = None  # the reason if not, one clause
 
 
 def find_entries(
     patterns: list[str], column: str, feature: str, part_size: int
 ) -> Iterator[list[str | dict]]:
-    """List the inputs that patterns match, in parts.
+    """Yield the entries of each part; a file that is named twice is listed once.
 
-    Args:
-        patterns: Patterns of image files, TFRecords (`*.tfrecord*`) or lists (`*.csv`).
-        column: Column of the lists with paths, relative to the list's folder.
-        feature: Feature of the records with the content of an image file.
-        part_size: Inputs in a part; the last may have fewer.
-
-    Yields:
-        The entries of each part. A file that is named twice is listed once.
-
-    Raises:
-        ValueError: If a list lacks the column, records lack the feature, or nothing is matched.
+    Arguments are those of `score`. Raises ValueError if a list lacks the column, records lack the
+    feature, or nothing is matched.
     """
-    matches = [(pattern, _expand(pattern)) for pattern in patterns]
-    inputs = _distinct(
-        itertools.chain.from_iterable(
-            _list_inputs(pattern, files, column, feature) for pattern, files in matches
-        )
-    )
+    matches = {pattern: storage.expand(pattern) for pattern in patterns}
+    for pattern, files in matches.items():
+        if not files:
+            raise ValueError(
+                f"No file matches {pattern}. Name files, such as --input 'DIR/**/*.jpg' with the "
+                "quotes, a list in a .csv file, or TFRecords."
+            )
+    inputs = _list_inputs(matches, column, feature)
     is_empty = True
     while part := list(itertools.islice(inputs, part_size)):
         is_empty = False
@@ -76,50 +63,32 @@ def find_entries(
         raise ValueError(f"{', '.join(patterns)}: these files name no image and hold no record.")
 
 
-def _expand(pattern):
-    files = storage.expand(pattern)
-    if not files:
-        raise ValueError(
-            f"No file matches {pattern}. Name files, such as --input 'DIR/**/*.jpg' with the "
-            "quotes, a list in a .csv file, or TFRecords."
-        )
-    return files
-
-
-def _list_inputs(pattern, files, column, feature):
+def _list_inputs(matches, column, feature):
     """Yield (path, None) for each image file, (path, (index, offset)) for each record."""
-    for file in files:
-        if pattern.lower().endswith(".csv"):
-            yield from ((path, None) for path in _read_list(file, column))
-        elif TFRECORD_NAME.search(pattern.rsplit("/", 1)[-1]):  # not in the name of a folder
-            for record in enumerate(record_offsets(file)):
-                if record[0] == 0:
-                    _check_feature(file, feature)
-                yield file, record
-        else:
-            yield file, None
-
-
-def _distinct(inputs):
-    """Drop files that were listed before; the first record of a file decides for the others."""
-    seen, repeated = set(), False
-    for file, record in inputs:
-        if record is None or record[0] == 0:
-            repeated = file in seen
-            seen.add(file)
-        if not repeated:
-            yield file, record
+    seen = set()
+    for pattern, file in ((key, file) for key, files in matches.items() for file in files):
+        is_list = pattern.lower().endswith(".csv")
+        for path in _read_list(file, column) if is_list else [file]:
+            if path in seen:
+                continue
+            seen.add(path)
+            # Not in the name of a folder.
+            if is_list or not TFRECORD_NAME.search(pattern.rsplit("/", 1)[-1]):
+                yield path, None
+                continue
+            _check_feature(path, feature)
+            yield from ((path, record) for record in enumerate(record_offsets(path)))
 
 
 def _to_entries(part):
     entries = []
     for file, group in itertools.groupby(part, key=operator.itemgetter(0)):
-        records = [record for _, record in group]
-        if records[0] is None:
-            entries.append(file)
-        else:
-            first, offset = records[0]
-            entries.append({"file": file, "first": first, "count": len(records), "offset": offset})
+        (_, record), *more = group
+        entry = file
+        if record is not None:
+            first, offset = record
+            entry = {"file": file, "first": first, "count": 1 + len(more), "offset": offset}
+        entries.append(entry)
     return entries
 
 
@@ -129,10 +98,11 @@ def _read_list(file, column):
         # Spreadsheets write a byte order mark.
         table = csv.DictReader(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""))
         try:
+            columns = table.fieldnames or ["nothing"]
             if column not in (table.fieldnames or ()):
                 raise ValueError(
-                    f"{file} has no column {column!r}; it has: "
-                    f"{', '.join(table.fieldnames or ['nothing'])}. Name one with --column."
+                    f"{file} has no column {column!r}; it has: {', '.join(columns)}. "
+                    "Name one with --column."
                 )
             for row in table:
                 if not row[column]:
@@ -148,19 +118,10 @@ def _read_list(file, column):
 def read_entries(
     entries: Iterable[str | dict], folder: str, feature: str, ahead: int
 ) -> Iterator[Content]:
-    """Read the inputs of a part.
+    """Read the inputs of a part in order, up to `ahead` files in advance.
 
-    Args:
-        entries: Entries as from `find_entries`.
-        folder: Folder that relative paths are relative to.
-        feature: Feature of the records with the content of an image file.
-        ahead: Files to read in advance.
-
-    Yields:
-        The inputs in order; those that cannot be read have an error.
-
-    Raises:
-        OSError: If the machine runs out of open files or memory.
+    Relative paths are relative to `folder`. Raises OSError if the machine runs out of open files or
+    memory; an input that cannot be read has an error.
     """
     with ThreadPoolExecutor(READERS) as pool:
         for kind, group in itertools.groupby(entries, type):
@@ -231,7 +192,7 @@ def record_offsets(file: str) -> Iterator[int]:
         offset, is_whole = 0, True
         while is_whole:
             is_whole = False
-            try:
+            with contextlib.suppress(*COMPRESSION_ERRORS):
                 head = handle.read(12)
                 if not head:
                     return
@@ -239,8 +200,6 @@ def record_offsets(file: str) -> Iterator[int]:
                 if length is not None:
                     handle.seek(length + 3, io.SEEK_CUR)
                     is_whole = bool(handle.read(1))
-            except COMPRESSION_ERRORS:
-                pass
             yield offset
             if is_whole:
                 offset += length + 16
@@ -248,25 +207,24 @@ def record_offsets(file: str) -> Iterator[int]:
 
 def _read_records(entry, folder, feature):
     """Yield the `Content` of each record; from a damaged record on, with an error."""
-    names = [f"{entry['file']}#{entry['first'] + i}" for i in range(entry["count"])]
-    done, reason = 0, "the file of records is damaged from here on"
+    first = entry["first"]
+    waiting = collections.deque(f"{entry['file']}#{first + i}" for i in range(entry["count"]))
+    reason = "the file of records is damaged from here on"
     try:
         with _open_records(storage.join(folder, entry["file"])) as handle:
             handle.seek(entry["offset"])
-            for name in names:
+            while waiting:
                 length = _record_length(handle.read(12))
                 data = b"" if length is None else handle.read(length + 4)
                 if length is None or len(data) < length + 4:
                     break
                 # The checksum of the data is not checked, being slow in Python: decoding is.
-                yield _parse_example(name, data[:-4], feature)
-                done += 1
+                yield _parse_example(waiting.popleft(), data[:-4], feature)
     except COMPRESSION_ERRORS:
         pass
     except OSError as error:
         reason = _reason(error)
-    for name in names[done:]:
-        yield Content(name, None, reason)
+    yield from (Content(name, None, reason) for name in waiting)
 
 
 def _parse_example(name, data, feature):

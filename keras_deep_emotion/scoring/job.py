@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
@@ -44,17 +44,18 @@ def to_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
+def to_jsonl(rows: Iterable) -> bytes:
+    """Content of a file of JSON lines."""
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
 def _refuse_foreign(output) -> NoReturn:
     raise ValueError(f"{output} already holds something else; name a new folder with --output.")
 
 
 @contextlib.contextmanager
 def exclusive_job(output: str) -> Iterator[None]:
-    """Lock a local folder against other processes; a URL is not locked.
-
-    Raises:
-        ValueError: If another process works on the folder, or it is not a job folder.
-    """
+    """Lock a local job folder against other processes; a URL is not locked."""
     if storage.is_remote(output):
         yield
         return
@@ -74,11 +75,7 @@ def exclusive_job(output: str) -> Iterator[None]:
 
 
 def open_job(output: str, arguments: dict) -> dict | None:
-    """Read the manifest of the job in a folder; None if the folder is new.
-
-    Raises:
-        ValueError: If the folder holds a job with other arguments, or something else.
-    """
+    """Read the manifest of a job with these arguments; None if the folder is new."""
     present = storage.sizes(output)
     if "manifest.json" not in present:
         if present:
@@ -96,23 +93,16 @@ def open_job(output: str, arguments: dict) -> dict | None:
 
 
 def create_job(output: str, arguments: dict, inputs: list[str]) -> dict:
-    """Write the lists of a new job, and last its manifest.
-
-    Returns:
-        The manifest: `arguments`, `path` and `version` of the export, `labels`, `folder` (which
-        relative paths are relative to), `count` of inputs, `parts`, `format`, `project_version`.
-    """
+    """Write the lists of a new job, and last its manifest, which is returned."""
     path = find_version(arguments["export"])
     labels = shared_scorer(path).labels
     count = parts = 0
     try:
         names = ("column", "feature", "part_size")
-        lists = find_entries(inputs, **{name: arguments[name] for name in names})
-        for part, entries in enumerate(lists):
-            lines = "".join(json.dumps(entry) + "\n" for entry in entries)
-            write(output, list_file(output, part), lines.encode())
+        for entries in find_entries(inputs, **{name: arguments[name] for name in names}):
+            write(output, list_file(output, parts), to_jsonl(entries))
             count += sum(entry["count"] if isinstance(entry, dict) else 1 for entry in entries)
-            parts = part + 1
+            parts += 1
     except BaseException:
         storage.remove(storage.join(output, "job", "inputs"))
         raise
@@ -122,8 +112,8 @@ def create_job(output: str, arguments: dict, inputs: list[str]) -> dict:
         "path": path,
         "version": int(version) if version.isdecimal() else None,
         "labels": labels,
-        "folder": os.getcwd(),
-        "count": count,
+        "folder": os.getcwd(),  # which relative paths are relative to
+        "count": count,  # of inputs
         "parts": parts,
         "format": arguments["format"],
         "project_version": __version__,
@@ -148,14 +138,10 @@ def part_counts(output: str, manifest: dict) -> list[dict | None]:
 
 
 def write_summary(output: str, manifest: dict) -> dict:
-    """Add the counts of all parts, write summary.json, and return its content.
-
-    Raises:
-        ValueError: If parts are missing, or do not add up to the inputs.
-    """
+    """Add the counts of all parts, write summary.json, and return its content."""
     parts = part_counts(output, manifest)
     done = [counts for counts in parts if counts]
-    emotions = collections.Counter({label: 0 for label in manifest["labels"]})
+    emotions = collections.Counter(dict.fromkeys(manifest["labels"], 0))
     for counts in done:
         emotions.update(counts["emotions"])
     scored, damaged = (sum(counts[key] for counts in done) for key in ("scored", "damaged"))

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -19,25 +19,16 @@ from keras_deep_emotion.files import printable_path
 from keras_deep_emotion.images.formats import has_exif_rotation, is_jpeg_or_png
 from keras_deep_emotion.images.inputs import check_decodable, to_upright_png
 from keras_deep_emotion.images.reading import UnreadableImage
-from keras_deep_emotion.scoring import storage
+from keras_deep_emotion.scoring import job, storage
 from keras_deep_emotion.scoring.inputs import Content, read_entries
-from keras_deep_emotion.scoring.job import counts_file, list_file, part_file, to_json, write
+from keras_deep_emotion.scoring.job import part_file, to_json, to_jsonl, write
 from keras_deep_emotion.scoring.scorer import shared_scorer
 
 FORMATS = ("jsonl", "parquet")
 
 
 def make_pipeline(runner: str, options: Sequence[str]) -> beam.Pipeline:
-    """Create an empty pipeline.
-
-    Args:
-        runner: Name of the runner.
-        options: Its options.
-
-    Raises:
-        ValueError: If there is no such runner, it needs a missing library, or it does not accept
-            the options.
-    """
+    """Create an empty pipeline for a runner; ValueError if it is unknown or refuses the options."""
     output = io.StringIO()
     try:
         runner = create_runner(runner)
@@ -63,11 +54,7 @@ def make_pipeline(runner: str, options: Sequence[str]) -> beam.Pipeline:
 def run_pipeline(
     pipeline: beam.Pipeline, output: str, manifest: dict, parts: list[int], batch_size: int
 ) -> None:
-    """Score parts of a job.
-
-    Raises:
-        OSError: If the file system of `output` fails, such as when it is full.
-    """
+    """Score parts of a job; OSError if the file system of `output` fails, as when it is full."""
     _ = (
         pipeline
         | "Parts" >> beam.Create(parts)
@@ -102,12 +89,12 @@ class ScorePart(beam.DoFn):
     def process(self, part):
         """Write the files of a part; last its shard, which marks the part as done."""
         manifest, output = self.manifest, self.output
-        lines = storage.read(list_file(output, part)).splitlines()
+        lines = storage.read(job.list_file(output, part)).splitlines()
         rows, damaged = self.score(map(json.loads, lines))
         shard = render_shard(rows, manifest["labels"], manifest["format"])
         shard_name = part_file(manifest, "part", part)
-        damaged_name = part_file(manifest, "damaged", part, "jsonl")
         sizes = {shard_name: len(shard)}
+        damaged_name = part_file(manifest, "damaged", part, "jsonl")
         if damaged:
             errors = to_jsonl({"file": name, "error": error} for name, error in damaged)
             sizes[damaged_name] = len(errors)
@@ -120,7 +107,7 @@ class ScorePart(beam.DoFn):
             "emotions": collections.Counter(label for _, label, _ in rows),
             "files": sizes,
         }
-        write(output, counts_file(output, part), to_json(counts))
+        write(output, job.counts_file(output, part), to_json(counts))
         write(output, storage.join(output, shard_name), shard)
         self.scored.inc(len(rows))
         self.damaged.inc(len(damaged))
@@ -131,19 +118,15 @@ class ScorePart(beam.DoFn):
         folder, feature = self.manifest["folder"], self.manifest["arguments"]["feature"]
         contents = map(to_upright, read_entries(entries, folder, feature, 2 * self.batch_size))
         while batch := list(itertools.islice(contents, self.batch_size)):
-            for (name, image, error), answer in self.predict(batch):
+            readable = [content.image for content in batch if content.error is None]
+            answers = iter(self.model(readable) if readable else ())
+            for name, image, error in batch:
+                answer = None if error else next(answers)
                 if answer is not None:
                     rows.append((name, *answer))
                 else:
                     damaged.append((name, error or unreadable_reason(image)))
         return rows, damaged
-
-    def predict(self, batch: list[Content]) -> Iterator[tuple[Content, tuple | None]]:
-        """Yield each input with its (label, probabilities), or None if it cannot be read."""
-        readable = [content.image for content in batch if content.error is None]
-        answers = iter(self.model(readable) if readable else ())
-        for content in batch:
-            yield content, None if content.error else next(answers)
 
 
 def to_upright(content: Content) -> Content:
@@ -165,19 +148,11 @@ def unreadable_reason(image: bytes) -> str:
     return "the image is damaged"
 
 
-def to_jsonl(rows: Iterable[dict]) -> bytes:
-    """Content of a file of JSON lines."""
-    return "".join(json.dumps(row) + "\n" for row in rows).encode()
-
-
 def render_shard(rows: list[tuple], labels: list[str], shards: str) -> bytes:
-    """Content of a shard.
+    """Content of a shard from (name, label, (classes,) float32 probabilities) of each face.
 
-    Args:
-        rows: (name, label, (classes,) float32 probabilities) of each face.
-        labels: Class names.
-        shards: "jsonl": objects as of `predict --json`; "parquet": columns `file`, `emotion`,
-            `probability` of the emotion, and one for each class.
+    JSON lines are as of `predict --json`; Parquet has `file`, `emotion`, its `probability`, and a
+    column for each class.
     """
     if shards == "jsonl":
         # Shortest decimals of float32.
@@ -195,6 +170,4 @@ def render_shard(rows: list[tuple], labels: list[str], shards: str) -> bytes:
         }
     )
     table[labels] = np.array([row for *_, row in rows], np.float32).reshape(-1, len(labels))
-    file = io.BytesIO()
-    table.to_parquet(file, engine="pyarrow", index=False)
-    return file.getvalue()
+    return table.to_parquet(engine="pyarrow", index=False)

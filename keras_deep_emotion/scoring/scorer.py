@@ -12,11 +12,7 @@ _SHARED = Shared()
 
 
 def find_version(path: str) -> str:
-    """Folder of an export's version, of the newest for a folder of versions; local or a URL.
-
-    Raises:
-        FileNotFoundError: If there is no export.
-    """
+    """Folder of an export's version, of the newest for a folder of versions; local or a URL."""
     gfile = tf.io.gfile
     try:
         if gfile.exists(storage.join(path, "saved_model.pb")):
@@ -39,21 +35,13 @@ def find_version(path: str) -> str:
 
 
 class Scorer:
-    """The signature `predict_bytes` of an export.
-
-    Args:
-        path: Folder of the export's version.
-
-    Attributes:
-        labels: Class names, in the order of the probabilities.
-    """
+    """The signature `predict_bytes` of an export, and its `labels`."""
 
     def __init__(self, path: str):
         self._saved_model = tf.saved_model.load(path)
         if SIGNATURE not in self._saved_model.signatures:
             raise ValueError(
-                f"{path} has no signature {SIGNATURE!r}; `python cli.py export RUN` makes an "
-                "export that has."
+                f"{path} has no signature {SIGNATURE!r}; export its run again: `cli.py export RUN`."
             )
         with tf.io.gfile.GFile(storage.join(path, *LABELS.split("/"))) as file:
             self.labels = file.read().split()

@@ -61,14 +61,9 @@ def read(path: str) -> bytes:
 
 
 def expand(pattern: str) -> list[str]:
-    """Find the files that a pattern matches.
+    """Sorted paths of the files that a pattern matches, relative if the pattern is.
 
-    Args:
-        pattern: A path, or a pattern with `*`, `?`, `[...]`, or `**` for folders at any depth,
-            including none.
-
-    Returns:
-        Sorted paths of files, relative if the pattern is.
+    A pattern has `*`, `?`, `[...]`, or `**` for folders at any depth, including none.
     """
     if not is_remote(pattern):
         if os.path.isfile(pattern):  # its name may contain [ or *
@@ -94,10 +89,7 @@ def sizes(folder: str) -> dict[str, int]:
 def write_atomically(path: str, content: bytes, temporary_folder: str) -> None:
     """Write or replace a file; readers never see a part of it, and concurrent writers do not mix.
 
-    Args:
-        path: Path of the file; its folder is created.
-        content: The content.
-        temporary_folder: Folder on the same file system, where the file is written first.
+    The file is written first to `temporary_folder`, on the same file system.
     """
     temporary = join(temporary_folder, uuid.uuid4().hex)  # Beam may run a bundle twice at once
     if not is_remote(path):

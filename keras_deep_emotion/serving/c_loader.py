@@ -76,21 +76,8 @@ FUNCTIONS = {
 
 
 def find_library(path: str | Path | None = None) -> Path:
-    """The path of libtensorflow_cc.
-
-    Args:
-        path: The library, or a folder that contains it, such as an unpacked wheel; None for the
-            installed TensorFlow.
-
-    Raises:
-        FileNotFoundError: If there is no library.
-    """
-    if path is None:
-        spec = importlib.util.find_spec("tensorflow")
-        if spec is None:
-            raise FileNotFoundError("TensorFlow is not installed: pip install tensorflow")
-        path = spec.submodule_search_locations[0]
-    path = Path(path)
+    """The path of libtensorflow_cc: itself, in a folder, or in the installed TensorFlow if None."""
+    path = Path(path or importlib.util.find_spec("tensorflow").submodule_search_locations[0])
     if path.is_dir():
         pattern = "*tensorflow_cc.[sd2]*"  # .so.2, .dll or .2.dylib
         library = next(path.glob(pattern), None) or next(path.rglob(pattern), None)
@@ -105,19 +92,10 @@ def find_library(path: str | Path | None = None) -> Path:
 
 
 class Session:
-    """A SavedModel, opened by the C loader in this process.
+    """A SavedModel, opened by the C loader in this process; ValueError if that fails.
 
-    Args:
-        export: The SavedModel's folder.
-        library: libtensorflow_cc; None for the installed TensorFlow's.
-
-    Attributes:
-        version: TensorFlow version of the library.
-        meta_graph: Serialized MetaGraphDef of the SavedModel.
-        operations: Serialized OpList of the library.
-
-    Raises:
-        ValueError: If the library or the SavedModel cannot be loaded.
+    Its attributes are the library's TensorFlow `version`, and, serialized, the SavedModel's
+    `meta_graph` (MetaGraphDef) and the library's `operations` (OpList).
     """
 
     def __init__(self, export: str | Path, library: str | Path | None = None):
@@ -143,18 +121,10 @@ class Session:
         self.meta_graph = bytes(meta_graph)
 
     def run(self, feeds: dict[str, np.ndarray], fetches: list[str]) -> dict[str, np.ndarray]:
-        """Run the graph.
+        """Run the graph on arrays by tensor name, such as `serving_default_image:0`.
 
-        Args:
-            feeds: Arrays of the graph's types by tensor name, such as `serving_default_image:0`.
-                Strings are object arrays of bytes.
-            fetches: Names of tensors.
-
-        Returns:
-            An array for each name in `fetches`.
-
-        Raises:
-            ValueError: If the graph fails.
+        Strings are object arrays of bytes. Returns an array for each name in `fetches`; raises
+        ValueError if the graph fails.
         """
         inputs = (Output * len(feeds))(*map(self._output, feeds))
         values = (c_void_p * len(feeds))(*map(self._to_tensor, feeds.values()))
@@ -166,9 +136,8 @@ class Session:
         )  # fmt: skip
         for value, array in zip(values, feeds.values(), strict=True):
             if array.dtype == object:
-                data = self.library.TF_TensorData(value)
-                for i in range(array.size):
-                    self.library.TF_StringDealloc(data + i * TSTRING_BYTES)
+                for item in string_addresses(self.library.TF_TensorData(value), array.size):
+                    self.library.TF_StringDealloc(item)
             self.library.TF_DeleteTensor(value)
         self._raise_error()
         arrays = dict(zip(fetches, map(self._to_array, results), strict=True))
@@ -188,16 +157,16 @@ class Session:
 
     def _to_tensor(self, array: np.ndarray) -> int:
         """Copy an array into a new TF_Tensor."""
-        strings = array.ravel() if array.dtype == object else ()
         size = array.size * TSTRING_BYTES if array.dtype == object else array.nbytes
         shape = (c_int64 * array.ndim)(*array.shape)
         tensor = self.library.TF_AllocateTensor(TYPE_NUMBERS[array.dtype], shape, array.ndim, size)
         data = self.library.TF_TensorData(tensor)
         if array.dtype != object:
             ctypes.memmove(data, array.tobytes(), size)
-        for i, value in enumerate(strings):
-            self.library.TF_StringInit(data + i * TSTRING_BYTES)
-            self.library.TF_StringCopy(data + i * TSTRING_BYTES, value, len(value))
+            return tensor
+        for item, value in zip(string_addresses(data, array.size), array.ravel(), strict=True):
+            self.library.TF_StringInit(item)
+            self.library.TF_StringCopy(item, value, len(value))
         return tensor
 
     def _to_array(self, tensor: int) -> np.ndarray:
@@ -208,23 +177,22 @@ class Session:
         if dtype != "object":
             content = ctypes.string_at(data, self.library.TF_TensorByteSize(tensor))
             return np.frombuffer(content, dtype).reshape(shape)
-        strings = [
-            ctypes.string_at(
-                self.library.TF_StringGetDataPointer(item), self.library.TF_StringGetSize(item)
-            )
-            for item in (data + i * TSTRING_BYTES for i in range(int(np.prod(shape))))
-        ]
+        start, size = self.library.TF_StringGetDataPointer, self.library.TF_StringGetSize
+        items = string_addresses(data, int(np.prod(shape)))
+        strings = [ctypes.string_at(start(item), size(item)) for item in items]
         return np.array(strings, object).reshape(shape)
+
+
+def string_addresses(data: int, count: int) -> range:
+    """Addresses of the TF_TStrings in a tensor's data."""
+    return range(data, data + count * TSTRING_BYTES, TSTRING_BYTES)
 
 
 class ChildSession:
     """A `Session` in a child process: a crash of the library becomes a ValueError.
 
-    The child starts at once; entering the context waits until it has opened the SavedModel. It ends
-    after an error. Arguments, attributes and `run` are those of `Session`.
-
-    Attributes:
-        seconds: How long opening took.
+    The child starts at once; entering the context waits until it has opened the SavedModel, which
+    took `seconds`. It ends after an error.
     """
 
     def __init__(self, export: str | Path, library: str | Path | None = None):

@@ -28,17 +28,13 @@ def docker_command(
     port: int = 8500,
     rest_port: int = 8501,
 ) -> list[str]:
-    """Return the command that serves a folder of versions with the official container.
-
-    Arguments are those of `LocalServer`.
-    """
+    """The command that serves a folder of versions by the container; arguments of `LocalServer`."""
     inside = f"/models/{name}"
     if only is not None:
         folder, inside = Path(folder) / str(only), f"{inside}/{only}"
     address = url_host(host)
     return [
-        *("docker", "run", "--rm"),
-        "--init",  # the image's shell would not receive Ctrl-C
+        *("docker", "run", "--rm", "--init"),  # else the image's shell would not receive Ctrl-C
         *("--publish", f"{address}:{port}:8500"),
         *("--publish", f"{address}:{rest_port}:8501"),
         *("--volume", f"{folder}:{inside}:ro"),

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import os
 import re
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -37,22 +36,17 @@ def write_saved_model(model: keras.Model, labels: list[str], path: Path) -> None
 
 
 def expected_outputs(model: keras.Model) -> dict[str, np.ndarray]:
-    """A Keras model's outputs for three images of noise, with which exports are verified.
-
-    Returns:
-        `image` (3, size, size, 1) uint8, `files` (3,) the same as PNG, `probabilities` (3, classes)
-        float32, `saliency` and `decisive` (3, size, size).
-    """
+    """A Keras model's outputs for three images of noise, with which exports are verified."""
     size = model.input.shape[1]
     images = np.random.default_rng(0).integers(0, 256, (3, size, size, 1)).astype(np.uint8)
     maps = occlusion_saliency(
         lambda images: model(images, training=False), tf.constant(images, tf.float32)
     )
     return {
-        "image": images,
+        "image": images,  # (3, size, size, 1) uint8
         "files": np.array([tf.io.encode_png(image).numpy() for image in images]),
-        "probabilities": model.predict_on_batch(images.astype(np.float32)),
-        "saliency": maps.saliency.numpy(),
+        "probabilities": model.predict_on_batch(images.astype(np.float32)),  # (3, classes)
+        "saliency": maps.saliency.numpy(),  # (3, size, size)
         "decisive": maps.decisive.numpy(),
     }
 
@@ -72,11 +66,9 @@ def write_assets(path: Path, run: Run, expected: dict[str, np.ndarray]) -> None:
         "settings": dataclasses.asdict(config),
     }
     write_json(path / ABOUT, about)
-    card = (
-        render_model_card(config, report)
-        if report
-        else "This model was not evaluated: its accuracy is not known.\n"
-    )
+    card = "This model was not evaluated: its accuracy is not known.\n"
+    if report:
+        card = render_model_card(config, report)
     write_text(path / CARD, f"{card}\nMade by {about['project']}.\n")
     np.savez_compressed(path / EXPECTED, **expected)
 
@@ -87,12 +79,9 @@ def remove_older(export: Export, keep: int) -> None:
     Each is renamed first: a server that polls the folder never sees a partial version.
     """
     for folder in list(export.versions().values())[:-keep]:
-        aside = Path(tempfile.mkdtemp(prefix="partial-", dir=export.path))
-        try:
+        with tempfile.TemporaryDirectory(prefix="partial-", dir=export.path) as aside:
             with contextlib.suppress(FileNotFoundError):  # removed by another export
-                os.rename(folder, aside / "model")
-        finally:
-            shutil.rmtree(aside)
+                os.rename(folder, Path(aside, "model"))
 
 
 def export_run(
@@ -101,7 +90,7 @@ def export_run(
     parent: str | Path = "exports",
     keep: int | None = None,
 ) -> Path:
-    """Export a run's model as the next version in `<parent>/<name>/`.
+    """Export a run's model as the next version in `<parent>/<name>/`; return the version's folder.
 
     The version is written to a temporary folder, verified (`verify`) and then renamed: a server
     that polls the folder never sees a partial version, or one that it cannot serve.
@@ -111,9 +100,6 @@ def export_run(
         name: The model's name to clients; None for the run's data set (`/` becomes `_`).
         parent: Folder of all exports.
         keep: Number of newest versions to keep, 1 or more; None keeps all.
-
-    Returns:
-        The version's folder.
 
     Raises:
         FileNotFoundError: If the folder is not a run.
@@ -130,29 +116,23 @@ def export_run(
     export.path.mkdir(parents=True, exist_ok=True)
     update_models_config(parent)  # raises before there is a version that it cannot list
     remove_stale(export.path, "partial-*")  # of killed exports
-    temporary = Path(tempfile.mkdtemp(prefix="partial-", dir=export.path))  # not a version's name
-    try:
-        saved_model = temporary / "model"
-        write_verified(saved_model, run, model, name)
+    with tempfile.TemporaryDirectory(  # not a version's name
+        prefix="partial-", dir=export.path, ignore_cleanup_errors=True
+    ) as temporary:
+        saved_model = Path(temporary, "model")
+        write_saved_model(fold_batch_normalization(model), run.labels, saved_model)
+        expected = expected_outputs(model)
+        write_assets(saved_model, run, expected)
+        write_warmup(saved_model, expected["image"][0], name)
+        try:
+            list(verify(saved_model))
+        except ValueError as error:
+            raise ValueError(f"{error} Nothing was exported.") from None
         version = rename_to_next(saved_model, export)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     if keep is not None:
         remove_older(export, keep)
     write_models_config(parent)
     return version
-
-
-def write_verified(path: Path, run: Run, model: keras.Model, name: str) -> None:
-    """Write a complete SavedModel; raise ValueError if it fails verification."""
-    write_saved_model(fold_batch_normalization(model), run.labels, path)
-    expected = expected_outputs(model)
-    write_assets(path, run, expected)
-    write_warmup(path, expected["image"][0], name)
-    try:
-        list(verify(path))
-    except ValueError as error:
-        raise ValueError(f"{error} Nothing was exported.") from None
 
 
 def rename_to_next(path: Path, export: Export) -> Path:

@@ -12,16 +12,10 @@ CONTAINER_ROOT = "/models"  # where compose.yaml mounts the folder of all export
 
 
 def write_models_config(parent: str | Path) -> None:
-    """Add new models to `models.config`, and remove those whose folder is gone.
+    """Add new models to the `models.config` of a folder of exports, and remove those that are gone.
 
     Everything else that a user wrote, such as version labels, stays; if no model comes or goes, the
-    file is not written.
-
-    Args:
-        parent: Folder of all exports.
-
-    Raises:
-        ValueError: If the file is not a list of models.
+    file is not written. Raises ValueError if the file is not a list of models.
     """
     path = Path(parent) / "models.config"
     # Repeat: another export may finish meanwhile.
@@ -30,11 +24,7 @@ def write_models_config(parent: str | Path) -> None:
 
 
 def update_models_config(parent: str | Path) -> ModelServerConfig:
-    """Read `models.config` and bring it up to date with the folders beside it.
-
-    Raises:
-        ValueError: If the file is not a list of models.
-    """
+    """Read `models.config` and bring it up to date with the folders beside it."""
     config = read_models_config(Path(parent) / "models.config") or ModelServerConfig()
     models = config.model_config_list.config
     names = {
@@ -52,11 +42,7 @@ def update_models_config(parent: str | Path) -> ModelServerConfig:
 
 
 def read_models_config(path: str | Path) -> ModelServerConfig | None:
-    """Read a `models.config`; None if there is none.
-
-    Raises:
-        ValueError: If the file is not a list of models.
-    """
+    """Read a `models.config`; None if there is none."""
     try:
         return text_format.Parse(Path(path).read_text(), ModelServerConfig())
     except FileNotFoundError:

@@ -5,11 +5,7 @@ import socket
 
 
 def listen(host: str, port: int, option: str = "--port") -> socket.socket:
-    """Open a socket that listens at a port, or for 0 at a free one.
-
-    Raises:
-        OSError: If the port is in use (`option` sets it), or the host is not of this machine.
-    """
+    """Open a socket that listens at a port, or for 0 at a free one; `option` sets the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -16,12 +16,7 @@ from keras_deep_emotion.saliency.occlusion import occlusion_saliency
 
 
 class Signatures:
-    """The signatures of a model, as functions of tensors.
-
-    Args:
-        model: Maps (batch, size, size, 1) gray levels to (batch, classes) probabilities.
-        labels: Class names, in order.
-    """
+    """The signatures of a model from (batch, size, size, 1) to (batch, classes) probabilities."""
 
     def __init__(self, model: keras.Model, labels: list[str]):
         self.model, self.labels = model, labels
@@ -30,31 +25,16 @@ class Signatures:
     def functions(self) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
         """The function and input specification of each signature, `serving_default` first."""
         image = [tf.TensorSpec((None, *self.shape), tf.float32, name="image")]
-        image_bytes = [tf.TensorSpec((None,), tf.string, name="image_bytes")]
+        files = [tf.TensorSpec((None,), tf.string, name="image_bytes")]
         inputs = [tf.TensorSpec((None,), tf.string, name="inputs")]
+        decode = self._decode
         return {
-            "serving_default": (self.serving_default, image),
-            "predict_bytes": (self.predict_bytes, image_bytes),
-            "saliency": (self.saliency, image),
-            "saliency_bytes": (self.saliency_bytes, image_bytes),
+            "serving_default": (lambda image: self._predict(*self._check(image)), image),
+            "predict_bytes": (lambda image_bytes: self._predict(*decode(image_bytes)), files),
+            "saliency": (lambda image: self._explain(*self._check(image)), image),
+            "saliency_bytes": (lambda image_bytes: self._explain(*decode(image_bytes)), files),
             "classify": (self.classify, inputs),
         }
-
-    def serving_default(self, image):
-        """Classify gray levels."""
-        return self._predict(*self._check(image))
-
-    def predict_bytes(self, image_bytes):
-        """Classify JPEG or PNG files."""
-        return self._predict(*self._decode(image_bytes))
-
-    def saliency(self, image):
-        """Classify gray levels, with occlusion maps."""
-        return self._explain(*self._check(image))
-
-    def saliency_bytes(self, image_bytes):
-        """Classify JPEG or PNG files, with occlusion maps."""
-        return self._explain(*self._decode(image_bytes))
 
     def classify(self, inputs):
         """Classify tf.Examples, for the server's Classify, which sends nothing else."""
@@ -71,12 +51,24 @@ class Signatures:
         return tf.where(valid[:, None, None, None], image, 0), valid
 
     def _decode(self, rows, file_of_row=lambda row: row):
-        """Images of encoded rows, zeros if decoding fails, and which rows are valid."""
-        return map_valid(
-            lambda row: prepare_face(decode_untrusted(file_of_row(row)), self.shape[0]),
-            tf.ensure_shape(rows, (None,)),
-            tf.TensorSpec(self.shape, tf.float32),
-        )
+        """Images of encoded rows, zeros if decoding fails, and which rows are valid.
+
+        A graph has no `try`, but a tf.data pipeline of one element has, and it runs in any graph.
+        """
+
+        def decode(row):
+            return prepare_face(decode_untrusted(file_of_row(row)), self.shape[0]), True
+
+        def decode_or_zeros(row):
+            tried = tf.data.Dataset.from_tensors(row).map(decode).ignore_errors(log_warning=False)
+            zeros = tf.data.Dataset.from_tensors((tf.zeros(self.shape), False))
+            image, valid = tried.concatenate(zeros).take(1).get_single_element()
+            return tf.ensure_shape(image, self.shape), valid
+
+        rows = tf.ensure_shape(rows, (None,))
+        types = (tf.TensorSpec(self.shape, tf.float32), tf.TensorSpec((), tf.bool))
+        # Few at a time: each row may be an image of the largest size.
+        return tf.map_fn(decode_or_zeros, rows, parallel_iterations=4, fn_output_signature=types)
 
     def _probabilities(self, images):
         # TensorFlow's fused convolutions fail on an empty batch: add a blank image to it.
@@ -110,26 +102,3 @@ def example_bytes(row):
     """The feature `image_bytes` of a serialized tf.Example."""
     feature = {"image_bytes": tf.io.FixedLenFeature((), tf.string)}
     return tf.io.parse_single_example(row, feature)["image_bytes"]
-
-
-def map_valid(function: Callable, rows: tf.Tensor, spec: tf.TensorSpec):
-    """Apply graph code to each row: (results, zeros where it fails; where it succeeded).
-
-    A graph has no `try`, but a tf.data pipeline of one element has, and it runs inside any graph.
-    """
-
-    def apply(row):
-        tried = tf.data.Dataset.from_tensors(row).map(lambda row: (function(row), True))
-        zeros = tf.data.Dataset.from_tensors((tf.zeros(spec.shape, spec.dtype), False))
-        result, valid = (
-            tried.ignore_errors(log_warning=False).concatenate(zeros).take(1).get_single_element()
-        )
-        return tf.ensure_shape(result, spec.shape), valid
-
-    # Few at a time: each row may be an image of the largest size.
-    return tf.map_fn(
-        apply,
-        rows,
-        parallel_iterations=4,
-        fn_output_signature=(spec, tf.TensorSpec((), tf.bool)),
-    )

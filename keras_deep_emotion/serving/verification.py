@@ -54,14 +54,13 @@ DENIED = {
 def verify(export: str | Path, library: str | Path | None = None) -> Iterator[str]:
     """Verify an export; the C loader starts to open it in a child process at once.
 
+    The iterator runs the checks and yields a line for each that passes. It raises ValueError at the
+    first that fails, also if the C loader crashes.
+
     Args:
         export: A version's folder.
         library: libtensorflow_cc, or a folder that contains it, such as an unpacked wheel; None
             for the installed TensorFlow's.
-
-    Returns:
-        An iterator that runs the checks and yields a line for each that passes. It raises
-        ValueError at the first that fails, also if the C loader crashes.
 
     Raises:
         FileNotFoundError: If the folder is not a SavedModel, or there is no library.
@@ -71,27 +70,18 @@ def verify(export: str | Path, library: str | Path | None = None) -> Iterator[st
             f"{export} is not an export: it has no saved_model.pb. Name a version's folder, such "
             "as exports/NAME/1."
         )
-    return run_checks(export, ChildSession(export, library))
+    child = ChildSession(export, library)
 
+    def checks():
+        with child as session:
+            yield f"opened by TensorFlow {session.version}'s C loader in {session.seconds:.1f} s"
+            yield from Verification(export, LoadedExport(session)).lines()
 
-def run_checks(export: str | Path, child: ChildSession) -> Iterator[str]:
-    """Yield a line for each check that passes."""
-    with child as session:
-        yield f"opened by TensorFlow {session.version}'s C loader in {session.seconds:.1f} s"
-        yield from Verification(export, LoadedExport(session)).lines()
+    return checks()
 
 
 class LoadedExport:
-    """The signatures of an export that the C loader has opened.
-
-    Args:
-        session: The opened export.
-
-    Attributes:
-        graph: Its GraphDef.
-        signatures: SignatureDefs by name.
-        stock_operations: Names of the operations of the session's TensorFlow.
-    """
+    """The `signatures` of an export that the C loader has opened, SignatureDefs by name."""
 
     def __init__(self, session: Session | ChildSession):
         from tensorflow.core.framework.op_def_pb2 import OpList
@@ -104,26 +94,13 @@ class LoadedExport:
         self.stock_operations = {op.name for op in OpList.FromString(session.operations).op}
 
     def call(self, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run a signature.
-
-        Args:
-            signature: Its name.
-            inputs: Arrays by input name; strings are object arrays of bytes.
-
-        Returns:
-            Arrays by output name.
-
-        Raises:
-            ValueError: If there is no such signature, if the inputs are not the signature's, or if
-                the graph fails.
-        """
+        """Run a signature on arrays by input name; strings are object arrays of bytes."""
         if signature not in self.signatures:
             raise ValueError(f"There is no signature {signature!r}: {sorted(self.signatures)}.")
         definition = self.signatures[signature]
-        if set(inputs) != set(definition.inputs):
-            raise ValueError(
-                f"{signature} takes {sorted(definition.inputs)}, not {sorted(inputs)}."
-            )
+        names = sorted(definition.inputs)
+        if names != sorted(inputs):
+            raise ValueError(f"{signature} takes {names}, not {sorted(inputs)}.")
         feeds = {
             info.name: np.asarray(inputs[key], DTYPES[info.dtype])
             for key, info in definition.inputs.items()
@@ -169,15 +146,7 @@ def called_functions(node: Message) -> list[str]:
 
 
 class Verification:
-    """The checks of an export; each returns a line, or raises ValueError if it fails.
-
-    Args:
-        export: A version's folder.
-        loaded: The same, opened.
-
-    Raises:
-        ValueError: If a file of `assets` is missing.
-    """
+    """The checks of an export; each returns a line, or raises ValueError if it fails."""
 
     def __init__(self, export: str | Path, loaded: LoadedExport):
         self.export, self.loaded = Path(export), loaded
@@ -208,8 +177,8 @@ class Verification:
         if set(signatures) != set(CONTRACT):
             raise ValueError(f"The signatures are {sorted(signatures)}, not {sorted(CONTRACT)}.")
         sizes = {"classes": len(self.labels), "size": self.expected["image"].shape[1]}
-        for name, (inputs, outputs) in CONTRACT.items():
-            for side, contract in (("inputs", inputs), ("outputs", outputs)):
+        for name, sides in CONTRACT.items():
+            for side, contract in zip(("inputs", "outputs"), sides, strict=True):
                 expected = {
                     key: (dtype, (-1, *(sizes.get(size, size) for size in shape)))
                     for key, (dtype, shape) in contract.items()
@@ -236,12 +205,12 @@ class Verification:
         from keras_deep_emotion.serving.warmup import batch_inputs
 
         inputs = batch_inputs(signature, self.expected["image"], self.expected["files"].tolist())
-        difference = 0.0
+        differences = []
         for count in (0, 1, 3):
-            batch = {key: rows[:count] for key, rows in inputs.items()}
-            outputs = self.loaded.call(signature, batch)
-            difference = max(difference, self.compare(signature, outputs, np.arange(count)))
-        return f"{signature:<15} at batch 0, 1, 3; from the Keras model at most {difference:.1g}"
+            outputs = self.loaded.call(signature, {key: inputs[key][:count] for key in inputs})
+            differences.append(self.compare(signature, outputs, np.arange(count)))
+        most = max(differences)
+        return f"{signature:<15} at batch 0, 1, 3; from the Keras model at most {most:.1g}"
 
     def check_invalid_rows(self) -> str:
         """Check that invalid rows are marked, and that the valid row beside them is classified."""
@@ -265,10 +234,7 @@ class Verification:
     def compare(self, signature: str, outputs: dict[str, np.ndarray], rows: np.ndarray) -> float:
         """The largest difference from the Keras model; raise ValueError if it is too large.
 
-        Args:
-            signature: A signature.
-            outputs: Its outputs.
-            rows: For each row the number of the expected image, or `INVALID`.
+        `rows` has the number of the expected image for each row of the outputs, or `INVALID`.
         """
         valid = rows != INVALID
         labels = np.array([label.encode() for label in self.labels], object)
@@ -306,12 +272,10 @@ class Verification:
         file = self.export / WARMUP
         if not file.exists():
             raise ValueError(f"{file} is missing. Export the run again.")
-        replayed = []
-        for signature, inputs in read_warmup(file):
-            outputs = self.loaded.call(signature, inputs)
-            if not outputs.get("valid", np.True_).all():
+        records = list(read_warmup(file))
+        for signature, inputs in records:
+            if not self.loaded.call(signature, inputs).get("valid", np.True_).all():
                 raise ValueError(f"A warm-up record of {signature} has invalid images.")
-            replayed.append(signature)
-        if missing := sorted(set(CONTRACT) - set(replayed)):
+        if missing := sorted(set(CONTRACT) - {signature for signature, _ in records}):
             raise ValueError(f"The warm-up has no record of {missing}. Export the run again.")
-        return f"{len(replayed)} warm-up records replayed, at least one for each signature"
+        return f"{len(records)} warm-up records replayed, at least one for each signature"

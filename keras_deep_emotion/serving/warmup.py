@@ -32,48 +32,35 @@ def batch_inputs(signature: str, images: np.ndarray, files: list[bytes]) -> dict
     if key == "image":
         return {key: images.astype(np.float32)}
     if key == "inputs":
-        contents = [tf.train.BytesList(value=[file]) for file in files]
-        features = [{"image_bytes": tf.train.Feature(bytes_list=content)} for content in contents]
-        files = [
-            tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
-            for feature in features
-        ]
+        examples = [tf.train.Example() for _ in files]
+        for example, file in zip(examples, files, strict=True):
+            example.features.feature["image_bytes"].bytes_list.value.append(file)
+        files = [example.SerializeToString() for example in examples]
     return {key: np.array(files, object)}
 
 
-def warmup_logs(image: np.ndarray, model: str) -> Iterator[PredictionLog]:
-    """Yield each request: `image` is (size, size, 1) uint8, `model` the name to clients."""
-    file = tf.io.encode_png(image).numpy()
-    for signature, count in REQUESTS:
-        inputs = batch_inputs(signature, np.stack([image] * count), [file] * count)
-        log = PredictionLog()
-        if signature == "classify":
-            request = log.classify_log.request
-            examples = map(tf.train.Example.FromString, inputs["inputs"])
-            request.input.example_list.examples.extend(examples)
-        else:
-            request = log.predict_log.request
-            for key, array in inputs.items():
-                request.inputs[key].CopyFrom(tf.make_tensor_proto(array))
-        request.model_spec.name, request.model_spec.signature_name = model, signature
-        yield log
-
-
 def write_warmup(path: Path, image: np.ndarray, model: str) -> None:
-    """Write the warm-up requests into a version's folder; arguments as in `warmup_logs`."""
-    file = path / WARMUP
-    file.parent.mkdir(exist_ok=True)
-    with tf.io.TFRecordWriter(str(file)) as writer:
-        for log in warmup_logs(image, model):
+    """Write requests for a (size, size, 1) uint8 image of the model into a version's folder."""
+    (path / WARMUP).parent.mkdir(exist_ok=True)
+    content = tf.io.encode_png(image).numpy()
+    with tf.io.TFRecordWriter(str(path / WARMUP)) as writer:
+        for signature, count in REQUESTS:
+            inputs = batch_inputs(signature, np.stack([image] * count), [content] * count)
+            log = PredictionLog()
+            if signature == "classify":
+                request = log.classify_log.request
+                examples = map(tf.train.Example.FromString, inputs["inputs"])
+                request.input.example_list.examples.extend(examples)
+            else:
+                request = log.predict_log.request
+                for key, array in inputs.items():
+                    request.inputs[key].CopyFrom(tf.make_tensor_proto(array))
+            request.model_spec.name, request.model_spec.signature_name = model, signature
             writer.write(log.SerializeToString())
 
 
 def read_warmup(file: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Yield the signature and the inputs of each warm-up request.
-
-    Raises:
-        ValueError: If the file is damaged, or a request is neither Predict nor Classify.
-    """
+    """Yield the signature and the inputs of each warm-up request."""
     try:
         records = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
     except tf.errors.DataLossError as error:

@@ -97,10 +97,8 @@ def predict_inputs(document, dtypes):
     in_rows = "instances" in document
     if in_rows == ("inputs" in document):
         raise invalid("The request must have one of the keys 'instances' and 'inputs'.")
-    if in_rows:
-        columns = columns_of_rows(document["instances"], dtypes)
-    else:
-        columns = columns_of_inputs(document["inputs"], dtypes)
+    parse_columns = columns_of_rows if in_rows else columns_of_inputs
+    columns = parse_columns(document["instances" if in_rows else "inputs"], dtypes)
     return {name: to_array(columns[name], dtype) for name, dtype in dtypes.items()}, in_rows
 
 
@@ -116,15 +114,14 @@ def to_json(name, array):
 def predictions(outputs, in_rows):
     """JSON value that answers :predict with {name: array}."""
     columns = {name: to_json(name, array) for name, array in outputs.items()}
+    first, *others = columns.values()
     if not in_rows:
-        return {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}
+        return {"outputs": columns if others else first}
     sizes = {array.shape[:1] for array in outputs.values()}
     if len(sizes) != 1 or sizes & {(), (0,)}:
         raise invalid("Rows need outputs of one batch size above 0; send 'inputs'.")
-    if len(columns) == 1:
-        return {"predictions": next(iter(columns.values()))}
-    rows = zip(*columns.values(), strict=True)
-    return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(first, *others, strict=True)]
+    return {"predictions": rows if others else first}
 
 
 def to_feature(name, content):

@@ -30,11 +30,6 @@ def message_json(message):
     )
 
 
-def get_status(versions, spec, body):
-    """Answer to GET of a model's status."""
-    return message_json(calls.status(versions, spec))
-
-
 def get_metadata(versions, spec, body):
     """Answer to GET of a model's metadata."""
     answer = message_json(calls.metadata(versions, spec))
@@ -72,7 +67,7 @@ ENDPOINTS = (
     ("POST", ":classify", post_classify),
     ("POST", ":regress", post_regress),
     ("GET", "/metadata", get_metadata),
-    ("GET", "", get_status),
+    ("GET", "", lambda versions, spec, body: message_json(calls.status(versions, spec))),
 )
 
 
@@ -80,8 +75,7 @@ def model_spec(name, version=None, label=None):
     """ModelSpec of the parts of a path."""
     if version is not None and not is_version(version):
         raise HTTPException(404)
-    number = None if version is None else {"value": int(version)}
-    return ModelSpec(name=name, version=number, version_label=label)
+    return ModelSpec(name=name, version=version and {"value": int(version)}, version_label=label)
 
 
 async def read_body(request, max_bytes):
@@ -93,8 +87,8 @@ async def read_body(request, max_bytes):
     too_long = ServingError("RESOURCE_EXHAUSTED", message, 413)
     if int(request.headers.get("Content-Length", 0)) > max_bytes:
         raise too_long
-    encoding = request.headers.get("Content-Encoding", "")
-    stream = zlib.decompressobj(wbits=31) if "gzip" in encoding else None  # 31: gzip
+    is_gzip = "gzip" in request.headers.get("Content-Encoding", "")
+    stream = zlib.decompressobj(wbits=31) if is_gzip else None  # 31: gzip
     body, received = bytearray(), 0
     try:
         async for part in request.stream():
@@ -121,11 +115,11 @@ def on_error(request, error):
     """Response to an error; uvicorn logs the traceback of a bug."""
     if isinstance(error, ServingError):
         return json_response({"error": error.message}, error.http_status)
+    message, status_code = f"{type(error).__name__}: {error}", 500
     if isinstance(error, HTTPException):  # no route for the path or method
-        status_code = 400 if request.url.path.startswith("/v1/") else 404
         message = f"Malformed request: {request.method} {request.url.path}"
-        return json_response({"error": message}, status_code)
-    return json_response({"error": f"{type(error).__name__}: {error}"}, 500)
+        status_code = 400 if request.url.path.startswith("/v1/") else 404
+    return json_response({"error": message}, status_code)
 
 
 def build_app(versions, max_bytes, read_timeout, threads):

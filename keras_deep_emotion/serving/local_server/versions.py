@@ -6,6 +6,7 @@ its error. It is tried again when its folder has gone and come back.
 """
 
 import contextlib
+import functools
 import logging
 import threading
 
@@ -33,12 +34,12 @@ class LoadedVersion:
     def __init__(self, path, number, timeout, slots):
         self.number = number
         self.calls = 0  # `ModelVersions` counts those that run
-        self._timeout, self._slots = timeout, slots
-        self._callables, self._lock = {}, threading.Lock()
-        graph = tf.Graph()
-        self.session = tf.compat.v1.Session(graph=graph)
+        self._timeout, self._slots, self._lock = timeout, slots, threading.Lock()
+        self.session = tf.compat.v1.Session(graph=tf.Graph())
+        make = functools.partial(make_callable, self.session, timeout=timeout)
+        self._callable = functools.cache(make)
         try:
-            with graph.as_default():
+            with self.session.graph.as_default():
                 meta_graph = tf.compat.v1.saved_model.load(self.session, ["serve"], str(path))
         except Exception as error:
             self.session.close()
@@ -70,10 +71,8 @@ class LoadedVersion:
             raise ServingError("RESOURCE_EXHAUSTED", "Too many calls at once; try again later.")
         try:
             with self._lock:  # made once: it optimizes the graph, which takes long
-                if (feeds, fetches) not in self._callables:
-                    made = make_callable(self.session, feeds, fetches, self._timeout)
-                    self._callables[feeds, fetches] = made
-            results = self._callables[feeds, fetches](*(inputs[name] for name in names))
+                call = self._callable(feeds, fetches)
+            results = call(*(inputs[name] for name in names))
         except tf.errors.OpError as error:
             raise ServingError.from_tensorflow(error) from error
         finally:
@@ -82,10 +81,7 @@ class LoadedVersion:
 
 
 class ModelVersions:
-    """The loaded versions of one model, kept in step with its folder.
-
-    Arguments are those of `LocalServer`.
-    """
+    """The loaded versions of a model, kept in step with its folder; arguments of `LocalServer`."""
 
     def __init__(self, name, folder, only, keep, labels, timeout, parallel, report):
         self.name = name
@@ -128,9 +124,8 @@ class ModelVersions:
     def _poll(self, interval):
         while not self._stopped.wait(interval):
             try:
-                self.update()
-            except OSError:  # the folder cannot be read at the moment: keep what is loaded
-                pass
+                with contextlib.suppress(OSError):  # the folder cannot be read: keep what is loaded
+                    self.update()
             except Exception:  # a bug must not end the polling
                 logging.exception("The versions of %s could not be updated.", self.name)
 
@@ -195,9 +190,9 @@ class ModelVersions:
         if choice == "version":
             number = spec.version.value
         elif choice == "version_label":
-            if spec.version_label not in labels:
+            number = labels.get(spec.version_label)
+            if number is None:
                 raise invalid(f"Unrecognized servable version label: {spec.version_label}")
-            number = labels[spec.version_label]
         if number not in loaded:
             wanted = f"Specific({spec.name}, {number})" if choice else f"Latest({spec.name})"
             raise ServingError("NOT_FOUND", f"Servable not found for request: {wanted}")
