@@ -81,7 +81,10 @@ class Group(click.Group):
             raise click.ClickException(message) from None
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
+
+
+@click.group(cls=Group, context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="keras-deep-emotion")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug):

@@ -10,7 +10,7 @@ from keras_deep_emotion.data.task import Task
 
 @click.command()
 @click.argument("dataset", callback=checked_by(Task.parse))
-@click.option("--protocol", default="paper", show_default=True, help="Protocol of the splits.")
+@click.option("--protocol", default="paper", help="Protocol of the splits.")
 @click.option(
     "--sheet",
     type=click.Path(dir_okay=False, path_type=Path),

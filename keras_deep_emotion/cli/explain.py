@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import data_dir_option, load_tensorflow
+from keras_deep_emotion.cli.options import FOLDER, PATH, data_dir_option, load_tensorflow
 from keras_deep_emotion.runs import Run
 
 
 @click.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL] [IMAGE]...")
+@click.argument("paths", nargs=-1, type=PATH, metavar="[MODEL] [IMAGE]...")
 @click.option(
     "--weights", metavar="NAME", help="Instead of MODEL: weights that come with the package."
 )
@@ -18,26 +18,24 @@ from keras_deep_emotion.runs import Run
     "--split",
     type=click.Choice(["test", "validation", "train"]),
     default="test",
-    show_default=True,
     help="Without IMAGEs: split of the faces.",
 )
-@click.option("--per-class", default=1, show_default=True, help="Number of faces of each emotion.")
-@click.option("--window", default=8, show_default=True, help="Side of the hidden square, pixels.")
-@click.option("--stride", default=2, show_default=True, help="Step between squares, pixels.")
+@click.option("--per-class", default=1, help="Number of faces of each emotion.")
+@click.option("--window", default=8, help="Side of the hidden square, pixels.")
+@click.option("--stride", default=2, help="Step between squares, pixels.")
 @click.option(
     "--filling",
     type=click.Choice(["zero", "mean", "blur"]),
     default="zero",
-    show_default=True,
     help="What hidden pixels become: black (as in the paper), the face's mean, or blurred.",
 )
 @click.option(
     "--score", is_flag=True, help="Measure how faithful the maps are, compared with random maps."
 )
-@click.option("--faces", default=200, show_default=True, help="With --score: number of faces.")
+@click.option("--faces", default=200, help="With --score: number of faces.")
 @click.option(
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Folder for the files.  [default: MODEL, a run; explanation for IMAGEs; with --weights, a "
     "folder of their name here]",
 )

@@ -5,11 +5,11 @@ import dataclasses
 import os
 import shlex
 import signal
-from pathlib import Path
 
 import click
 
 from keras_deep_emotion.cli.options import (
+    PATH,
     checked_by,
     config_option,
     data_dir_option,
@@ -55,8 +55,7 @@ def parse_fold(ctx, param, value):
 @config_option("weight_decay", help="Decoupled weight decay, multiplied by the learning rate.")
 @config_option("average", help="Number of epochs over which the weights are averaged; 0: none.")
 @config_option(
-    "fresh_statistics",
-    help="Recompute batch normalization statistics from unaugmented images.",
+    "fresh_statistics", help="Recompute batch normalization statistics from unaugmented images."
 )
 @config_option("regularization", help="The paper's lambda: weight of the dense layers' L2 norm.")
 @config_option("soft_labels", help="Train on the distribution of votes (fer2013/ferplus).")
@@ -77,11 +76,7 @@ def parse_fold(ctx, param, value):
 @config_option("mixup", help="Mix pairs of faces by shares from Beta(mixup, mixup); 0: never.")
 @config_option("precision", help="Precision; auto: the fastest on the device.")
 @config_option("seed", help="Random seed; on a CPU, the same seed gives the same run.")
-@click.option(
-    "--run-dir",
-    type=click.Path(path_type=Path),
-    help="Folder of the run.  [default: runs/DATASET-...-TIME]",
-)
+@click.option("--run-dir", type=PATH, help="Folder of the run.  [default: runs/DATASET-...-TIME]")
 @click.option(
     "--profile",
     is_flag=True,
@@ -91,7 +86,7 @@ def parse_fold(ctx, param, value):
     "--resume",
     "resumed",
     metavar="RUN",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Continue an interrupted run, with its own settings.",
 )
 @click.option(
@@ -103,7 +98,7 @@ def parse_fold(ctx, param, value):
 @click.option("--process", type=click.IntRange(0), help="Number of this process, from 0.")
 @click.option(
     "--source",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Build the data set from this source first, such as a folder of your own images.",
 )
 @data_dir_option

@@ -16,6 +16,8 @@ import click
 from keras_deep_emotion.config import NETWORKS, OPTIMIZERS, PRECISIONS, RECIPES, TrainConfig
 from keras_deep_emotion.runs import Run
 
+PATH = click.Path(path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
 CHOICES = {
     "recipe": tuple(RECIPES),
     "network": NETWORKS,
@@ -69,18 +71,14 @@ def checked_by(parse: Callable[[str], Any]) -> Callable:
 
 data_dir_option = click.option(
     "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     envvar="TFDS_DATA_DIR",
     help="Folder of built data sets.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
 )
 output_option = click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the files.  [default: RUN; with --weights, ./NAME]",
+    "--output", type=FOLDER, help="Folder for the files.  [default: RUN; with --weights, ./NAME]"
 )
-host_option = click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on."
-)
+host_option = click.option("--host", default="127.0.0.1", help="Address to listen on.")
 
 
 def port_option(declaration: str, default: int, title: str) -> Callable:
@@ -88,7 +86,6 @@ def port_option(declaration: str, default: int, title: str) -> Callable:
     return click.option(
         declaration,
         default=default,
-        show_default=True,
         type=click.IntRange(0, 65535),
         help=f"{title}; 0 takes a free one.",
     )
@@ -121,7 +118,7 @@ def config_option(name: str, **kwargs: Any) -> Callable:
 def run_or_weights(command: Callable) -> Callable:
     """Add RUN and --weights NAME, one of which is required; the command gets either as `run`."""
 
-    @click.argument("run", required=False, type=click.Path(path_type=Path))
+    @click.argument("run", required=False, type=PATH)
     @click.option(
         "--weights", metavar="NAME", help="Weights that come with the package, instead of RUN."
     )
@@ -176,7 +173,7 @@ class ModelChoice:
 def model_options(command: Callable) -> Callable:
     """Add --model, --weights and --server; the command gets a `ModelChoice` as `choice`."""
 
-    @click.option("--model", type=click.Path(path_type=Path), help="Folder of a run or an export.")
+    @click.option("--model", type=PATH, help="Folder of a run or an export.")
     @click.option(
         "--weights",
         metavar="NAME",
@@ -191,13 +188,12 @@ def model_options(command: Callable) -> Callable:
     @click.option(
         "--timeout",
         default=30.0,
-        show_default=True,
         type=click.FloatRange(min=0, min_open=True),
         help="Seconds allowed for a request to the server.",
     )
     @click.option(
         "--authority",
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="PEM file of the certificates to trust over TLS.  [default: the system's]",
     )
     @functools.wraps(command)

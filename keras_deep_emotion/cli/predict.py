@@ -5,11 +5,10 @@ import io
 import itertools
 import json
 import sys
-from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import load_tensorflow, model_options
+from keras_deep_emotion.cli.options import FOLDER, PATH, load_tensorflow, model_options
 
 
 @click.command()
@@ -18,7 +17,6 @@ from keras_deep_emotion.cli.options import load_tensorflow, model_options
     "--faces",
     type=click.Choice(["find", "none"]),
     default="find",
-    show_default=True,
     help="Find the faces in each image; none if each image is the crop of one face.",
 )
 @click.option(
@@ -31,7 +29,6 @@ from keras_deep_emotion.cli.options import load_tensorflow, model_options
     "--every",
     type=click.IntRange(min=1),
     default=10,
-    show_default=True,
     metavar="N",
     help="Predict every N-th frame of a video.",
 )
@@ -40,18 +37,18 @@ from keras_deep_emotion.cli.options import load_tensorflow, model_options
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with all probabilities.")
 @click.option(
     "--annotate",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     metavar="DIR",
     help="Folder for the images with boxes and predictions, as JPEG.",
 )
 @click.option(
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     metavar="DIR",
     default=".",
-    help="Folder for the CSV file and the plot over time of each video.  [default: .]",
+    help="Folder for the CSV file and the plot over time of each video.",
 )
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=PATH)
 def predict(choice, faces, smallest, every, annotate, output, images, **table):
     """Predict the emotion of each face in IMAGES: photos, folders, patterns or videos.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from keras_deep_emotion.cli.options import (
+    FOLDER,
     checked_by,
     config_option,
     data_dir_option,
@@ -37,7 +38,6 @@ def parse_sources(ctx, param, values):
     "--seeds",
     type=click.IntRange(min=1),
     default=1,
-    show_default=True,
     help="Runs of each protocol, with consecutive seeds: report mean and spread.",
 )
 @click.option(
@@ -50,9 +50,8 @@ def parse_sources(ctx, param, values):
 )
 @click.option(
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     default="runs/reproduction",
-    show_default=True,
     help="Folder of the runs and the table; finished runs in it are reused.",
 )
 @data_dir_option

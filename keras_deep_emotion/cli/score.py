@@ -21,32 +21,22 @@ from keras_deep_emotion.cli.options import load_tensorflow
 )
 @click.option("--output", required=True, metavar="OUT", help="Folder for the shards.")
 @click.option(
-    "--column",
-    default="file",
-    show_default=True,
-    help="Column of a list with paths, relative to the list's folder.",
+    "--column", default="file", help="Column of a list with paths, relative to the list's folder."
 )
 @click.option(
-    "--feature",
-    default="image_bytes",
-    show_default=True,
-    help="Feature of records with the content of an image file.",
+    "--feature", default="image_bytes", help="Feature of records with the content of an image file."
 )
 @click.option(
     "--format",
     "shards",
     type=click.Choice(["jsonl", "parquet"]),
     default="jsonl",
-    show_default=True,
     help="Format of the shards.",
 )
-@click.option("--part-size", default=10_000, show_default=True, help="Number of inputs in a shard.")
-@click.option("--batch-size", default=64, show_default=True, help="Number of faces in a batch.")
+@click.option("--part-size", default=10_000, help="Number of inputs in a shard.")
+@click.option("--batch-size", default=64, help="Number of faces in a batch.")
 @click.option(
-    "--runner",
-    default="DirectRunner",
-    show_default=True,
-    help="Beam runner; the default runs on this machine.",
+    "--runner", default="DirectRunner", help="Beam runner; the default runs on this machine."
 )
 def score(export, beam_options, inputs, **settings):
     """Predict many crops of faces with EXPORT on Apache Beam: a row for each, in shards.

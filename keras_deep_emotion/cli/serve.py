@@ -6,11 +6,16 @@ import shlex
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import host_option, load_tensorflow, on_signals, port_option
+from keras_deep_emotion.cli.options import (
+    PATH,
+    host_option,
+    load_tensorflow,
+    on_signals,
+    port_option,
+)
 from keras_deep_emotion.exports import Export
 from keras_deep_emotion.serving.docker import IMAGE, docker_command, engine_available
 from keras_deep_emotion.serving.ports import check_port, url_host
@@ -44,11 +49,11 @@ def run_container(command):
 def local_option(declaration, default, value_type, text):
     """An option of the local server; the container has no such setting here."""
     text = f"{text} (local server)."
-    return click.option(declaration, default=default, show_default=True, type=value_type, help=text)
+    return click.option(declaration, default=default, type=value_type, help=text)
 
 
 @click.command()
-@click.argument("export", type=click.Path(path_type=Path))
+@click.argument("export", type=PATH)
 @click.option("--name", help="The model's name to clients.  [default: the folder's]")
 @host_option
 @port_option("--port", 8500, "gRPC port")

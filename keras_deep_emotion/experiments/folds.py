@@ -81,11 +81,10 @@ def finished_report(config: TrainConfig, run: Run, data_dir: str | Path | None) 
 def resume_run(
     run_dir: str | Path, data_dir: str | Path | None = None, profile: bool = False
 ) -> dict:
-    """Continue an interrupted run, of one fold or of all; see `fit` and `fit_folds`.
+    """Continue an interrupted run, of one fold or of all; see `training.resume` and `fit_folds`.
 
     Raises:
-        FileNotFoundError: If the folder is not a run.
-        ValueError: As `training.resume`, or if `profile` is set for a run of all folds.
+        FileNotFoundError, ValueError: As `training.resume`; also if `profile` is set for all folds.
     """
     run = Run(run_dir)
     if not run.task.is_all_folds:

@@ -35,24 +35,22 @@ COLUMNS = ("data set", "protocol", "the paper", "ours", "95 % interval", "test f
 def tasks_of(datasets: list[str]) -> list[Task]:
     """A task for each variant and protocol of the data sets, see `reproduce`.
 
-    A name without a variant means the default variant, and both variants of FER-2013. Protocol
-    "deduplicated" has no task: runs of protocol "paper" are evaluated on those images too.
+    Without a variant, a name means the default one, or both of FER-2013. Protocol "deduplicated"
+    has no task: runs of protocol "paper" are evaluated on those images too.
     """
     tasks = []
     for text in datasets:
         task = Task.parse(text)
-        if task.info.named_by_source and task.variant is None:
+        info, variants = task.info, (task.variant,)
+        if info.named_by_source and task.variant is None:
             raise ValueError(
                 "To train on your own images: python cli.py fit --dataset folder --source DIR"
             )
-        variants = (task.variant,)
-        if "/" not in text and task.info.splits_in_one and not task.info.named_by_source:
-            variants = task.info.variants
+        if "/" not in text and info.splits_in_one and not info.named_by_source:
+            variants = info.variants
+        protocols = [protocol for protocol in info.protocols if protocol != "deduplicated"]
         tasks += [
-            Task(task.name, variant, protocol)
-            for variant in variants
-            for protocol in task.info.protocols
-            if protocol != "deduplicated"
+            Task(task.name, variant, protocol) for variant in variants for protocol in protocols
         ]
     return tasks
 
@@ -71,8 +69,7 @@ def reproduce(
 
     Args:
         datasets: `name` or `name/variant`.
-        output: Folder of the runs and of `reproduction.md`, `.csv` and `.png`; runs in it are
-            reused.
+        output: Folder of `reproduction.md`, `.csv`, `.png` and the runs; those in it are reused.
         recipe: A key of `config.RECIPES`.
         sources: Folders or archives to build data sets from, by data set.
         data_dir: Folder of the built data sets; None for TFDS's default.
@@ -82,7 +79,7 @@ def reproduce(
         changes: Settings that differ from the recipe's, such as `epochs`.
 
     Returns:
-        Table with the columns `COLUMNS`, one row an evaluation; unavailable data sets have a row.
+        Table with the columns `COLUMNS`, one row an evaluation or an unavailable data set.
 
     Raises:
         ValueError: If there is no such data set or setting, `seeds` is below 1, or `output` has a
@@ -129,9 +126,9 @@ def figure_title(task: Task) -> str:
     title = f"{task.dataset}, protocol {task.protocol}"
     figure = IN_THE_PAPER.get(task.name, (None, None))[1]
     # The paper's figure 8 has FER+'s labels.
-    if figure is None or task.protocol != "paper" or task.dataset == "fer2013/original":
-        return title
-    return f"{title} (the paper's figure {figure})"
+    if figure and task.protocol == "paper" and task.dataset != "fer2013/original":
+        title += f" (the paper's figure {figure})"
+    return title
 
 
 def ensure_built(task: Task, source: Path | None, data_dir: str | Path | None) -> None:
@@ -167,9 +164,7 @@ def rows_of(task: Task, reports: list[dict]) -> list[tuple]:
 
 def folds_note(reports: list[dict]) -> str:
     """A note on results of `fit_folds`."""
-    mean, spread = (
-        100 * np.mean([report[key] for report in reports]) for key in ("mean", "spread")
-    )
+    mean, spread = (100 * np.mean([one[key] for one in reports]) for key in ("mean", "spread"))
     folds = len(reports[0]["accuracies"])
     return f"mean of {folds} folds {mean:.2f}, spread {spread:.2f}; the accuracy is over all faces"
 

@@ -6,6 +6,7 @@ dropout and width are searched with it.
 
 import dataclasses
 import hashlib
+import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +16,9 @@ import keras
 import numpy as np
 import pandas as pd
 
-try:
-    import optuna
-except ModuleNotFoundError:
-    raise ModuleNotFoundError(
-        "Optuna is not installed: pip install 'keras-deep-emotion[tune]'"
-    ) from None
+if importlib.util.find_spec("optuna") is None:
+    raise ModuleNotFoundError("Optuna is not installed: pip install 'keras-deep-emotion[tune]'")
+import optuna
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
@@ -37,8 +35,7 @@ LEARNING_RATES = {"adam": (3e-4, 1e-2), "sgd": (2e-2, 0.5)}
 REGULARIZATION = (1e-6, 1e-2)
 DROPOUT = (0.0, 0.6)
 WIDTHS = {
-    "wide": [8, 16, 24, 32, 40],
-    "residual": [8, 16, 24, 32, 40],
+    **dict.fromkeys(("wide", "residual"), [8, 16, 24, 32, 40]),
     "paper": [6, 10, 16, 24],
     "resnet50": [64],
 }
@@ -96,20 +93,17 @@ def tune(
         raise ValueError(
             f"Another process is searching in {output}: name another --output."
         ) from None
-    finished = [trial for trial in counted_trials(study) if trial.state.is_finished()]
-    running = len(counted_trials(study)) - len(finished)
-    if running:
+    counted = counted_trials(study)
+    finished = [trial for trial in counted if trial.state.is_finished()]
+    if running := len(counted) - len(finished):
         announce(
             f"{running} trials are running in other processes. When they have ended, run the same "
             "command again for the complete table."
         )
-    table = pd.DataFrame(
-        [
-            {"trial": trial.number, **trial.params, "val_accuracy": best_accuracy(trial)}
-            for trial in finished
-        ],
-        columns=COLUMNS,
-    ).astype({"val_accuracy": float})
+    rows = [
+        (one.number, *map(one.params.get, COLUMNS[1:-1]), best_accuracy(one)) for one in finished
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"val_accuracy": float})
     table = table.sort_values("val_accuracy", ascending=False, ignore_index=True)
     with atomic_write(folder / "tuning.csv") as temporary:
         table.to_csv(temporary, index=False)
@@ -154,14 +148,7 @@ def repeat_interrupted(study: optuna.Study, config: TrainConfig, folder: Run, sh
         study.tell(trial.number, state=TrialState.FAIL)
 
 
-def run_trials(
-    study: optuna.Study,
-    config: TrainConfig,
-    folder: Run,
-    trials: int,
-    data_dir: str | Path | None,
-    announce: Callable[[str], None],
-) -> None:
+def run_trials(study, config, folder, trials, data_dir, announce):
     """Run trials until all are started; raise the error of the last of `FAILURES` in a row."""
     failures = 0
     while (trial := next_trial(study, config, trials)) is not None:
@@ -206,13 +193,7 @@ def suggest_settings(trial: optuna.Trial, config: TrainConfig) -> dict:
     }
 
 
-def run_trial(
-    study: optuna.Study,
-    trial: optuna.Trial,
-    config: TrainConfig,
-    folder: Run,
-    data_dir: str | Path | None,
-) -> None:
+def run_trial(study, trial, config, folder, data_dir):
     """Train with the settings of a trial and tell the study the result."""
     chosen = dataclasses.replace(config, **suggest_settings(trial, config))
     run = Run(folder / f"trial_{trial.number}")
@@ -225,10 +206,7 @@ def run_trial(
     keras.backend.clear_session()  # else the networks of all trials stay in memory
     pruning = Pruning(trial)
     accuracy = train(chosen, run, data_dir, callbacks=[pruning])
-    if pruning.pruned:
-        study.tell(trial, state=TrialState.PRUNED)
-    else:
-        study.tell(trial, accuracy)
+    study.tell(trial, *((None, TrialState.PRUNED) if pruning.pruned else (accuracy,)))
 
 
 class Pruning(keras.callbacks.Callback):
