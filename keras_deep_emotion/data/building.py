@@ -25,9 +25,7 @@ def build_dataset(
     beam: list[str] | None = None,
     announce: Callable[[str], None] = lambda text: None,
 ) -> Iterator[tfds.core.DatasetBuilder]:
-    """Build a data set, or one variant or config of it.
-
-    Interrupted builds are discarded.
+    """Build a data set, or one variant or config of it. Interrupted builds are discarded.
 
     Args:
         dataset: `name`, `name/variant` or `name/config`, see `task.parse_build_target`.
@@ -69,8 +67,8 @@ def build_dataset(
 def limit_shuffle_memory() -> None:
     """Let TFDS keep at most 256 MB of a split in memory before it sorts on disk.
 
-    Its default, 1 GB, is too much beside TensorFlow on a small machine for FERG's 55,767 images.
-    Times and memory with a quarter of it: benchmarks/RESULTS.md.
+    Its default, 1 GB, is too much beside TensorFlow on a small machine for FERG's 55,767 images;
+    see benchmarks/RESULTS.md.
     """
     # Not public; seen in tensorflow-datasets 4.9.9.
     shuffle.MAX_MEM_BUFFER_SIZE = 256 * 2**20
@@ -91,10 +89,7 @@ def source_folder(source: Path | None) -> Iterator[Path | None]:
 
 @contextlib.contextmanager
 def exclusive_build(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
-    """Let other builds of the same config wait, and remove the rest of a killed build.
-
-    TFDS writes to a folder `incomplete.*` and renames it. A killed build leaves that folder.
-    """
+    """Let other builds of a config wait; remove the `incomplete.*` folder of a killed build."""
     config_dir = Path(builder.data_path).parent
     config_dir.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(config_dir / ".lock"):  # released by the system if this is killed
@@ -108,12 +103,7 @@ def damaged_files_path(builder: tfds.core.DatasetBuilder) -> Path:
     return Path(builder.data_path).parent / "damaged.txt"
 
 
-def write_config(
-    builder: tfds.core.DatasetBuilder,
-    folder: Path | None,
-    skip_damaged: bool,
-    beam: list[str] | None,
-) -> None:
+def write_config(builder, folder, skip_damaged, beam):
     """Write the TFRecords of one config, and the list of damaged files; see `build_dataset`."""
     download_config = tfds.download.DownloadConfig(manual_dir=folder)
     if beam is not None:

@@ -16,6 +16,7 @@ from keras_deep_emotion.data.reading import class_names, read_examples
 
 SIDE = 48  # pixels
 CORRELATION = 0.99  # ours: above it, two faces are near duplicates
+COLUMNS = ("split", "name", "subject", "label", "width", "height", "digest")  # of a face
 FEW = 10  # ours: an emotion with fewer faces in a split is warned of
 
 
@@ -23,7 +24,7 @@ class Inspection(NamedTuple):
     """What `inspect_dataset` returns.
 
     Attributes:
-        faces: One row a face: split, name, subject, label, width, height, digest.
+        faces: One row a face, with `COLUMNS`.
         counts: Number of faces, one row a split, one column an emotion, and `all`.
         duplicates: One row a pair of splits: number of faces of the second that have an `exact` or
             `near` duplicate in the first (`near` includes the exact ones).
@@ -55,20 +56,12 @@ def inspect_dataset(builder: tfds.core.DatasetBuilder, per_class: int = 10) -> I
                 samples[label, sampled[label]] = face
                 sampled[label] += 1
             small.append(face.reshape(12, 4, 12, 4).mean(axis=(1, 3)).ravel())
-            height, width = example["size"]
-            rows.append(
-                {
-                    "split": split,
-                    "name": example["name"].decode(),
-                    "subject": example["subject"].decode(),
-                    "label": classes[label],
-                    "width": int(width),
-                    "height": int(height),
-                    "digest": hashlib.sha256(face.tobytes()).hexdigest(),
-                }
-            )
+            name, subject = (example[key].decode() for key in ("name", "subject"))
+            height, width = example["size"].tolist()
+            digest = hashlib.sha256(face.tobytes()).hexdigest()
+            rows.append((split, name, subject, classes[label], width, height, digest))
         thumbnails[split] = standardize(np.array(small, np.float32).reshape(len(small), 144))
-    faces = pd.DataFrame(rows)
+    faces = pd.DataFrame(rows, columns=COLUMNS)
     counts = pd.crosstab(faces["split"], faces["label"])
     counts = counts.reindex(index=splits, columns=classes, fill_value=0)
     counts["all"] = counts.sum(axis=1)
@@ -125,9 +118,7 @@ def count_duplicates(faces: pd.DataFrame, thumbnails: dict[str, np.ndarray]) -> 
     return pd.DataFrame(rows, columns=["in", "and", "exact", "near"])
 
 
-def dataset_warnings(
-    faces: pd.DataFrame, counts: pd.DataFrame, duplicates: pd.DataFrame
-) -> list[str]:
+def dataset_warnings(faces, counts, duplicates) -> list[str]:
     """Sentences on what makes results on this data set misleading."""
     warnings = []
     for first, second, exact, near in duplicates.itertuples(index=False):

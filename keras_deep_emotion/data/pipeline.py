@@ -30,9 +30,8 @@ def load_split(
     Raises:
         ValueError: If the split is empty.
     """
-    features = builder.info.features
-    classes = features["label"].names
-    use_votes = soft_labels and "votes" in features
+    classes = builder.info.features["label"].num_classes
+    use_votes = soft_labels and "votes" in builder.info.features
     columns = ("image", "label", *(["votes"] if use_votes else []))
     dataset = read_examples(builder, split, size)
     dataset = dataset.map(lambda example: {key: example[key] for key in columns}).batch(1024)
@@ -41,23 +40,17 @@ def load_split(
         raise ValueError(f"Split {split} of {builder.info.full_name} holds no faces.")
     arrays = {key: np.concatenate([batch[key] for batch in batches]) for key in columns}
     smoothing = 0.0 if use_votes else label_smoothing
-    targets = label_targets(arrays["label"], len(classes), smoothing)
+    targets = label_targets(arrays["label"], classes, smoothing)
     if use_votes:
         targets = vote_distribution(arrays["votes"], targets)
     return FaceArrays(arrays["image"], targets, arrays["label"])
 
 
 def vote_distribution(votes: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
-    """Distribution of the votes over the seven emotions (FER+'s "probability" targets).
+    """Distribution of (count, 10) votes over `EMOTIONS` (FER+'s "probability" targets).
 
     Single votes are ignored as mistakes, as by FER+'s authors, and so are votes for other classes.
-
-    Args:
-        votes: (count, 10) integers, in the order of `FERPLUS_VOTES`.
-        one_hot: (count, 7) labels, used if no emotion has two votes.
-
-    Returns:
-        (count, 7) float32 in the order of `EMOTIONS`; rows sum to 1.
+    `one_hot` labels are used if no emotion has two votes. Returns (count, 7) float32.
     """
     order = [FERPLUS_VOTES.index(name) for name in EMOTIONS]
     votes = votes[:, order].astype(np.float32)

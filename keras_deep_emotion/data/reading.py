@@ -11,15 +11,12 @@ from keras_deep_emotion.images.preprocessing import prepare_face
 
 
 def open_dataset(task: Task, data_dir: str | Path | None = None) -> tfds.core.DatasetBuilder:
-    """Open the built data set of a task.
+    """Open the built data set of a task, ready to read.
 
     Args:
         task: What to open.
         data_dir: Folder of the built data sets; None for TFDS's default (TFDS_DATA_DIR, else
             ~/tensorflow_datasets).
-
-    Returns:
-        A builder that is ready to read.
 
     Raises:
         FileNotFoundError: If the data set is not built; the message says how to build it.

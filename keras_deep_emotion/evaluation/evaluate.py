@@ -59,10 +59,8 @@ def evaluate_run(
     }
     unique = f"{split}_deduplicated"
     if unique in builder.info.splits:
-        names = [
-            example["name"].decode()
-            for example in builder.as_dataset(split=unique).as_numpy_iterator()
-        ]
+        examples = builder.as_dataset(split=unique).as_numpy_iterator()
+        names = [example["name"].decode() for example in examples]
         report["deduplicated"] = classification_report(table[table["name"].isin(names)])
     if flip:
         averaged = classification_report(predict_split(model, builder, split, size, flip=True))
@@ -86,35 +84,30 @@ def predict_split(
         size: Side of the images, pixels.
         batch_size: Number of images in a batch.
         flip: Average the predictions for each image and its mirror image.
+
+    Returns:
+        A `predictions.predictions_table`.
     """
-    columns = {"name": [], "subject": [], "label": []}
-    probabilities = []
+    classes = builder.info.features["label"].names
+    names, subjects, labels, probabilities = [], [], [], [np.zeros((0, len(classes)), np.float32)]
     for batch in read_examples(builder, split, size).batch(batch_size):
-        for key, values in columns.items():
-            values.extend(batch[key].numpy())
+        names += [name.decode() for name in batch["name"].numpy()]
+        subjects += [subject.decode() for subject in batch["subject"].numpy()]
+        labels += batch["label"].numpy().tolist()
         predicted = model.predict_on_batch(batch["image"])
         if flip:
             predicted = (predicted + model.predict_on_batch(batch["image"][:, :, ::-1])) / 2
         probabilities.append(predicted)
-    classes = builder.info.features["label"].names
-    return predictions_table(
-        [name.decode() for name in columns["name"]],
-        [subject.decode() for subject in columns["subject"]],
-        columns["label"],
-        np.concatenate(probabilities) if probabilities else np.zeros((0, len(classes))),
-        classes,
-    )
+    return predictions_table(names, subjects, labels, np.concatenate(probabilities), classes)
 
 
 def attention_statistics(
     model: keras.Model, builder, split: str, size: int, count: int = 1024
 ) -> dict[str, list[float]]:
-    """Mean and spread of the spatial transformer's transforms of the first images of a split.
+    """`mean` and `spread` of the spatial transformer's transforms of the first images of a split.
 
-    They show whether the transformer has collapsed to the same transform for every image.
-
-    Returns:
-        `mean` and `spread` (standard deviation), each the six numbers of the 2 x 3 matrix by rows.
+    They show whether it has collapsed to the same transform for every image: six numbers each, the
+    2 x 3 matrix by rows; the spread is the standard deviation.
     """
     theta_model = keras.Model(model.input, model.get_layer("theta").output)
     batches = read_examples(builder, split, size).take(count).batch(256)
@@ -141,8 +134,7 @@ def load_predictions(folder: str | Path) -> pd.DataFrame:
 def compare_runs(folder: str | Path, other: str | Path) -> dict[str, Any]:
     """Compare the predictions in two folders on the same images; write against.json to the first.
 
-    Returns:
-        The result of `statistics.mcnemar`, with the folders as `first` and `second`.
+    Returns the result of `statistics.mcnemar`, with the folders as `first` and `second`.
 
     Raises:
         FileNotFoundError: If a folder holds no predictions.

@@ -117,16 +117,11 @@ def match_faces(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return other
 
 
-def paired_interval(
-    both: int, only_first: int, only_second: int, neither: int
-) -> tuple[float, float]:
-    """95 % confidence interval of the difference of two proportions of the same faces.
+def paired_interval(both, only_first, only_second, neither) -> tuple[float, float]:
+    """95 % confidence interval, -1 to 1, of a proportion minus another of the same faces.
 
     The arguments count the faces of both proportions, of one only and of neither. Source: Newcombe
     (1998), Statistics in Medicine 17, 2635-2650, method 10.
-
-    Returns:
-        (low, high) of the first proportion minus the second, between -1 and 1.
     """
     total = both + only_first + only_second + neither
     one, two = both + only_first, both + only_second
@@ -137,8 +132,7 @@ def paired_interval(
     if covariance > 0:
         covariance = max(covariance - total / 2, 0)
     # The correlation is undefined where a proportion is 0 or 1.
-    scale = math.sqrt(one * (total - one) * two * (total - two)) or 1
-    correlation = covariance / scale
+    correlation = covariance / (math.sqrt(one * (total - one) * two * (total - two)) or 1)
     difference = (only_first - only_second) / total
     low = math.sqrt(low_one**2 - 2 * correlation * low_one * high_two + high_two**2)
     high = math.sqrt(high_one**2 - 2 * correlation * high_one * low_two + low_two**2)

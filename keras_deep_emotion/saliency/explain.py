@@ -129,19 +129,15 @@ def top_windows(lost: np.ndarray, count: int = TOP_WINDOWS) -> list[tuple[int, i
     """
     rows, columns = lost.shape
     chosen: list[tuple[int, int]] = []
-    for place in np.argsort(-lost, axis=None, kind="stable"):
-        row, column = divmod(int(place), columns)
+    for place in np.argsort(-lost, axis=None, kind="stable").tolist():
+        row, column = divmod(place, columns)
         near = (abs(row - y) < rows / 6 and abs(column - x) < columns / 6 for y, x in chosen)
-        if not any(near):
+        if len(chosen) < count and not any(near):
             chosen.append((row, column))
-        if len(chosen) == count:
-            break
     return chosen
 
 
-def occluded_faces(
-    image: np.ndarray, filled: np.ndarray, places: list[tuple[int, int]], window: int, stride: int
-) -> np.ndarray:
+def occluded_faces(image, filled, places, window: int, stride: int) -> np.ndarray:
     """One (size, size) image with the window at each (row, column) hidden: (places, size, size)."""
     starts = window_starts(len(image), window, stride)
     faces = np.repeat(np.asarray(image)[None], len(places), axis=0)
@@ -160,12 +156,11 @@ def save_explanation(
     class_id: list[int] | None = None,
     windows: Windows = DEFAULT_WINDOWS,
 ) -> Path:
-    """Explain images and save the arrays that `reports` draws to an .npz file.
+    """Explain images, arguments as in `explain_faces`, and save what `reports` draws as .npz.
 
-    Arguments are as in `explain_faces`. The arrays are those of `Explanation`, `name`, `classes`,
-    `image` (count, size, size), `label` (the true classes, if known), and of the `top_windows`
-    `window` (count, 9, 2) rows and columns (-1 where there are fewer) and `occluded` (count, 9,
-    size, size), the images with them hidden. Returns `path`.
+    The arrays are those of `Explanation`, `name`, `classes`, `image` (count, size, size), `label`
+    (the true classes, if known), and of the `top_windows` `window` (count, 9, 2) rows and columns
+    (-1 where there are fewer) and `occluded` (count, 9, size, size), the images with them hidden.
     """
     explanation = explain_faces(model, images, class_id, windows)
     images, (window, stride, filling) = images[..., 0], windows
@@ -201,7 +196,7 @@ def explain_split(
     per_class: int = 1,
     windows: Windows = DEFAULT_WINDOWS,
 ) -> Path:
-    """Explain the true class of images of a run's data set; write saliency.npz.
+    """Explain images of a split of a run's data set; write saliency.npz and return its path.
 
     Args:
         run: The run.
@@ -210,9 +205,6 @@ def explain_split(
         split: "train", "validation" or "test".
         per_class: Images of each class, the first of the split.
         windows: What to hide.
-
-    Returns:
-        Path of the file, see `save_explanation`.
 
     Raises:
         ValueError: If windows do not fit the images, or the split is empty.
@@ -254,8 +246,7 @@ def explain_mistakes(run: Run, data_dir: str | Path | None = None) -> Path | Non
     mistakes = run.report["surest_mistakes"][:MISTAKES]
     if not mistakes:
         return None
-    task = run.task
-    builder, split = open_dataset(task, data_dir), task.splits["test"]
+    builder, split = open_dataset(run.task, data_dir), run.task.splits["test"]
     names = [mistake["name"] for mistake in mistakes]
     images = {}
     for example in read_examples(builder, split, run.config.image_size):

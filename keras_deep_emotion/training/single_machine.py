@@ -92,8 +92,7 @@ def resume(run_dir: str | Path, data_dir: str | Path | None = None, profile: boo
         # Starting from the first epoch would overwrite the model.
         raise ValueError(
             f"{run} has {trained[0]} but no {Run.BACKUP}, which training on several machines does "
-            "not keep: it cannot be resumed. To evaluate it: python cli.py evaluate "
-            f"{shlex.quote(str(run))}"
+            f"not keep. To evaluate it: python cli.py evaluate {shlex.quote(str(run))}"
         )
     if not run.has(Run.LABELS):  # killed while the folder was created
         create_run(run, config, class_names(open_dataset(run.task, data_dir)))
@@ -194,14 +193,11 @@ def train(
     return best.best[0]
 
 
-def build_trainer(
-    config: TrainConfig, classes: int, steps: int
-) -> tuple[keras.Model, keras.Model, keras.Model]:
+def build_trainer(config: TrainConfig, classes: int, steps: int) -> tuple[keras.Model, ...]:
     """Seed everything, and build the network for some number of classes and steps an epoch.
 
-    Returns:
-        (network, trainer, kept): The network in the device's precision; the compiled model that
-        trains it; a float32 network to save, so that it can be served anywhere.
+    Returns the network in the device's precision, the compiled model that trains it, and a float32
+    network to save, so that it can be served anywhere.
     """
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     kept = build_model(config, classes)
