@@ -41,15 +41,11 @@ class RandomAffine(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, value, highest in (
-            ("rotation", rotation, 180),
-            ("zoom", zoom, 0.99),
-            ("shift", shift, 1),
-        ):
+        limits = {"rotation": (rotation, 180), "zoom": (zoom, 0.99), "shift": (shift, 1)}
+        for name, (value, highest) in limits.items():
             if not 0 <= value <= highest:
-                raise ValueError(
-                    f"{name} must be between 0 and {highest}. Received: {name}={value}"
-                )
+                message = f"{name} must be between 0 and {highest}. Received: {name}={value}"
+                raise ValueError(message)
         self.flip = flip
         self.rotation = rotation
         self.zoom = zoom
@@ -85,14 +81,8 @@ class RandomAffine(keras.layers.Layer):
 
     def get_config(self):
         """Return all constructor arguments."""
-        return {
-            **super().get_config(),
-            "flip": self.flip,
-            "rotation": self.rotation,
-            "zoom": self.zoom,
-            "shift": self.shift,
-            "seed": self.seed,
-        }
+        names = ("flip", "rotation", "zoom", "shift", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable(package="keras_deep_emotion")

@@ -30,10 +30,8 @@ def affine_positions(theta, input_size, output_size):
     in_half_y, in_half_x = ((size - 1) / 2 for size in input_size)
     grid_y, grid_x = (ops.arange(size, dtype="float32") - (size - 1) / 2 for size in output_size)
     # In input pixels; a side of one pixel has no extent to scale.
-    grid_y = grid_y * ((input_size[0] - 1) / max(output_size[0] - 1, 1))
-    grid_x = grid_x * ((input_size[1] - 1) / max(output_size[1] - 1, 1))
-    grid_y = grid_y[None, :, None]
-    grid_x = grid_x[None, None, :]
+    grid_y = grid_y[None, :, None] * ((input_size[0] - 1) / max(output_size[0] - 1, 1))
+    grid_x = grid_x[None, None, :] * ((input_size[1] - 1) / max(output_size[1] - 1, 1))
     a, b, tx, c, d, ty = (ops.reshape(theta[:, i], (-1, 1, 1)) for i in range(6))
     aspect = in_half_x / in_half_y if in_half_x and in_half_y else 1.0
     # Not a matmul: tensor cores would round positions to 10 bits.
@@ -58,10 +56,8 @@ def bilinear_sample(images, y, x):
     batch = ops.shape(images)[0]
     flat = ops.reshape(images, (-1, channels))  # (batch * height * width, channels)
     first = ops.reshape(ops.arange(batch, dtype="int32") * (height * width), (-1, 1, 1))
-    top = ops.floor(y)
-    left = ops.floor(x)
-    down = y - top
-    right = x - left
+    top, left = ops.floor(y), ops.floor(x)
+    down, right = y - top, x - left
 
     def corner(row, column, weight):
         inside = (row >= 0) & (row <= height - 1) & (column >= 0) & (column <= width - 1)
@@ -181,9 +177,8 @@ class SpatialTransformer(keras.layers.Layer):
         """Warp the images; see the class for shapes."""
         images, theta = inputs
         input_size = tuple(images.shape[1:3])
-        y, x = affine_positions(
-            ops.cast(theta, "float32"), input_size, self.output_size or input_size
-        )
+        output_size = self.output_size or input_size
+        y, x = affine_positions(ops.cast(theta, "float32"), input_size, output_size)
         return ops.cast(bilinear_sample(images, y, x), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

@@ -50,13 +50,8 @@ def build_model(config, classes: int = 7) -> keras.Model:
     # paper, III: lambda times the squared L2 norm of the last two dense layers
     penalty = keras.regularizers.L2(config.regularization) if config.regularization else None
     x, initializer = features(x, config, penalty)
-    logits = layers.Dense(
-        classes,
-        kernel_initializer=initializer,
-        kernel_regularizer=penalty,
-        dtype="float32",
-        name="logits",
-    )(x)
+    options = {"kernel_initializer": initializer, "kernel_regularizer": penalty}
+    logits = layers.Dense(classes, **options, dtype="float32", name="logits")(x)
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
     return keras.Model(image, probabilities, name="deep_emotion")
 
@@ -94,9 +89,8 @@ def paper_features(x, config, penalty):
 
 def linear_conv(x, filters, size=3, pool=False):
     """Convolution, batch normalization, and 2 x 2 max pooling if `pool`."""
-    x = layers.Conv2D(
-        filters, size, padding="same", use_bias=False, kernel_initializer="he_normal"
-    )(x)
+    options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
+    x = layers.Conv2D(filters, size, **options)(x)
     x = BatchNormalization(momentum=0.9)(x)
     return layers.MaxPooling2D()(x) if pool else x
 

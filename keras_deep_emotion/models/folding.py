@@ -18,8 +18,7 @@ def fold_batch_normalization(model: keras.Model) -> keras.Model:
         model: A functional model; it is not changed.
 
     Returns:
-        A model with the same inputs, outputs and layer names. Normalizations after other layers
-        are kept.
+        A model with the same inputs, outputs and layer names; other normalizations are kept.
     """
     folded = foldable_layers(model)
     removed = {normalization.name for normalization in folded.values()}
@@ -35,11 +34,11 @@ def fold_batch_normalization(model: keras.Model) -> keras.Model:
 
     copy = keras.models.clone_model(model, clone_function=clone, call_function=call)
     for layer in model.layers:
+        weights = layer.get_weights()
         if layer.name in folded:
             weights = folded_weights(layer, folded[layer.name])
+        if weights and layer.name not in removed:
             copy.get_layer(layer.name).set_weights(weights)
-        elif layer.weights and layer.name not in removed:
-            copy.get_layer(layer.name).set_weights(layer.get_weights())
     return copy
 
 
@@ -73,9 +72,7 @@ def input_names(nodes) -> list[str]:
     return [name for node in nodes for name in input_names(node)]
 
 
-def folded_weights(
-    layer: layers.Layer, normalization: layers.BatchNormalization
-) -> list[np.ndarray]:
+def folded_weights(layer, normalization) -> list[np.ndarray]:
     """Kernel and bias of a linear layer with the normalization after it."""
 
     def float64(weight):

@@ -66,12 +66,9 @@ def text_color(probabilities: np.ndarray) -> str:
 
 
 def save_timeline(results: Sequence[Any], labels: Sequence[str], path: str | Path) -> None:
-    """Draw the probabilities of the largest face in each frame of a video over time.
+    """Draw the probabilities of the largest face in each frame of a video over time, as PNG.
 
-    Args:
-        results: `ImageResult` of each frame; curves break at frames without a face.
-        labels: Class names.
-        path: PNG file to write.
+    `results` are the `ImageResult` of each frame; curves break at frames without a face.
     """
     times = np.array([result.seconds for result in results])
     no_face = np.full(len(labels), np.nan)

@@ -39,10 +39,9 @@ def write_report(run: Run) -> Path:
 
 
 def write_page(run: str | Path | Run) -> Path:
-    """Write report.html from the files in a run folder; sections without files are left out.
+    """Write report.html from the files in a run folder, and return its path.
 
-    Returns:
-        Path of the page, one HTML file.
+    Sections without files are left out.
 
     Raises:
         FileNotFoundError: If the folder has no config.json.
@@ -83,15 +82,13 @@ def report_contents(config: TrainConfig, report: dict[str, Any] | None) -> dict[
     """The variables from report.json."""
     if report is None:
         return {"report": None, "attention": "", "confusion_text": "Confusion matrix."}
-    titles = {
-        "deduplicated": f"test, {text.DEDUPLICATED}",
-        "flip_averaged": f"test, {text.FLIP_AVERAGED}",
-    }
+    parts = {"deduplicated": text.DEDUPLICATED, "flip_averaged": text.FLIP_AVERAGED}
+    parts = {f"test, {title}": report[key] for key, title in parts.items() if key in report}
     attention = report.get("attention")
     return {
         "report": report,
         "comparison": text.paper_comparison(config, report),
-        "rows": {"test": report, **{titles[key]: report[key] for key in titles if key in report}},
+        "rows": {"test": report, **parts},
         "people_shown": PEOPLE_SHOWN,
         "attention": text.attention_summary(attention) if attention else "",
         "confusion_text": text.confusion_text(report),

@@ -37,12 +37,9 @@ def confusion_figure(report: dict[str, Any], title: str) -> Figure:
 
 
 def draw_confusion_matrix(axes: Axes, report: dict[str, Any], title: str) -> None:
-    """Draw a confusion matrix: counts and their share of the row.
+    """Draw the confusion matrix of a `classification_report`: counts and their share of the row.
 
-    Args:
-        axes: Where to draw it.
-        report: From `metrics.classification_report`.
-        title: First line of the title; the second is accuracy, interval and number of faces.
+    Below `title` are accuracy, interval and number of faces.
     """
     confusion, classes = np.array(report["confusion"]), report["classes"]
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
@@ -62,14 +59,11 @@ def draw_confusion_matrix(axes: Axes, report: dict[str, Any], title: str) -> Non
 
 
 def reliability_figure(report: dict[str, Any], title: str = "") -> Figure:
-    """Draw a reliability diagram (Guo et al., 2017).
+    """Draw the reliability diagram of a `classification_report` (Guo et al., 2017).
 
     Above, the accuracy of each bin of `calibration` with its 95 % Wilson interval, at the mean
     probability of the bin; a calibrated model lies on the diagonal. Below, the number of faces.
-
-    Args:
-        report: From `metrics.classification_report`.
-        title: First line of the title; the second is the calibration error and number of faces.
+    Below `title` are the calibration error and number of faces.
     """
     bins = report["calibration"]["bins"]
     keys = ("low", "high", "faces", "probability", "accuracy")
