@@ -69,17 +69,16 @@ def explain(paths, weights, split, per_class, score, faces, output, data_dir, **
     if score:
         written = score_run(run, data_dir, folder, faces, windows)
     else:
-        written = explain_faces_of(run, data_dir, folder, split, per_class, windows)
+        from keras_deep_emotion.reports.figures.saliency import draw_saliency
+        from keras_deep_emotion.saliency.explain import explain_split
+
+        maps = explain_split(run, data_dir, folder.path, split, per_class, windows)
+        written = [maps, *draw_saliency(folder)]
     if folder.path == run.path and run.has(Run.REPORT):
         from keras_deep_emotion.reports.page import write_page
 
         written.append(write_page(run))
-    echo_written(written)
-
-
-def echo_written(paths):
-    """Print the paths of written files."""
-    for path in paths:
+    for path in written:
         click.echo(f"wrote {path}")
 
 
@@ -92,17 +91,9 @@ def explain_images(model, images, output, windows):
     maps, unreadable = explain_files(load_folder(model), images, output, windows)
     for file, error in unreadable:
         click.echo(f"{file}: {error}.", err=True)
-    echo_written([maps, *draw_saliency(output)])
+    for path in [maps, *draw_saliency(output)]:
+        click.echo(f"wrote {path}")
     return int(bool(unreadable))
-
-
-def explain_faces_of(run, data_dir, folder, split, per_class, windows):
-    """Explain faces of a run's data set; return the paths written."""
-    from keras_deep_emotion.reports.figures.saliency import draw_saliency
-    from keras_deep_emotion.saliency.explain import explain_split
-
-    maps = explain_split(run, data_dir, folder.path, split, per_class, windows)
-    return [maps, *draw_saliency(folder)]
 
 
 def score_run(run, data_dir, folder, faces, windows):

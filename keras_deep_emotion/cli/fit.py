@@ -8,13 +8,7 @@ import signal
 
 import click
 
-from keras_deep_emotion.cli.options import (
-    PATH,
-    checked_by,
-    config_option,
-    data_dir_option,
-    load_tensorflow,
-)
+from keras_deep_emotion.cli.options import PATH, config_option, data_dir_option, load_tensorflow
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.runs import Run, new_run
@@ -30,7 +24,7 @@ def parse_fold(ctx, param, value):
 
 
 @click.command()
-@config_option("dataset", callback=checked_by(Task.parse), help="Data set, or name/variant.")
+@config_option("dataset", help="Data set, or name/variant.")
 @config_option("protocol", help="How the data set is split: paper, subjects or deduplicated.")
 @config_option(
     "fold",
@@ -130,10 +124,7 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
     created = None if resumed or run_dir else new_run(Task.from_config(config))
     run_dir = resumed or run_dir or created.path
     try:
-        if distribute is not None:
-            report = fit_distributed(config, run_dir, data_dir, *elsewhere)
-        else:
-            report = fit_here(config, run_dir, data_dir, resumed is not None, all_folds, profile)
+        report = train(config, run_dir, data_dir, resumed, all_folds, profile, elsewhere)
     except KeyboardInterrupt:
         raise click.ClickException(interrupted_message(run_dir, distribute is not None)) from None
     finally:
@@ -148,7 +139,7 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
 def parse_config(settings):
     """The settings as `TrainConfig`, with fold "all" as None; raises ValueError if invalid."""
     all_folds = settings.get("fold") == "all"
-    config = TrainConfig.from_recipe(**{**settings, **({"fold": None} if all_folds else {})})
+    config = TrainConfig.from_recipe(**(settings | ({"fold": None} if all_folds else {})))
     task = Task.from_config(config)
     if all_folds:
         task.folds()  # raises if the protocol has none
@@ -180,20 +171,17 @@ def build_source(config, source, data_dir):
     return f"folder/{builder.builder_config.name}" if task.name == "folder" else config.dataset
 
 
-def fit_distributed(config, run_dir, data_dir, address, processes, process):
-    """Train together with other processes; return the report in process 0."""
-    from keras_deep_emotion.training import jax_loop
+def train(config, run_dir, data_dir, resumed, all_folds, profile, elsewhere):
+    """Train a run, all folds, the rest of a run, or together with processes `elsewhere`."""
+    if elsewhere[0] is not None:
+        from keras_deep_emotion.training import jax_loop
 
-    jax_loop.join(address, processes, process)
-    return jax_loop.fit(config, run_dir, data_dir)
-
-
-def fit_here(config, run_dir, data_dir, resumed, all_folds, profile):
-    """Train in this process: a new run, all folds, or the rest of an interrupted run."""
+        jax_loop.join(*elsewhere)
+        return jax_loop.fit(config, run_dir, data_dir)
     from keras_deep_emotion.experiments.folds import fit_folds, resume_run
     from keras_deep_emotion.training import single_machine
 
-    if resumed:
+    if resumed is not None:
         return resume_run(run_dir, data_dir, profile)
     if all_folds:
         return fit_folds(config, run_dir, data_dir)
@@ -204,10 +192,7 @@ def interrupted_message(run_dir, distributed):
     """How to continue after an interruption."""
     quoted = shlex.quote(str(run_dir))
     if distributed:
-        return (
-            f"Stopped. The best epoch so far is in {run_dir}: python cli.py evaluate {quoted}. A "
-            "run of several machines cannot be resumed."
-        )
+        return f"Stopped; it cannot be resumed. The best epoch: python cli.py evaluate {quoted}"
     return f"Stopped; all complete epochs are kept. To go on: python cli.py fit --resume {quoted}"
 
 

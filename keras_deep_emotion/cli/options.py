@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from keras_deep_emotion.config import NETWORKS, OPTIMIZERS, PRECISIONS, RECIPES, TrainConfig
+from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.runs import Run
 
 PATH = click.Path(path_type=Path)
@@ -94,24 +95,22 @@ def port_option(declaration: str, default: int, title: str) -> Callable:
 def config_option(name: str, **kwargs: Any) -> Callable:
     """An option for a field of `TrainConfig`; its help shows the default in each recipe."""
     defaults = [getattr(TrainConfig.from_recipe(recipe), name) for recipe in RECIPES]
-    texts = ["none" if value is None else str(value) for value in defaults]
-    declaration = f"--{name.replace('_', '-')}"
+    flag = name.replace("_", "-")
+    declaration, words = f"--{flag}", {None: "none"}
     if isinstance(defaults[0], bool):
-        flag = declaration.removeprefix("--")
-        declaration += f"/--no-{flag}"
-        texts = [flag if value else f"no-{flag}" for value in defaults]
+        declaration, words = f"--{flag}/--no-{flag}", {True: flag, False: f"no-{flag}"}
     elif name in CHOICES:
         kwargs["type"] = click.Choice(CHOICES[name])
     else:
         kwargs.setdefault("type", type(defaults[0]))
-    others = [
-        f"{recipe}: {text}"
-        for recipe, text in zip(RECIPES, texts, strict=True)
-        if text != texts[0] and name != "recipe"
-    ]
+    if name == "dataset":
+        kwargs["callback"] = checked_by(Task.parse)
+    first, *others = (str(words.get(value, value)) for value in defaults)
+    others = zip([*RECIPES][1:], others, strict=True)
+    texts = [first, *(f"{recipe}: {text}" for recipe, text in others if text != first)]
+    texts = texts[:1] if name == "recipe" else texts
     # click gets no default, not even a flag's False: what is not given is the recipe's.
-    kwargs["default"] = None
-    kwargs["help"] += f"  [default: {'; '.join([texts[0], *others])}]"
+    kwargs |= {"default": None, "help": f"{kwargs['help']}  [default: {'; '.join(texts)}]"}
     return click.option(declaration, **kwargs)
 
 
@@ -128,9 +127,8 @@ def run_or_weights(command: Callable) -> Callable:
             raise click.UsageError("Name either RUN, a folder that fit made, or --weights NAME.")
         folder = Run.open(run) if weights is None else Run.shipped(weights)
         if weights is not None:  # the package's own folder is not written to
-            for option, default in (("output", Path(weights)), ("name", weights)):
-                if option in others and others[option] is None:
-                    others[option] = default
+            defaults = {"output": Path(weights), "name": weights}
+            others |= {key: defaults[key] for key in defaults if others.get(key, "") is None}
         load_tensorflow()
         return command(run=folder, **others)
 

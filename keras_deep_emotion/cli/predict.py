@@ -124,11 +124,8 @@ class Printer:
 
     def line(self, row):
         """A line of the table."""
-        values = ((row[name], width) for name, width in self.columns.items())
-        cells = (
-            f"{f'{value:.1%}' if isinstance(value, float) else value:{width}}"
-            for value, width in values
-        )
+        values = {key: f"{x:.1%}" if isinstance(x, float) else x for key, x in row.items()}
+        cells = (f"{values[name]:{width}}" for name, width in self.columns.items())
         time = f" at {row['seconds']:.2f} s" if row["frame"] != "" else ""
         return f"{''.join(cells)}  {row['file']}{time}"
 
@@ -173,8 +170,8 @@ def save_video(frames, labels, folder, used):
 
 def unused_path(folder, stem, suffix, used):
     """A path that this command has neither read nor written, since folders may share names."""
-    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-    paths = (folder / f"{name}{suffix}" for name in names)
-    path = next(path for path in paths if path.absolute() not in used)
+    path, numbers = folder / f"{stem}{suffix}", itertools.count(2)
+    while path.absolute() in used:
+        path = folder / f"{stem}-{next(numbers)}{suffix}"
     used.add(path.absolute())
     return path

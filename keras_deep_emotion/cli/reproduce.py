@@ -12,7 +12,6 @@ from keras_deep_emotion.cli.options import (
     data_dir_option,
     load_tensorflow,
 )
-from keras_deep_emotion.config import PRECISIONS, RECIPES
 from keras_deep_emotion.data.catalog import CATALOG
 from keras_deep_emotion.data.task import Task
 
@@ -30,9 +29,9 @@ def parse_sources(ctx, param, values):
 
 @click.command()
 @click.argument("datasets", nargs=-1, metavar="[DATASET]...")
-@config_option("recipe", type=click.Choice(list(RECIPES)), help="Network and settings.")
+@config_option("recipe", help="Network and settings.")
 @config_option("epochs", help="Passes over the training faces.")
-@config_option("precision", type=click.Choice(PRECISIONS), help="auto: fastest on the device.")
+@config_option("precision", help="auto: fastest on the device.")
 @config_option("seed", help="Seed of every run; with --seeds, of the first.")
 @click.option(
     "--seeds",
@@ -69,15 +68,8 @@ def reproduce(datasets, seeds, sources, output, data_dir, **settings):
     from keras_deep_emotion.experiments.reproduction import IN_THE_PAPER, reproduce
 
     try:
-        table = reproduce(
-            datasets or list(IN_THE_PAPER),
-            output,
-            sources=sources,
-            data_dir=data_dir,
-            seeds=seeds,
-            announce=click.echo,
-            **given,
-        )
+        given |= {"sources": sources, "data_dir": data_dir, "seeds": seeds}
+        table = reproduce(datasets or list(IN_THE_PAPER), output, announce=click.echo, **given)
     except KeyboardInterrupt:
         raise click.ClickException(
             f"Stopped. Finished runs are kept in {output}; the same command continues from there."

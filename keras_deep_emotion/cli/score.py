@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+from functools import partial
 
 import click
 
@@ -49,9 +50,8 @@ def score(export, beam_options, inputs, **settings):
     reach.
     """
     if importlib.util.find_spec("apache_beam") is None:
-        raise ModuleNotFoundError(
-            "Apache Beam is not installed: pip install 'keras-deep-emotion[beam]'"
-        )
+        extra = "pip install 'keras-deep-emotion[beam]'"
+        raise ModuleNotFoundError(f"Apache Beam is not installed: {extra}")
     if beam_options and not beam_options[0].startswith("--"):
         raise click.UsageError(
             f"{beam_options[0]} is left over. Put a pattern in quotes, or the shell replaces it by "
@@ -65,13 +65,8 @@ def score(export, beam_options, inputs, **settings):
     # Workers in this process log errors that the command reports too.
     for name in ("common", "worker", "portability.fn_api_runner"):
         logging.getLogger(f"apache_beam.runners.{name}").setLevel(logging.CRITICAL)
-    summary = score(
-        export,
-        inputs,
-        beam_options=beam_options,
-        announce=lambda text: click.echo(text, err=True),
-        **settings,
-    )
+    settings |= {"beam_options": beam_options, "announce": partial(click.echo, err=True)}
+    summary = score(export, inputs, **settings)
     echo_summary(summary, settings["output"])
 
 

@@ -2,24 +2,17 @@
 
 import click
 
-from keras_deep_emotion.cli.options import (
-    FOLDER,
-    checked_by,
-    config_option,
-    data_dir_option,
-    load_tensorflow,
-)
-from keras_deep_emotion.config import PRECISIONS, RECIPES, TrainConfig
-from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.cli.options import FOLDER, config_option, data_dir_option, load_tensorflow
+from keras_deep_emotion.config import TrainConfig
 
 
 @click.command()
-@config_option("dataset", callback=checked_by(Task.parse), help="Data set, or name/variant.")
+@config_option("dataset", help="Data set, or name/variant.")
 @config_option("protocol", help="How it is split.")
 @config_option("fold", type=int, help="Fold to test on, with --protocol subjects.")
-@config_option("recipe", type=click.Choice(list(RECIPES)), help="Defaults of other settings.")
+@config_option("recipe", help="Defaults of other settings.")
 @config_option("epochs", help="Epochs of each trial.")
-@config_option("precision", type=click.Choice(PRECISIONS), help="auto: fastest on the device.")
+@config_option("precision", help="auto: fastest on the device.")
 @config_option("seed", help="Seed of the search and of every trial.")
 @click.option("--trials", type=click.IntRange(min=1), default=20, help="Total number of trials.")
 @click.option(
