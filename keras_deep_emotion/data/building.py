@@ -30,15 +30,14 @@ def build_dataset(
     Args:
         dataset: `name`, `name/variant` or `name/config`, see `task.parse_build_target`.
         source: Folder, archive or file that the user obtained; None if no source is needed.
-        data_dir: Folder of the built data sets; None for TFDS's default.
+        data_dir: As in `reading.open_dataset`.
         skip_damaged: Leave out image files that cannot be decoded, and list them in damaged.txt
             beside the TFRecords, instead of stopping at the first.
         beam: Options of an Apache Beam pipeline (`["--runner=..."]`, empty for one machine) that
             builds it; None to build without Beam. Only FERG has a pipeline.
         announce: Called with a line of text before each config is built.
 
-    Yields:
-        The builder of each config, once it is built.
+    Yields the builder of each config, once it is built.
 
     Raises:
         ValueError: If there is no such data set, or the contents of `source` are not valid.

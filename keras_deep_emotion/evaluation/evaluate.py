@@ -23,18 +23,14 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Evaluate a run's model on its test split; write predictions.csv and report.json.
 
-    Args:
-        run: A run with a model.
-        data_dir: Folder of the built data sets; None for TFDS's default.
-        flip: Also evaluate the mean prediction for each image and its mirror image.
-        output: Folder for the files, created if needed; None for the run's own.
+    With `flip`, the mean prediction for each image and its mirror image is evaluated too. `output`
+    is the folder of the files, created if needed; None for the run's own.
 
-    Returns:
-        The `metrics.classification_report` of the test split, with `dataset`, `protocol`, `split`,
-        `paper_accuracy` (percent, or None) and `paper_differs` (why it does not compare).
-        `deduplicated` is the report of the deduplicated part of the split, if there is one;
-        `flip_averaged` the accuracy with mirror images, if `flip`; `attention` the
-        `attention_statistics` of a model with a spatial transformer.
+    Returns the `metrics.classification_report` of the test split, with `dataset`, `protocol`,
+    `split`, `paper_accuracy` (percent, or None) and `paper_differs` (why it does not compare).
+    `deduplicated` is the report of the deduplicated part of the split, if there is one;
+    `flip_averaged` the accuracy with mirror images, if `flip`; `attention` the
+    `attention_statistics` of a model with a spatial transformer.
 
     Raises:
         FileNotFoundError: If the run has no model, or the data set is not built.
@@ -75,18 +71,10 @@ def evaluate_run(
 def predict_split(
     model: keras.Model, builder, split: str, size: int, batch_size: int = 256, flip: bool = False
 ) -> pd.DataFrame:
-    """Predict a split of a built data set.
+    """Predict a split of a built data set: a `predictions.predictions_table`.
 
-    Args:
-        model: Maps (batch, size, size, 1) grey levels 0..255 to probabilities.
-        builder: From `data.open_dataset`.
-        split: TFDS split expression.
-        size: Side of the images, pixels.
-        batch_size: Number of images in a batch.
-        flip: Average the predictions for each image and its mirror image.
-
-    Returns:
-        A `predictions.predictions_table`.
+    `model` maps (batch, size, size, 1) grey levels 0..255 to probabilities. With `flip`, the
+    predictions for each image and its mirror image are averaged.
     """
     classes = builder.info.features["label"].names
     names, subjects, labels, probabilities = [], [], [], [np.zeros((0, len(classes)), np.float32)]
@@ -118,9 +106,7 @@ def attention_statistics(
 def load_predictions(folder: str | Path) -> pd.DataFrame:
     """Read the predictions that `evaluate_run` wrote to a folder.
 
-    Raises:
-        FileNotFoundError: If there are none.
-        ValueError: If they are damaged.
+    Raises FileNotFoundError if there are none, ValueError if they are damaged.
     """
     run = Run(folder)
     if not run.has(Run.PREDICTIONS):

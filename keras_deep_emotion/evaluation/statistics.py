@@ -14,17 +14,10 @@ SIGNIFICANCE_LEVEL = 0.05
 
 
 def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Confidence interval of a proportion (Wilson, 1927).
+    """Confidence interval (low, high) of the proportion correct / total (Wilson, 1927).
 
-    It is valid for proportions near 0 and 1 and for small samples too.
-
-    Args:
-        correct: Number of successes.
-        total: Number of trials, 1 or more.
-        confidence: Confidence level, between 0 and 1.
-
-    Returns:
-        (low, high), between 0 and 1.
+    It is valid for proportions near 0 and 1 and for small samples too. `confidence`, low and high
+    are between 0 and 1.
 
     Raises:
         ValueError: If not 0 <= correct <= total, or total is 0.
@@ -33,6 +26,7 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     >>> low, high = wilson_interval(81, 263)  # Newcombe (1998), table I
     >>> f"{low:.4f} to {high:.4f}"
     '0.2553 to 0.3662'
+
     """
     if not 0 <= correct <= total or total < 1:
         raise ValueError(f"correct must be 0 to total >= 1. Received: {correct} of {total}")

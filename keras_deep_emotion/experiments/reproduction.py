@@ -72,18 +72,14 @@ def reproduce(
         output: Folder of `reproduction.md`, `.csv`, `.png` and the runs; those in it are reused.
         recipe: A key of `config.RECIPES`.
         sources: Folders or archives to build data sets from, by data set.
-        data_dir: Folder of the built data sets; None for TFDS's default.
+        data_dir: As in `data.open_dataset`.
         seeds: Number of runs of each task, with consecutive seeds. The table has their mean; the
             confusion matrix is of the first.
         announce: Called with a line of text before each task.
         changes: Settings that differ from the recipe's, such as `epochs`.
 
-    Returns:
-        Table with the columns `COLUMNS`, one row an evaluation or an unavailable data set.
-
-    Raises:
-        ValueError: If there is no such data set or setting, `seeds` is below 1, or `output` has a
-            run with other settings.
+    Returns the table, with `COLUMNS` and one row an evaluation or an unavailable data set. Raises
+    ValueError for a wrong data set, setting or `seeds`, or runs in `output` with other settings.
     """
     if seeds < 1:
         raise ValueError(f"seeds must be 1 or more. Received: {seeds}")
@@ -98,9 +94,8 @@ def reproduce(
             announce(f"  not available: {error}")
             rows.append(table_row(task, [], f"not available: {task.info.obtain}"))
             continue
-        config = TrainConfig.from_recipe(
-            recipe, dataset=task.dataset, protocol=task.protocol, **changes
-        )
+        own = {"dataset": task.dataset, "protocol": task.protocol}
+        config = TrainConfig.from_recipe(recipe, **own, **changes)
         folder = output / f"{task.dataset.replace('/', '-')}-{task.protocol}-{recipe}"
         reports = []
         for seed in range(config.seed, config.seed + seeds):
@@ -187,28 +182,19 @@ def table_row(task: Task, reports: list[dict], note: str = "") -> tuple:
         notes.insert(0, f"mean of {len(reports)} seeds ({each}), spread {spread:.2f}")
     faces = reports[0]["faces"]
     low, high = wilson_interval(round(accuracies.mean() * faces), faces)
-    return (
-        task.dataset,
-        task.protocol,
-        paper,
-        f"{100 * accuracies.mean():.2f}",
-        f"{100 * low:.2f} to {100 * high:.2f}",
-        f"{faces:,}",
-        "; ".join(notes),
-    )
+    cells = f"{100 * accuracies.mean():.2f}", f"{100 * low:.2f} to {100 * high:.2f}", f"{faces:,}"
+    return (task.dataset, task.protocol, paper, *cells, "; ".join(notes))
 
 
 def as_markdown(table: pd.DataFrame, recipe: str, changes: dict) -> str:
     """The table as a Markdown page."""
     settings = "".join(f", {name} {value}" for name, value in changes.items())
-    lines = [
-        "# The paper's results and ours",
-        "",
-        f"Recipe `{recipe}`{settings}. Test accuracy, percent, of the best epoch on validation.",
-        "Wilson intervals: they cover the choice of test faces, not of the seed.",
-        "",
-        "| " + " | ".join(table.columns) + " |",
-        "|" + "---|" * len(table.columns),
-        *("| " + " | ".join(map(str, values)) + " |" for values in table.itertuples(index=False)),
-    ]
-    return "\n".join(lines) + "\n"
+    titles, *rows = (
+        f"| {' | '.join(map(str, cells))} |\n" for cells in (table.columns, *table.to_numpy())
+    )
+    return (
+        "# The paper's results and ours\n\n"
+        f"Recipe `{recipe}`{settings}. Test accuracy, percent, of the best epoch on validation.\n"
+        "Wilson intervals: they cover the choice of test faces, not of the seed.\n\n"
+        f"{titles}|{'---|' * len(table.columns)}\n{''.join(rows)}"
+    )

@@ -64,19 +64,14 @@ def tune(
         config: The settings that are not searched; its seed is the seed of the search too.
         output: Folder of the search, with the run of each trial in `trial_N`.
         trials: Total number of trials, over all calls and processes.
-        data_dir: Folder of the built data sets; None for TFDS's default.
+        data_dir: As in `data.open_dataset`.
         storage: URL of a database (see `optuna.storages.RDBStorage`), or path of a journal file on
             a shared disk; None for a journal file in `output`.
         announce: Called with a line of text after each trial.
 
-    Returns:
-        Table with the columns `COLUMNS`, best first, also written to tuning.csv. `val_accuracy` is
-        that of the best epoch; it is null if the trial failed.
-
-    Raises:
-        FileNotFoundError: If the data set is not built.
-        ValueError: If `output` belongs to a search with other settings or is in use, or `storage`
-            cannot be opened.
+    Returns the table of tuning.csv, with `COLUMNS`, best first. `val_accuracy` is that of the best
+    epoch, null if the trial failed. Raises ValueError if `output` belongs to a search with other
+    settings or is in use, or `storage` cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     open_dataset(Task.from_config(config), data_dir)

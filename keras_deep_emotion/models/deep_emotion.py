@@ -27,9 +27,9 @@ def build_model(config, classes: int = 7) -> keras.Model:
 
     Returns:
         A model from (batch, image_size, image_size, 1) grey levels 0..255 to (batch, classes)
-        float32 probabilities. The output of layer `logits` is the scores before the softmax. With a
-        transformer, that of layer `theta` is the (batch, 6) affine transform, and that of layer
-        `attended` the warped image.
+        float32 probabilities. Layer `logits` outputs the scores before the softmax. With a
+        transformer, layer `theta` outputs the (batch, 6) affine transforms, and layer `attended`
+        the warped images.
     """
     localization, features = {
         "paper": (paper_localization, paper_features),

@@ -39,13 +39,9 @@ def write_report(run: Run) -> Path:
 
 
 def write_page(run: str | Path | Run) -> Path:
-    """Write report.html from the files in a run folder, and return its path.
+    """Write report.html from the files in a run folder that there are; return its path.
 
-    Sections without files are left out.
-
-    Raises:
-        FileNotFoundError: If the folder has no config.json.
-        ValueError: If a file is damaged.
+    Raises FileNotFoundError without config.json, ValueError if a file is damaged.
     """
     run = Run(run)
     write_text(run / Run.PAGE, render("report.html.j2", **contents(run)))

@@ -40,21 +40,14 @@ def benchmark_saliency(
 ) -> dict[str, Any]:
     """Score the saliency maps of a run; write faithfulness.json and mean_saliency.npz.
 
-    Args:
-        run: The run.
-        data_dir: Folder of the built data sets; None for TFDS's default.
-        output: Folder for the files, created if needed; None for the run's own.
-        faces: Number of test images, evenly spaced over the split.
-        seed: Seed of the random baselines and the randomized weights.
-        windows: What to hide.
+    `faces` test images are evenly spaced over the split; `output` is the folder of the files, None
+    for the run's own; `seed` is that of the random baselines and randomized weights.
 
-    Returns:
-        The contents of faithfulness.json: `faces`, `dataset`, `split`, `window`, `stride`,
-        `filling`; `scores` of the predicted class, see `faithfulness.score_faithfulness`;
-        `randomisation`, the rank correlation (`mean`, `interval`) with the maps of a model of which
-        a share of the layers has shuffled weights: maps that do not change show the image, not the
-        model; and `regions`, where the maps of each predicted class lie, see
-        `faithfulness.mean_maps`.
+    Returns the contents of faithfulness.json: `faces`, `dataset`, `split`, `window`, `stride`,
+    `filling`; `scores` of the predicted class, see `faithfulness.score_faithfulness`;
+    `randomisation`, the rank correlation (`mean`, `interval`) with the maps of a model of which a
+    share of the layers has shuffled weights: maps that do not change show the image, not the model;
+    and `regions`, where the maps of each predicted class lie, see `faithfulness.mean_maps`.
 
     Raises:
         ValueError: If windows do not fit the images, or there are fewer than two images.

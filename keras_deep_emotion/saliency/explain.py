@@ -86,13 +86,9 @@ def explain_faces(
     class_id: np.ndarray | None = None,
     windows: Windows = DEFAULT_WINDOWS,
 ) -> Explanation:
-    """Explain the predictions for images in memory.
+    """Explain the predictions for (count, size, size, 1) images of grey levels 0..255.
 
-    Args:
-        model: The classifier.
-        images: (count, size, size, 1) grey levels 0..255.
-        class_id: (count,) integers, the class to explain; None for the predicted class.
-        windows: What to hide.
+    `class_id` is (count,) integers, the class to explain; None for the predicted class.
 
     Raises:
         ValueError: If windows do not fit the images.
@@ -196,15 +192,10 @@ def explain_split(
     per_class: int = 1,
     windows: Windows = DEFAULT_WINDOWS,
 ) -> Path:
-    """Explain images of a split of a run's data set; write saliency.npz and return its path.
+    """Explain `per_class` images of each class of a run's split; return the path of saliency.npz.
 
-    Args:
-        run: The run.
-        data_dir: Folder of the built data sets; None for TFDS's default.
-        output: Folder for the file, created if needed; None for the run's own.
-        split: "train", "validation" or "test".
-        per_class: Images of each class, the first of the split.
-        windows: What to hide.
+    `split` is "train", "validation" or "test", of which the first images are taken; `output` is the
+    folder of the file, None for the run's own.
 
     Raises:
         ValueError: If windows do not fit the images, or the split is empty.
@@ -274,16 +265,10 @@ def explain_files(
     output: str | Path,
     windows: Windows = DEFAULT_WINDOWS,
 ) -> tuple[Path, list[tuple[Path, str]]]:
-    """Explain the predictions for image files of cropped faces; write saliency.npz.
+    """Explain the predictions for image files of cropped faces; write saliency.npz to `output`.
 
-    Args:
-        model: The classifier.
-        files: Images in any format that `images.open_photo` reads.
-        output: Folder for the file, created if needed.
-        windows: What to hide.
-
-    Returns:
-        (path of the file, list of (file, reason) that could not be read).
+    Files may have any format that `images.open_photo` reads. Returns the path of the file and a
+    list of (file, reason) that could not be read.
 
     Raises:
         ValueError: If windows do not fit the images, or no file could be read.

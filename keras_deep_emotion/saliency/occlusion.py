@@ -89,13 +89,9 @@ def window_starts(side: int, window: int, stride: int) -> list[int]:
 def fill_image(images: tf.Tensor, filling: str, window: int) -> tf.Tensor:
     """What the pixels of images become when they are hidden, a tensor of the same shape.
 
-    Args:
-        images: (batch, height, width, channels) float32; only the batch size may be dynamic.
-        filling: "zero" for black, as in the paper; "mean" for the mean of each image and channel;
-            "blur" for the image blurred by a Gaussian with a standard deviation of half a window.
-        window: Side of the hidden square, pixels.
-
-    Raises ValueError if there is no such filling.
+    Images are (batch, height, width, channels) float32; only the batch size may be dynamic. "zero"
+    is black, as in the paper; "mean" the mean of each image and channel; "blur" the image blurred
+    by a Gaussian with a standard deviation of half a window. Others raise ValueError.
     """
     if filling == "zero":
         return tf.zeros_like(images)

@@ -134,7 +134,8 @@ class Backup(keras.callbacks.Callback):
         """Write backup.npz and history.csv."""
         self.history.append(history_row(epoch, logs))
         state = {"history": self.history, "best": self.best.best}
-        arrays = {str(i): np.asarray(value) for i, value in enumerate(training_state(self.model))}
+        values = map(keras.ops.convert_to_numpy, state_variables(self.model))
+        arrays = {str(i): np.asarray(value) for i, value in enumerate(values)}
         with atomic_write(self.run / Run.BACKUP) as temporary, open(temporary, "wb") as file:
             np.savez(file, state=json.dumps(state), **arrays)
         write_history(self.run, self.history)
@@ -151,16 +152,15 @@ def write_history(run: Run, history: list[dict]) -> None:
         pd.DataFrame(history).to_csv(temporary, index=False, na_rep="nan")
 
 
-def training_state(trainer: keras.Model) -> list[np.ndarray]:
-    """Values of all variables: weights, optimizer, random seeds."""
-    variables = [*trainer.variables, *trainer.optimizer.variables]
-    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+def state_variables(trainer: keras.Model) -> list[keras.Variable]:
+    """All variables of a training: weights, optimizer, random seeds."""
+    return [*trainer.variables, *trainer.optimizer.variables]
 
 
 def restore_backup(path: Path, trainer: keras.Model) -> dict:
     """Restore a trainer's variables from a `Backup`; return its `history` and `best`."""
     trainer.optimizer.build(trainer.trainable_variables)
-    variables = [*trainer.variables, *trainer.optimizer.variables]
+    variables = state_variables(trainer)
     try:
         with open(path, "rb") as file, np.load(file) as backup:
             state = json.loads(str(backup["state"]))

@@ -14,15 +14,9 @@ def compiled_trainer(
 ) -> keras.Model:
     """Wrap a model for training: augmentation before it, loss on its logits.
 
-    Args:
-        model: From `build_model`; its weights are shared, not copied.
-        config: The settings.
-        steps_per_epoch: Batches in an epoch, which determine the length of the schedule.
-        compile_options: Passed to `keras.Model.compile`, such as `jit_compile`.
-
-    Returns:
-        A compiled model from the same input to logits, with (batch, classes) probabilities as
-        targets.
+    `model`, from `build_model`, shares its weights. `steps_per_epoch` determines the length of the
+    schedule; `compile_options` are passed to `keras.Model.compile`, such as `jit_compile`. Returns
+    a compiled model from the same input to logits, with (batch, classes) probabilities as targets.
     """
     scores = keras.Model(model.input, model.get_layer("logits").output)
     image = keras.Input(model.input.shape[1:])

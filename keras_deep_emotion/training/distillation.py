@@ -33,10 +33,8 @@ def teacher_runs(config: TrainConfig, labels: list[str]) -> list[Run]:
                 "may know its test images. Name a teacher of the same protocol and fold."
             )
         if run.labels != list(labels):
-            raise ValueError(
-                f"{name} knows the classes {', '.join(run.labels)}; "
-                f"this run needs {', '.join(labels)}."
-            )
+            known, needed = ", ".join(run.labels), ", ".join(labels)
+            raise ValueError(f"{name} knows the classes {known}; this run needs {needed}.")
         runs.append(run)
     return runs
 

@@ -50,14 +50,8 @@ def fit(
 ) -> dict:
     """Train, keep the best epoch on validation, and evaluate it on the test split.
 
-    Args:
-        config: The settings.
-        run_dir: Folder to create; it must not exist or be empty.
-        data_dir: Folder of the built data sets; None for TFDS's default.
-        profile: Record a profile of some steps, see `tensorboard.ProfileSteps`.
-
-    Returns:
-        The report, as from `evaluation.evaluate_run`.
+    Creates `run_dir`, and returns the report of `evaluation.evaluate_run`. `data_dir` is that of
+    `data.open_dataset`. With `profile`, some steps are profiled, see `tensorboard.ProfileSteps`.
 
     Raises:
         FileExistsError: If `run_dir` is not empty.
@@ -171,6 +165,8 @@ def train(
     run.delete_derived()
     weights = class_weights(faces.labels, len(labels), config.class_balance)
     batches = training_batches(faces, config.batch_size, config.seed, done, weights, config.mixup)
+    logs = run / Run.LOGS
+    logging = tensorboard_callbacks(config, logs, averaged, validation, labels, best, profile)
     trainer.fit(
         batches,
         validation_data=validation_batches(validation, config.batch_size),
@@ -183,9 +179,7 @@ def train(
             Throughput(len(faces.images)),
             averaged,
             best,
-            *tensorboard_callbacks(
-                config, run / Run.LOGS, averaged, validation, labels, best, profile
-            ),
+            *logging,
             Backup(run, best, state["history"]),
             *callbacks,
         ],

@@ -36,13 +36,13 @@ def tensorboard_callbacks(
 
     They come after `Throughput`, `averaged` and `best`. Logs of an interrupted run are continued.
     """
-    callbacks = [
+    return [
         # The slowest first: if it is interrupted, the epoch is logged once, after resuming.
         ImageSummaries(config.epochs, log_dir / "pictures", averaged, validation, labels),
         keras.callbacks.TensorBoard(log_dir, write_graph=False),
         HParamsSummary(config, log_dir, best),
+        *([ProfileSteps(log_dir / "train")] if profile else []),
     ]
-    return callbacks + ([ProfileSteps(log_dir / "train")] if profile else [])
 
 
 def drawn_epochs(epochs: int, count: int = IMAGES) -> set[int]:

@@ -115,17 +115,10 @@ def saliency_figure(
 ) -> Figure:
     """Draw saliency maps like the paper's figure 12, one row a face.
 
-    Columns: the face; the saliency map over the face; the regions whose occlusion changes the
-    prediction, with the rest darkened.
-
-    Args:
-        faces: (count, height, width, 1) grey levels 0..255.
-        saliency: (count, height, width) probability lost, -1..1.
-        decisive: (count, height, width) bool.
-        truths: (count,) names of the true classes, None where unknown.
-        answers: (count,) texts, the predictions.
-        effect: What hiding the regions of the last column does, for its title; None to make the
-            prediction wrong, or change it if the truth is unknown.
+    Columns: the face, (height, width, 1) grey levels 0..255; the saliency map, -1..1, over the
+    face; the regions whose occlusion changes the prediction, with the rest darkened. Truths are
+    None where unknown. `effect` says what hiding these regions does, for the title; None to make
+    the prediction wrong, or change it if the truth is unknown.
     """
     saliency = np.nan_to_num(saliency)  # NaN if the network has diverged
     figure = Figure(figsize=(6.0, 0.9 + 1.95 * len(faces)), layout="constrained")
