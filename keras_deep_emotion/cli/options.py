@@ -84,12 +84,8 @@ host_option = click.option("--host", default="127.0.0.1", help="Address to liste
 
 def port_option(declaration: str, default: int, title: str) -> Callable:
     """An option for a port to listen on."""
-    return click.option(
-        declaration,
-        default=default,
-        type=click.IntRange(0, 65535),
-        help=f"{title}; 0 takes a free one.",
-    )
+    text = f"{title}; 0 takes a free one."
+    return click.option(declaration, default=default, type=click.IntRange(0, 65535), help=text)
 
 
 def config_option(name: str, **kwargs: Any) -> Callable:

@@ -111,23 +111,19 @@ class Printer:
                 click.echo(json.dumps(prediction_json(result, self.labels, index)))
                 continue
             row = prediction_row(result, self.labels, index)
+            titles = {name: name for name in row} | {"width": "w", "height": "h"}
             if self.is_first:
-                click.echo(csv_line(row) if self.as_csv else self.header())
-            click.echo(csv_line(row.values()) if self.as_csv else self.line(row))
+                click.echo(csv_line(row) if self.as_csv else self.line(titles, "file"))
             self.is_first = False
+            time = f" at {row['seconds']:.2f} s" if row["frame"] != "" else ""
+            ending = f"{row['file']}{time}"
+            click.echo(csv_line(row.values()) if self.as_csv else self.line(row, ending))
 
-    def header(self):
-        """The header of the table."""
-        titles = {"width": "w", "height": "h"}
-        cells = (f"{titles.get(name, name):{width}}" for name, width in self.columns.items())
-        return f"{''.join(cells)}  file"
-
-    def line(self, row):
+    def line(self, row, ending):
         """A line of the table."""
         values = {key: f"{x:.1%}" if isinstance(x, float) else x for key, x in row.items()}
         cells = (f"{values[name]:{width}}" for name, width in self.columns.items())
-        time = f" at {row['seconds']:.2f} s" if row["frame"] != "" else ""
-        return f"{''.join(cells)}  {row['file']}{time}"
+        return f"{''.join(cells)}  {ending}"
 
 
 def csv_line(values):

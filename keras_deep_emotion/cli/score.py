@@ -72,13 +72,10 @@ def score(export, beam_options, inputs, **settings):
 
 def echo_summary(summary, output):
     """Print the counts of a job."""
-    width = max(map(len, summary["emotions"]))
+    width, scored = max(map(len, summary["emotions"])), summary["scored"]
     for emotion, count in summary["emotions"].items():
-        share = count / max(summary["scored"], 1)
-        click.echo(f"{emotion:<{width}}{count:>12,}{share:>8.1%}")
+        click.echo(f"{emotion:<{width}}{count:>12,}{count / max(scored, 1):>8.1%}")
     listed = f", listed in {output}/damaged-*.jsonl" if summary["damaged"] else ""
     click.echo(f"by {summary['export']}; wrote {output}/summary.json")
-    click.echo(
-        f"inputs: {summary['inputs']:,}, scored: {summary['scored']:,}, "
-        f"damaged: {summary['damaged']:,}{listed}"
-    )
+    counts = f"inputs: {summary['inputs']:,}, scored: {scored:,}, damaged: {summary['damaged']:,}"
+    click.echo(f"{counts}{listed}")

@@ -91,8 +91,7 @@ class RandomCutout(keras.layers.Layer):
 
     Source: DeVries & Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout"
     (2017). Here the side is random too, uniform from 0 to `size`. The square is black, as the
-    regions that saliency maps occlude (the paper, section IV-C): occluded images are then not
-    unfamiliar to the network.
+    regions that saliency maps occlude (the paper, section IV-C), which are then not unfamiliar.
 
     Call it on (batch, height, width, channels) float images; the output has the same shape.
 

@@ -104,6 +104,7 @@ def faithfulness_contents(faithfulness: dict[str, Any] | None) -> dict[str, Any]
 def sections(page: dict[str, Any]) -> dict[str, str]:
     """Titles of the sections that have contents, by anchor, in the order of the page."""
     pictures, report = set(page["pictures"]), page["report"]
+    mistakes = report and report["surest_mistakes"]
     shown = {
         "data": ("Data and training", True),
         "numbers": ("Metrics", report),
@@ -113,10 +114,7 @@ def sections(page: dict[str, Any]) -> dict[str, str]:
         "saliency": ("Saliency", {"saliency", "occlusions"} & pictures),
         "faithfulness": ("Faithfulness of the maps", page["faithfulness"]),
         "attended": ("Spatial transformer", "attended" in pictures or page["attention"]),
-        "mistakes": (
-            "Most confident mistakes",
-            "mistakes" in pictures or (report and report["surest_mistakes"]),
-        ),
+        "mistakes": ("Most confident mistakes", "mistakes" in pictures or mistakes),
         "repeat": ("How to repeat this run", True),
         "limits": ("Limits", True),
     }

@@ -53,22 +53,19 @@ def benchmark_saliency(
         ValueError: If windows do not fit the images, or there are fewer than two images.
     """
     task, size = run.task, run.config.image_size
-    window_starts(size, windows.window, windows.stride)  # checked before data are read
+    window_starts(size, *windows[:2])  # checked before data are read
     builder, split = open_dataset(task, data_dir), task.splits["test"]
     examples = evenly_spaced_examples(builder, split, size, faces)
     images = np.stack([example["image"].numpy() for example in examples])
     model = Classifier.from_run(run)
     explanation = explain_faces(model, images, None, windows)
-    has_parts = all(part in builder.info.features for part in PARTS)
+    parts, (window, _, _) = None, windows
+    if all(part in builder.info.features for part in PARTS):
+        parts = np.stack([part_boxes(example) for example in examples])
+    blurred = fill_image(tf.constant(images), "blur", window).numpy()
+    maps = explanation.saliency, explanation.class_id
     scores = score_faithfulness(
-        compiled_classifier(model),
-        images,
-        fill_image(tf.constant(images), "blur", windows.window).numpy(),
-        explanation.saliency,
-        explanation.class_id,
-        windows.window,
-        np.stack([part_boxes(example) for example in examples]) if has_parts else None,
-        seed,
+        compiled_classifier(model), images, blurred, *maps, window, parts, seed
     )
     regions = mean_maps(explanation.saliency, explanation.class_id, model.labels)
     folder = Run(output or run)

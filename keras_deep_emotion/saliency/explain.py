@@ -98,8 +98,7 @@ def explain_faces(
     @tf.function(autograph=False)
     def compute(images):
         occlusions = occlude(model.classify, images, class_id, *windows)
-        size = images.shape[1:3]
-        return occlusions, gather_windows(occlusions, size, windows.window, windows.stride)
+        return occlusions, gather_windows(occlusions, images.shape[1:3], *windows[:2])
 
     occlusions, maps = compute(images)
     theta, attended = attended_regions(model.network, images)
@@ -144,13 +143,7 @@ def occluded_faces(image, filled, places, window: int, stride: int) -> np.ndarra
 
 
 def save_explanation(
-    path: Path,
-    model: Classifier,
-    images: np.ndarray,
-    names: list[str],
-    truth: list[int] | None = None,
-    class_id: list[int] | None = None,
-    windows: Windows = DEFAULT_WINDOWS,
+    path, model, images, names, truth=None, class_id=None, windows=DEFAULT_WINDOWS
 ) -> Path:
     """Explain images, arguments as in `explain_faces`, and save what `reports` draws as .npz.
 
@@ -171,16 +164,9 @@ def save_explanation(
     if truth is not None:
         arrays["label"] = truth
     path.parent.mkdir(parents=True, exist_ok=True)
+    arrays |= {"name": names, "classes": model.labels, "image": images}
     with atomic_write(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            name=names,
-            classes=model.labels,
-            image=images,
-            window=places,
-            occluded=occluded,
-            **arrays,
-        )
+        np.savez_compressed(temporary, window=places, occluded=occluded, **arrays)
     return path
 
 
@@ -201,18 +187,13 @@ def explain_split(
         ValueError: If windows do not fit the images, or the split is empty.
     """
     task, size = run.task, run.config.image_size
-    window_starts(size, windows.window, windows.stride)  # checked before data are read
+    window_starts(size, *windows[:2])  # checked before data are read
     examples = first_per_class(open_dataset(task, data_dir), task.splits[split], size, per_class)
     labels = [int(example["label"]) for example in examples]
-    return save_explanation(
-        Run(output or run) / Run.SALIENCY_MAPS,
-        Classifier.from_run(run),
-        np.stack([example["image"].numpy() for example in examples]),
-        [example["name"].numpy().decode() for example in examples],
-        labels,
-        labels,
-        windows,
-    )
+    names = [example["name"].numpy().decode() for example in examples]
+    images = np.stack([example["image"].numpy() for example in examples])
+    path, model = Run(output or run) / Run.SALIENCY_MAPS, Classifier.from_run(run)
+    return save_explanation(path, model, images, names, labels, labels, windows)
 
 
 def first_per_class(builder, split: str, size: int, per_class: int) -> list[dict]:
@@ -244,13 +225,9 @@ def explain_mistakes(run: Run, data_dir: str | Path | None = None) -> Path | Non
         name = example["name"].numpy().decode()
         if name in names:
             images[name] = example["image"].numpy()
-    return save_explanation(
-        run / Run.MISTAKE_MAPS,
-        Classifier.from_run(run),
-        np.stack([images[name] for name in names]),
-        names,
-        truth=[run.labels.index(mistake["label"]) for mistake in mistakes],
-    )
+    truth = [run.labels.index(mistake["label"]) for mistake in mistakes]
+    faces, model = np.stack([images[name] for name in names]), Classifier.from_run(run)
+    return save_explanation(run / Run.MISTAKE_MAPS, model, faces, names, truth)
 
 
 def explain_run(run: Run, data_dir: str | Path | None = None) -> None:
@@ -273,7 +250,7 @@ def explain_files(
     Raises:
         ValueError: If windows do not fit the images, or no file could be read.
     """
-    window_starts(model.size, windows.window, windows.stride)
+    window_starts(model.size, *windows[:2])
     names, images, unreadable = [], [], []
     for file in files:
         content, error = read_crop(file)
