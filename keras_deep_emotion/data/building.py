@@ -75,7 +75,7 @@ def limit_shuffle_memory() -> None:
 
 @contextlib.contextmanager
 def source_folder(source: Path | None) -> Iterator[Path | None]:
-    """Yield the source as a folder: a file is linked into an empty one, as TFDS takes no file."""
+    """Yield the source as a folder; a file is linked into an empty one, as TFDS takes no file."""
     if source is None or source.is_dir():
         yield source
         return
@@ -119,9 +119,7 @@ def write_config(builder, folder, skip_damaged, beam):
 def beam_options(builder: tfds.core.DatasetBuilder, skip_damaged: bool, options: list[str]):
     """Parse the options of a Beam pipeline; raise if it cannot build this data set."""
     if not hasattr(builder, "beam"):
-        raise ValueError(
-            f"{builder.name} is small enough for one machine: build it without --beam."
-        )
+        raise ValueError(f"{builder.name} fits on one machine: build it without --beam.")
     if skip_damaged:
         raise ValueError(
             "Beam's workers cannot keep one list of damaged files: build without --beam, or repair "
@@ -130,7 +128,6 @@ def beam_options(builder: tfds.core.DatasetBuilder, skip_damaged: bool, options:
     try:
         from apache_beam.options.pipeline_options import PipelineOptions
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "Apache Beam is not installed: pip install 'keras-deep-emotion[beam]'"
-        ) from None
+        extra = "pip install 'keras-deep-emotion[beam]'"
+        raise ModuleNotFoundError(f"Apache Beam is not installed: {extra}") from None
     return PipelineOptions(options)

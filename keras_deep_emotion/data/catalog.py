@@ -48,9 +48,8 @@ CATALOG = {
         title="CK+",
         obtain="request it at https://www.jeffcohn.net/Resources/ (signed agreement)",
         variants=tuple(
-            f"{frames}{neutral}{contempt}"
-            for contempt in ("", "_contempt")
-            for neutral in ("", "_neutral")
+            f"{frames}{classes}"
+            for classes in ("", "_neutral", "_contempt", "_neutral_contempt")
             for frames in ("peak", "last3")
         ),
         paper_accuracy=98.0,

@@ -91,16 +91,6 @@ def near_duplicates(first: np.ndarray, second: np.ndarray, chunk: int = 2048) ->
     return duplicate
 
 
-def split_pairs(splits: list[str]) -> list[tuple[str, str]]:
-    """Pairs of splits to compare, in order; parts (`_deduplicated`) with training only."""
-    return [
-        (first, second)
-        for first, second in itertools.combinations(splits, 2)
-        if not first.endswith("_deduplicated")
-        and (first == "train" or not second.endswith("_deduplicated"))
-    ]
-
-
 def split_order(splits) -> list[str]:
     """Sort splits: training, validation, test, then the others by name."""
     usual = ["train", "validation", "test"]
@@ -111,7 +101,10 @@ def count_duplicates(faces: pd.DataFrame, thumbnails: dict[str, np.ndarray]) -> 
     """Count exact and near duplicates between splits; see `Inspection`."""
     digests = {split: faces.loc[faces["split"] == split, "digest"] for split in thumbnails}
     rows = []
-    for first, second in split_pairs(list(thumbnails)):
+    for first, second in itertools.combinations(thumbnails, 2):
+        parts = [one for one in (first, second) if one.endswith("_deduplicated")]
+        if first in parts or (parts and first != "train"):
+            continue  # parts are compared with training only
         exact = digests[second].isin(set(digests[first])).to_numpy()
         near = exact | near_duplicates(thumbnails[first], thumbnails[second])
         rows.append((first, second, int(exact.sum()), int(near.sum())))
@@ -126,9 +119,8 @@ def dataset_warnings(faces, counts, duplicates) -> list[str]:
             total = int(counts.loc[second, "all"])
             warnings.append(f"leak: {exact:,} of {total:,} faces in {second} are also in {first}.")
         if near > exact:
-            warnings.append(
-                f"{near - exact:,} more faces in {second} are nearly equal to one in {first}."
-            )
+            more = f"{near - exact:,} more faces in {second}"
+            warnings.append(f"{more} are nearly equal to one in {first}.")
     for split, row in counts.drop(columns="all").iterrows():
         few = [f"{label} {count}" for label, count in row[row < FEW].items()]
         if few and not split.startswith("fold_") and not split.endswith("_deduplicated"):

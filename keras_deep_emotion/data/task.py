@@ -121,11 +121,7 @@ class Task:
         return self.protocol == "subjects" and self.fold is None
 
     def folds(self) -> list["Task"]:
-        """One task for each fold.
-
-        Raises:
-            ValueError: If the protocol has no folds.
-        """
+        """One task for each fold; ValueError is raised if the protocol has none."""
         if self.protocol != "subjects":
             raise ValueError(f"--fold all requires --protocol subjects. Received: {self.protocol}")
         return [dataclasses.replace(self, fold=fold) for fold in range(self.info.folds)]
@@ -137,9 +133,8 @@ class Task:
         if self.protocol != "paper":
             clauses.append(f"the protocol here is {self.protocol}")
         if variants and self.variant != variants[0]:
-            clauses.append(
-                f"the faces and labels here are {self.variant}, the paper's {variants[0]}"
-            )
+            own, theirs = self.variant, variants[0]
+            clauses.append(f"the faces and labels here are {own}, the paper's {theirs}")
         return clauses
 
     def build_command(self, data_dir: str | Path | None = None) -> str:

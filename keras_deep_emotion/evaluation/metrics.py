@@ -120,9 +120,7 @@ def per_subject(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Accuracy for each person, by name; faces of unknown persons (subject "") are left out."""
     correct = pd.Series(predicted_classes(table)[2])
     groups = correct.groupby(table["subject"].to_numpy())
-    return {
-        subject: accuracy_report(group.sum(), len(group)) for subject, group in groups if subject
-    }
+    return {name: accuracy_report(group.sum(), len(group)) for name, group in groups if name}
 
 
 def confident_mistakes(table: pd.DataFrame, count: int = 12) -> list[dict[str, Any]]:

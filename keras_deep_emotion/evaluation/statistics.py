@@ -44,18 +44,12 @@ def sign_test(first: int, second: int) -> float:
 def mcnemar(table: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any]:
     """Test whether two models differ on the same faces: the exact test of McNemar (1947).
 
-    Only faces that one model classifies correctly and the other does not are informative; the
-    p-value is the `sign_test` of their counts. The interval is Newcombe's for paired proportions,
-    see `paired_interval`; near p = 0.05 the two may disagree.
-
-    Args:
-        table: A `predictions.predictions_table`, one row or more.
-        other: Predictions of another model for the same faces, in any order.
-
-    Returns:
-        `faces`; the counts `both_right`, `only_first`, `only_second` and `both_wrong`;
-        `difference` of the accuracies, first minus second; its 95 % `difference_interval`;
-        `p_value`. All values can be written as JSON.
+    Both are a `predictions.predictions_table` of the same faces, in any order. Only faces that one
+    model classifies correctly and the other does not are informative; the p-value is the
+    `sign_test` of their counts. The interval is that of `paired_interval`; near p = 0.05 the two
+    may disagree. Returns, for JSON, `faces`; the counts `both_right`, `only_first`, `only_second`
+    and `both_wrong`; `difference` of the accuracies, first minus second; its 95 %
+    `difference_interval`; `p_value`.
 
     Raises:
         ValueError: If there are no faces, a table has a name twice, or the tables have different

@@ -88,8 +88,11 @@ def reproduce(
     rows, figures = [], []
     for task in tasks:
         announce(f"{task.dataset}, protocol {task.protocol}")
+        source = (sources or {}).get(task.name)
         try:
-            ensure_built(task, (sources or {}).get(task.name), data_dir)
+            if source is not None or not task.info.source:
+                list(build_dataset(f"{task.name}/{task.tfds_config}", source, data_dir))
+            open_dataset(task, data_dir)
         except FileNotFoundError as error:
             announce(f"  not available: {error}")
             rows.append(table_row(task, [], f"not available: {task.info.obtain}"))
@@ -124,13 +127,6 @@ def figure_title(task: Task) -> str:
     if figure and task.protocol == "paper" and task.dataset != "fer2013/original":
         title += f" (the paper's figure {figure})"
     return title
-
-
-def ensure_built(task: Task, source: Path | None, data_dir: str | Path | None) -> None:
-    """Build the data set of a task, or raise FileNotFoundError if there is no source for it."""
-    if source is not None or not task.info.source:
-        list(build_dataset(f"{task.name}/{task.tfds_config}", source, data_dir))
-    open_dataset(task, data_dir)
 
 
 def report_of(config: TrainConfig, run: Run, data_dir: str | Path | None) -> dict:

@@ -19,7 +19,7 @@ import pandas as pd
 if importlib.util.find_spec("optuna") is None:
     raise ModuleNotFoundError("Optuna is not installed: pip install 'keras-deep-emotion[tune]'")
 import optuna
-from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
@@ -85,9 +85,8 @@ def tune(
             repeat_interrupted(study, config, folder, shared=storage is not None)
             run_trials(study, config, folder, trials, data_dir, announce)
     except filelock.Timeout:
-        raise ValueError(
-            f"Another process is searching in {output}: name another --output."
-        ) from None
+        message = f"Another process is searching in {output}: name another --output."
+        raise ValueError(message) from None
     counted = counted_trials(study)
     finished = [trial for trial in counted if trial.state.is_finished()]
     if running := len(counted) - len(finished):
@@ -95,9 +94,8 @@ def tune(
             f"{running} trials are running in other processes. When they have ended, run the same "
             "command again for the complete table."
         )
-    rows = [
-        (one.number, *map(one.params.get, COLUMNS[1:-1]), best_accuracy(one)) for one in finished
-    ]
+    settings = COLUMNS[1:-1]
+    rows = [(one.number, *map(one.params.get, settings), best_accuracy(one)) for one in finished]
     table = pd.DataFrame(rows, columns=COLUMNS).astype({"val_accuracy": float})
     table = table.sort_values("val_accuracy", ascending=False, ignore_index=True)
     with atomic_write(folder / "tuning.csv") as temporary:
@@ -108,12 +106,10 @@ def tune(
 def open_study(config: TrainConfig, storage: str) -> optuna.Study:
     """Create or load the study of a configuration, named by a digest of its settings."""
     try:
-        if "://" in storage:
-            opened = RDBStorage(storage)
-        else:
-            opened = JournalStorage(JournalFileBackend(storage, JournalFileOpenLock(storage)))
+        if "://" not in storage:
+            storage = JournalStorage(JournalFileBackend(storage, JournalFileOpenLock(storage)))
         return optuna.create_study(
-            storage=opened,
+            storage=storage,
             study_name=f"tune-{hashlib.sha256(config.to_json().encode()).hexdigest()[:16]}",
             load_if_exists=True,
             direction="maximize",
@@ -199,24 +195,17 @@ def run_trial(study, trial, config, folder, data_dir):
         interrupted.path.rename(run.path)  # training continues from its backup
     run.write_config(chosen)
     keras.backend.clear_session()  # else the networks of all trials stay in memory
-    pruning = Pruning(trial)
-    accuracy = train(chosen, run, data_dir, callbacks=[pruning])
-    study.tell(trial, *((None, TrialState.PRUNED) if pruning.pruned else (accuracy,)))
+    is_pruned = False
 
+    def report(epoch, logs):
+        nonlocal is_pruned
+        trial.report(logs["val_accuracy"], epoch)
+        if trial.should_prune():
+            is_pruned = callback.model.stop_training = True
 
-class Pruning(keras.callbacks.Callback):
-    """Reports each epoch's validation accuracy to a trial, and stops training if it is pruned."""
-
-    def __init__(self, trial: optuna.Trial):
-        super().__init__()
-        self.trial = trial
-        self.pruned = False
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Report the epoch."""
-        self.trial.report(logs["val_accuracy"], epoch)
-        if self.trial.should_prune():
-            self.pruned = self.model.stop_training = True
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=report)
+    accuracy = train(chosen, run, data_dir, callbacks=[callback])
+    study.tell(trial, *((None, TrialState.PRUNED) if is_pruned else (accuracy,)))
 
 
 def has_settings(run: Run, config: TrainConfig) -> bool:

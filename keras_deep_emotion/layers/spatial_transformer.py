@@ -18,14 +18,10 @@ def affine_positions(theta, input_size, output_size):
     Positions are computed relative to the center, so that the identity gives integers exactly; a
     grid of [-1, 1] scaled back to pixels would not.
 
-    Args:
-        theta: (batch, 6) float32, the rows (a, b, tx) and (c, d, ty) of the matrix that maps output
-            to input coordinates. Both are -1 and 1 at the centers of the first and last pixel.
-        input_size: (height, width) of the images to sample.
-        output_size: (height, width) of the output.
-
-    Returns:
-        (y, x): Two (batch, out_height, out_width) float32 tensors, in input pixels.
+    `theta` is (batch, 6) float32, the rows (a, b, tx) and (c, d, ty) of the matrix that maps output
+    to input coordinates, both -1 and 1 at the centers of the first and last pixel. The sizes are
+    (height, width). Returns two (batch, out_height, out_width) float32 tensors, y and x, in input
+    pixels.
     """
     in_half_y, in_half_x = ((size - 1) / 2 for size in input_size)
     grid_y, grid_x = (ops.arange(size, dtype="float32") - (size - 1) / 2 for size in output_size)
@@ -43,14 +39,9 @@ def affine_positions(theta, input_size, output_size):
 def bilinear_sample(images, y, x):
     """Interpolate images bilinearly; pixels outside an image are 0 (the paper's equation 5).
 
-    Args:
-        images: (batch, height, width, channels), any float dtype.
-        y: (batch, out_height, out_width) float32 rows, in pixels; 0 is the center of the first row.
-        x: Columns, likewise.
-
-    Returns:
-        (batch, out_height, out_width, channels) in the dtype of `images`. Differentiable with
-        respect to `images`, `y` and `x`.
+    Images are (batch, height, width, channels) of any float dtype; y and x (batch, out_height,
+    out_width) float32 rows and columns, 0 at the center of the first. Returns (batch, out_height,
+    out_width, channels) in the dtype of `images`, differentiable with respect to all three.
     """
     height, width, channels = images.shape[1:]
     batch = ops.shape(images)[0]

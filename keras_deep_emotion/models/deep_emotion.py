@@ -68,12 +68,10 @@ def paper_conv(filters, size):
 
 def paper_localization(x):
     """Localization network of figure 3: (batch, size, size, 1) to (batch, 32)."""
-    x = paper_conv(8, 7)(x)
-    x = layers.ReLU()(layers.MaxPooling2D()(x))
-    x = paper_conv(10, 5)(x)
-    x = layers.ReLU()(layers.MaxPooling2D()(x))
-    x = layers.Flatten()(x)
-    return layers.ReLU()(layers.Dense(32, kernel_initializer=paper_normal())(x))
+    for filters, size in ((8, 7), (10, 5)):
+        x = layers.ReLU()(layers.MaxPooling2D()(paper_conv(filters, size)(x)))
+    x = layers.Dense(32, kernel_initializer=paper_normal())(layers.Flatten()(x))
+    return layers.ReLU()(x)
 
 
 def paper_features(x, config, penalty):
@@ -119,8 +117,7 @@ def wide_features(x, config, penalty):
     for stage in (1, 2, 4, 8):
         x = normalized_conv(x, stage * config.width)
         x = normalized_conv(x, stage * config.width, pool=stage < 8)
-    x = layers.Dropout(config.dropout)(layers.GlobalAveragePooling2D()(x))
-    return x, "glorot_uniform"
+    return layers.Dropout(config.dropout)(layers.GlobalAveragePooling2D()(x)), "glorot_uniform"
 
 
 def residual_features(x, config, penalty):
@@ -138,8 +135,7 @@ def residual_features(x, config, penalty):
             shortcut = layers.AveragePooling2D(2)(shortcut) if pool else shortcut
             x = layers.Add()([x, linear_conv(shortcut, filters, size=1)])
         x = layers.ReLU()(x)
-    x = layers.Dropout(config.dropout)(layers.GlobalAveragePooling2D()(x))
-    return x, "glorot_uniform"
+    return layers.Dropout(config.dropout)(layers.GlobalAveragePooling2D()(x)), "glorot_uniform"
 
 
 def channel_attention(x):

@@ -12,13 +12,8 @@ def fold_batch_normalization(model: keras.Model) -> keras.Model:
 
     In inference, a normalization scales and shifts each channel by constants. If it follows a
     convolution or a dense layer, that layer's weights can do the same. On a CPU, inference then
-    takes a quarter of the time.
-
-    Args:
-        model: A functional model; it is not changed.
-
-    Returns:
-        A model with the same inputs, outputs and layer names; other normalizations are kept.
+    takes a quarter of the time. The functional model is not changed; the new one has the same
+    inputs, outputs and layer names. Other normalizations are kept.
     """
     folded = foldable_layers(model)
     removed = {normalization.name for normalization in folded.values()}

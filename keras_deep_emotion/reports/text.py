@@ -104,11 +104,9 @@ def accuracy_summary(report: dict, paper_accuracy: float | None = None, paper_di
 
     `paper_differs` says why the two do not compare, see `Task.differences_from_paper`.
     """
-    low, high = (100 * bound for bound in report["accuracy_interval"])
-    line = (
-        f"accuracy {100 * report['accuracy']:.2f} % on {report['faces']:,} faces "
-        f"(95 % interval {low:.2f} to {high:.2f})"
-    )
+    accuracy, low, high = (100 * x for x in (report["accuracy"], *report["accuracy_interval"]))
+    interval = f"95 % interval {low:.2f} to {high:.2f}"
+    line = f"accuracy {accuracy:.2f} % on {report['faces']:,} faces ({interval})"
     if not paper_accuracy:
         return line
     line += f"; the paper: {paper_accuracy:.2f} %"

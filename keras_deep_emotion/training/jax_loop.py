@@ -33,7 +33,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.mixup import mixup
-from keras_deep_emotion.data.targets import FaceArrays, class_weights
+from keras_deep_emotion.data.targets import class_weights
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.layers.batch_normalization import recompute_statistics
 from keras_deep_emotion.models.deep_emotion import build_model
@@ -123,13 +123,7 @@ def supported_config(config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(config, precision=best)
 
 
-def train(
-    config: TrainConfig,
-    faces: FaceArrays,
-    validation: FaceArrays | None,
-    labels: list[str],
-    run: Run,
-) -> dict:
+def train(config: TrainConfig, faces, validation, labels: list[str], run: Run) -> dict:
     """Train, and keep the best epoch on validation: model.keras and history.csv of an existing run.
 
     `config` is from `supported_config`; `validation` is None in all processes but 0, which writes.
@@ -150,8 +144,7 @@ def train(
     state, train_epoch = compile_training(trainer, faces, config)
     if validation is not None:
         evaluate = compile_evaluation(kept, validation.images, validation.labels)
-    compiled = time.perf_counter()
-    variables = jax.tree.leaves(variables_of(trainer))
+    compiled, variables = time.perf_counter(), jax.tree.leaves(variables_of(trainer))
     averaged, history, training = AveragedEvaluation(kept), [], 0.0
     best = BestModel(averaged, kept, run / Run.MODEL)
     for epoch in range(config.epochs):
@@ -226,10 +219,8 @@ def compile_training(trainer, faces, config):
         new_state = trainable, others, optimizer
         return jax.lax.with_sharding_constraint((new_state, metrics), replicated)
 
-    rows_of = jax.jit(
-        partial(epoch_rows, config.seed, count, config.batch_size, config.mixup),
-        out_shardings=replicated,
-    )
+    of_epoch = partial(epoch_rows, config.seed, count, config.batch_size, config.mixup)
+    rows_of = jax.jit(of_epoch, out_shardings=replicated)
     rows = rows_of(0)
     run_steps = compile_steps(step, len(rows[0]), state, rows, columns)
 
@@ -298,9 +289,7 @@ def compile_steps(function, steps, state, *data):
     return run_steps
 
 
-def compile_evaluation(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, flip: bool = False
-) -> Callable[[], dict[str, float]]:
+def compile_evaluation(model, images, labels, flip=False) -> Callable[[], dict[str, float]]:
     """Compile the evaluation of a model on a split, in float32.
 
     Returns a function that returns `loss` and `accuracy` of the model's present weights. With

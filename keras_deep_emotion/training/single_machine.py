@@ -23,6 +23,7 @@ from keras_deep_emotion.models.deep_emotion import build_model
 from keras_deep_emotion.reports.page import write_report
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.explain import explain_run
+from keras_deep_emotion.training import devices
 from keras_deep_emotion.training.callbacks import (
     AveragedEvaluation,
     Backup,
@@ -32,12 +33,6 @@ from keras_deep_emotion.training.callbacks import (
     write_history,
 )
 from keras_deep_emotion.training.compile import compiled_trainer
-from keras_deep_emotion.training.devices import (
-    describe_machine,
-    resolve_precision,
-    steps_per_execution,
-    strategy_for_devices,
-)
 from keras_deep_emotion.training.distillation import distillation_targets, teacher_runs
 from keras_deep_emotion.training.tensorboard import tensorboard_callbacks
 
@@ -111,7 +106,7 @@ def create_run(run: Run, config: TrainConfig, labels: list[str]) -> None:
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
         "keras_deep_emotion": __version__,
-        "machine": describe_machine(),
+        "machine": devices.describe_machine(),
     }
     write_json(run / Run.VERSIONS, versions)
     run.write_labels(labels)
@@ -198,8 +193,8 @@ def build_trainer(config: TrainConfig, classes: int, steps: int) -> tuple[keras.
     keras.utils.set_random_seed(config.seed)
     if not on_gpu:
         tf.config.experimental.enable_op_determinism()  # equal seeds give equal runs
-    keras.config.set_dtype_policy(resolve_precision(config.precision))
-    strategy = strategy_for_devices()
+    keras.config.set_dtype_policy(devices.resolve_precision(config.precision))
+    strategy = devices.strategy_for_devices()
     with strategy.scope():
         network = build_model(config, classes)
         trainer = compiled_trainer(
@@ -209,6 +204,6 @@ def build_trainer(config: TrainConfig, classes: int, steps: int) -> tuple[keras.
             # On a CPU, XLA halves the speed of these networks; across GPUs it cannot reduce.
             jit_compile="auto" if on_gpu and strategy.num_replicas_in_sync == 1 else False,
             # On a GPU, a call costs more than a step of these small networks.
-            steps_per_execution=steps_per_execution(steps) if on_gpu else 1,
+            steps_per_execution=devices.steps_per_execution(steps) if on_gpu else 1,
         )
     return network, trainer, kept

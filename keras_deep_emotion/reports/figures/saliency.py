@@ -200,9 +200,9 @@ def occlusions_figure(rows: list[OccludedFace]) -> Figure:
             changed = answer != row.answer
             weight = "bold" if changed else "normal"
             axes.set_xlabel(f"{answer}\n{points_text(lost)}", fontsize=8, fontweight=weight)
-            for spine in axes.spines.values():
-                spine.set_color("tab:orange" if changed else "0.7")
-                spine.set_linewidth(2.5 if changed else 0.8)
+            spines = axes.spines[:]
+            spines.set_color("tab:orange" if changed else "0.7")
+            spines.set_linewidth(2.5 if changed else 0.8)
     grid[0, 0].set_title("whole face", **COLUMN_TITLE)
     grid[0, 1].text(
         0, 1.08, "regions hidden, the most important first", transform=grid[0, 1].transAxes,
