@@ -119,11 +119,7 @@ class TrainConfig:
 
     @classmethod
     def from_recipe(cls, recipe: str = "best", **changes) -> "TrainConfig":
-        """The settings of a recipe, with changes.
-
-        Raises:
-            ValueError: If there is no such recipe, or a value is out of range.
-        """
+        """The settings of a recipe, with changes; ValueError is raised if one is out of range."""
         if recipe not in RECIPES:
             raise ValueError(f"recipe must be one of {', '.join(RECIPES)}. Received: {recipe}")
         return cls(**{"recipe": recipe, **RECIPES[recipe], **changes})
@@ -134,11 +130,7 @@ class TrainConfig:
 
     @classmethod
     def from_json(cls, path: Path) -> "TrainConfig":
-        """Read the settings of a run.
-
-        Raises:
-            ValueError: If the file is not a JSON object of these settings.
-        """
+        """Read the settings of a run; raise ValueError if the file does not hold them."""
         try:
             return cls.from_recipe(**json.loads(Path(path).read_text()))
         except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:

@@ -16,14 +16,12 @@ DAY = 24 * 60 * 60  # seconds
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` on success.
+    """Yield a temporary path beside `path`; rename it to `path`, created or replaced, on success.
 
-    Readers never see a partial file. Every writer has its own temporary path, so the last of
-    several concurrent writers wins. After an error `path` is unchanged and the temporary file is
-    removed; temporary files of killed writers are removed by a later write, after a day.
-
-    Args:
-        path: File to create or replace. The temporary path ends in its name and suffix.
+    Readers never see a partial file. Every writer has its own temporary path, which ends in the
+    name and suffix of `path`, so the last of several concurrent writers wins. After an error `path`
+    is unchanged and the temporary file is removed; temporary files of killed writers are removed by
+    a later write, after a day.
     """
     path = Path(path)
     # Match exactly the names below: a `partial.old.labels.csv` belongs to the user.
@@ -50,11 +48,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file; None if it does not exist.
-
-    Raises:
-        ValueError: If the file is not JSON.
-    """
+    """Read a JSON file, None if it does not exist; raise ValueError if it is damaged."""
     path = Path(path)
     if not path.is_file():
         return None

@@ -25,6 +25,7 @@ class Run:
     """A folder with one training run: `run / Run.MODEL` is the path of its model.
 
     A folder with a run for each fold has `CONFIG` and `FOLDS`, and run folders `fold_0`, ...
+    What reads a file raises ValueError if it is damaged.
 
     Args:
         path: The folder; it need not exist yet.
@@ -100,8 +101,8 @@ class Run:
             raise ValueError(f"There are no weights {name!r}; there are: {known}.")
         return cls(SHIPPED / name)
 
-    def require(self, name: str) -> None:
-        """Raise FileNotFoundError if the folder lacks a file."""
+    def require(self, name: str, kind: str = "a finished run") -> None:
+        """Raise FileNotFoundError if the folder lacks a file that this kind of run has."""
         if self.has(name):
             return
         first = self.fold(0)
@@ -110,8 +111,7 @@ class Run:
                 f"{self} holds a run for each fold: name one of them, such as {first}."
             )
         raise FileNotFoundError(
-            f"{self} is not a finished run: it has no {name}. "
-            "Name a folder that `python cli.py fit` made."
+            f"{self} is not {kind}: it has no {name}. Name a folder that `python cli.py fit` made."
         )
 
     def fold(self, number: int) -> "Run":
@@ -120,17 +120,8 @@ class Run:
 
     @property
     def config(self) -> TrainConfig:
-        """The settings.
-
-        Raises:
-            FileNotFoundError: If the folder has none.
-            ValueError: If they are damaged.
-        """
-        if not self.has(self.CONFIG):
-            raise FileNotFoundError(
-                f"{self} is not a run: it has no {self.CONFIG}. Name a folder that "
-                "`python cli.py fit` made."
-            )
+        """The settings; FileNotFoundError is raised if the folder has none."""
+        self.require(self.CONFIG, "a run")
         return TrainConfig.from_json(self / self.CONFIG)
 
     @property
@@ -145,20 +136,12 @@ class Run:
 
     @property
     def report(self) -> dict | None:
-        """Metrics on the test split, see `evaluation.evaluate_run`; None before evaluation.
-
-        Raises:
-            ValueError: If the file is damaged.
-        """
+        """Metrics on the test split, see `evaluation.evaluate_run`; None before evaluation."""
         return read_json(self / self.REPORT)
 
     @property
     def history(self) -> "pd.DataFrame | None":
-        """Metrics of each epoch, with `epoch` counted from 1; None before the first epoch.
-
-        Raises:
-            ValueError: If the file is damaged.
-        """
+        """Metrics of each epoch, with `epoch` counted from 1; None before the first epoch."""
         import pandas as pd
 
         path = self / self.HISTORY
@@ -188,11 +171,7 @@ class Run:
         return history is not None and len(history) == self.config.epochs
 
     def load_model(self) -> "keras.Model":
-        """Load the best model, uncompiled: (batch, size, size, 1) grey levels to probabilities.
-
-        Raises:
-            ValueError: If the file is damaged.
-        """
+        """Load the best model, uncompiled: (batch, size, size, 1) grey levels to probabilities."""
         import keras
 
         import keras_deep_emotion.layers  # noqa: F401  (registers the layers)
@@ -235,10 +214,7 @@ def shipped_weights() -> list[str]:
 
 
 def best_epoch(history: "pd.DataFrame") -> "pd.Series | None":
-    """The row of the epoch whose model is kept: highest validation accuracy, then lowest loss.
-
-    Returns None if no epoch has a validation accuracy.
-    """
+    """The row of the epoch with the highest validation accuracy, then the lowest loss, if any."""
     ranked = history.dropna(subset=["val_accuracy"]).sort_values(
         ["val_accuracy", "val_loss"], ascending=[False, True], kind="stable"
     )

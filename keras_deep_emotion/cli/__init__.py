@@ -33,22 +33,16 @@ def user_message(error: BaseException) -> str | None:
     The user can fix a ValueError that this project raised, a missing optional package, and errors
     of the file system, also where a library wraps them.
     """
-    if isinstance(error, ValueError) and raising_package(error) in OWN_PACKAGES:
-        return str(error)
+    if isinstance(error, ValueError):
+        frame, _ = list(traceback.walk_tb(error.__traceback__))[-1]
+        if frame.f_globals.get("__name__", "").partition(".")[0] in OWN_PACKAGES:
+            return str(error)
     if isinstance(error, ModuleNotFoundError) and error.name is None:  # raised by this project
         return str(error)
-    while error is not None:
-        message = file_system_message(error)
-        if message:
-            return message
-        error = error.__cause__
-    return None
-
-
-def raising_package(error: BaseException) -> str:
-    """Top-level package of the code that raised an error."""
-    frame, _ = list(traceback.walk_tb(error.__traceback__))[-1]
-    return frame.f_globals.get("__name__", "").partition(".")[0]
+    message = None
+    while message is None and error is not None:
+        message, error = file_system_message(error), error.__cause__
+    return message
 
 
 def file_system_message(error: BaseException) -> str | None:
@@ -81,7 +75,10 @@ class Group(click.Group):
             raise click.ClickException(message) from None
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
+
+
+@click.group(cls=Group, context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="keras-deep-emotion")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug):

@@ -1,20 +1,14 @@
 """`build-data`: build a data set as TFRecords."""
 
-from pathlib import Path
-
 import click
 
-from keras_deep_emotion.cli.options import checked_by, data_dir_option, load_tensorflow
+from keras_deep_emotion.cli.options import PATH, checked_by, data_dir_option, load_tensorflow
 from keras_deep_emotion.data.task import parse_build_target
 
 
 @click.command("build-data")
 @click.argument("dataset", callback=checked_by(parse_build_target))
-@click.option(
-    "--source",
-    type=click.Path(path_type=Path),
-    help="Folder, archive or file that you obtained.",
-)
+@click.option("--source", type=PATH, help="Folder, archive or file that you obtained.")
 @click.option(
     "--skip-damaged",
     is_flag=True,

@@ -10,7 +10,7 @@ from keras_deep_emotion.data.task import Task
 
 @click.command()
 @click.argument("dataset", callback=checked_by(Task.parse))
-@click.option("--protocol", default="paper", show_default=True, help="Protocol of the splits.")
+@click.option("--protocol", default="paper", help="Protocol of the splits.")
 @click.option(
     "--sheet",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -33,8 +33,7 @@ def data(dataset, protocol, sheet, data_dir):
     sizes = inspection.faces.groupby(["width", "height"]).size()
     for (width, height), count in sizes.sort_values(ascending=False).head(5).items():
         click.echo(f"{width} x {height} pixels: {count:,} images")
-    click.echo("duplicates across splits:")
-    click.echo(inspection.duplicates.to_string(index=False))
+    click.echo(f"duplicates across splits:\n{inspection.duplicates.to_string(index=False)}")
     for warning in inspection.warnings:
         click.echo(f"warning: {warning}")
     sheet = sheet or Path(f"{dataset.replace('/', '_')}.png")

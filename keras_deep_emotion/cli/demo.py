@@ -6,13 +6,7 @@ import webbrowser
 
 import click
 
-from keras_deep_emotion.cli.options import (
-    host_option,
-    load_tensorflow,
-    model_options,
-    on_signals,
-    port_option,
-)
+from keras_deep_emotion.cli import options
 from keras_deep_emotion.runs import Run
 
 
@@ -37,9 +31,9 @@ def is_loopback(host):
 
 
 @click.command()
-@model_options
-@host_option
-@port_option("--port", 7860, "Port")
+@options.model_options
+@options.host_option
+@options.port_option("--port", 7860, "Port")
 @click.option("--browser", is_flag=True, help="Open the page in a browser.")
 def demo(choice, host, port, browser):
     """Serve a page that predicts photos, until Ctrl-C.
@@ -48,13 +42,13 @@ def demo(choice, host, port, browser):
     probability of each emotion, and where the model looked. No photo is kept or sent to another
     machine, except to the --server that you name.
     """
-    load_tensorflow()
+    options.load_tensorflow()
     from keras_deep_emotion.demo import Demo
     from keras_deep_emotion.images import Detector
 
     with Demo(choice.open(), Detector(), model_sentence(choice), host, port) as page:
         stopped = threading.Event()
-        on_signals(stopped.set)
+        options.on_signals(stopped.set)
         click.echo(f"The page: {page.url} (Ctrl-C ends it)")
         if not is_loopback(host):
             click.echo(

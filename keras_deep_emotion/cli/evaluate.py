@@ -1,10 +1,8 @@
 """`evaluate`: evaluate a run on its test split."""
 
-from pathlib import Path
-
 import click
 
-from keras_deep_emotion.cli.options import data_dir_option, output_option, run_or_weights
+from keras_deep_emotion.cli.options import PATH, data_dir_option, output_option, run_or_weights
 from keras_deep_emotion.runs import Run
 
 
@@ -16,7 +14,7 @@ from keras_deep_emotion.runs import Run
 @click.option(
     "--against",
     metavar="RUN",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Compare with the predictions of another run on the same faces (McNemar's test).",
 )
 @output_option

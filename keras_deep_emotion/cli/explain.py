@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import data_dir_option, load_tensorflow
+from keras_deep_emotion.cli.options import FOLDER, PATH, data_dir_option, load_tensorflow
 from keras_deep_emotion.runs import Run
 
 
 @click.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL] [IMAGE]...")
+@click.argument("paths", nargs=-1, type=PATH, metavar="[MODEL] [IMAGE]...")
 @click.option(
     "--weights", metavar="NAME", help="Instead of MODEL: weights that come with the package."
 )
@@ -18,26 +18,24 @@ from keras_deep_emotion.runs import Run
     "--split",
     type=click.Choice(["test", "validation", "train"]),
     default="test",
-    show_default=True,
     help="Without IMAGEs: split of the faces.",
 )
-@click.option("--per-class", default=1, show_default=True, help="Number of faces of each emotion.")
-@click.option("--window", default=8, show_default=True, help="Side of the hidden square, pixels.")
-@click.option("--stride", default=2, show_default=True, help="Step between squares, pixels.")
+@click.option("--per-class", default=1, help="Number of faces of each emotion.")
+@click.option("--window", default=8, help="Side of the hidden square, pixels.")
+@click.option("--stride", default=2, help="Step between squares, pixels.")
 @click.option(
     "--filling",
     type=click.Choice(["zero", "mean", "blur"]),
     default="zero",
-    show_default=True,
     help="What hidden pixels become: black (as in the paper), the face's mean, or blurred.",
 )
 @click.option(
     "--score", is_flag=True, help="Measure how faithful the maps are, compared with random maps."
 )
-@click.option("--faces", default=200, show_default=True, help="With --score: number of faces.")
+@click.option("--faces", default=200, help="With --score: number of faces.")
 @click.option(
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Folder for the files.  [default: MODEL, a run; explanation for IMAGEs; with --weights, a "
     "folder of their name here]",
 )
@@ -71,17 +69,16 @@ def explain(paths, weights, split, per_class, score, faces, output, data_dir, **
     if score:
         written = score_run(run, data_dir, folder, faces, windows)
     else:
-        written = explain_faces_of(run, data_dir, folder, split, per_class, windows)
+        from keras_deep_emotion.reports.figures.saliency import draw_saliency
+        from keras_deep_emotion.saliency.explain import explain_split
+
+        maps = explain_split(run, data_dir, folder.path, split, per_class, windows)
+        written = [maps, *draw_saliency(folder)]
     if folder.path == run.path and run.has(Run.REPORT):
         from keras_deep_emotion.reports.page import write_page
 
         written.append(write_page(run))
-    echo_written(written)
-
-
-def echo_written(paths):
-    """Print the paths of written files."""
-    for path in paths:
+    for path in written:
         click.echo(f"wrote {path}")
 
 
@@ -94,17 +91,9 @@ def explain_images(model, images, output, windows):
     maps, unreadable = explain_files(load_folder(model), images, output, windows)
     for file, error in unreadable:
         click.echo(f"{file}: {error}.", err=True)
-    echo_written([maps, *draw_saliency(output)])
+    for path in [maps, *draw_saliency(output)]:
+        click.echo(f"wrote {path}")
     return int(bool(unreadable))
-
-
-def explain_faces_of(run, data_dir, folder, split, per_class, windows):
-    """Explain faces of a run's data set; return the paths written."""
-    from keras_deep_emotion.reports.figures.saliency import draw_saliency
-    from keras_deep_emotion.saliency.explain import explain_split
-
-    maps = explain_split(run, data_dir, folder.path, split, per_class, windows)
-    return [maps, *draw_saliency(folder)]
 
 
 def score_run(run, data_dir, folder, faces, windows):

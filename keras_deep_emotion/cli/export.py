@@ -1,22 +1,14 @@
 """`export`: write a model for TensorFlow Serving."""
 
-from pathlib import Path
-
 import click
 
-from keras_deep_emotion.cli.options import run_or_weights
+from keras_deep_emotion.cli.options import FOLDER, run_or_weights
 
 
 @click.command()
 @run_or_weights
 @click.option("--name", help="Name of the model.  [default: the data set or the weights]")
-@click.option(
-    "--exports",
-    default="exports",
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of all exports.",
-)
+@click.option("--exports", default="exports", type=FOLDER, help="Folder of all exports.")
 @click.option(
     "--keep",
     type=click.IntRange(min=1),

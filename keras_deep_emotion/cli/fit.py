@@ -5,16 +5,10 @@ import dataclasses
 import os
 import shlex
 import signal
-from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import (
-    checked_by,
-    config_option,
-    data_dir_option,
-    load_tensorflow,
-)
+from keras_deep_emotion.cli.options import PATH, config_option, data_dir_option, load_tensorflow
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.runs import Run, new_run
@@ -30,7 +24,7 @@ def parse_fold(ctx, param, value):
 
 
 @click.command()
-@config_option("dataset", callback=checked_by(Task.parse), help="Data set, or name/variant.")
+@config_option("dataset", help="Data set, or name/variant.")
 @config_option("protocol", help="How the data set is split: paper, subjects or deduplicated.")
 @config_option(
     "fold",
@@ -55,8 +49,7 @@ def parse_fold(ctx, param, value):
 @config_option("weight_decay", help="Decoupled weight decay, multiplied by the learning rate.")
 @config_option("average", help="Number of epochs over which the weights are averaged; 0: none.")
 @config_option(
-    "fresh_statistics",
-    help="Recompute batch normalization statistics from unaugmented images.",
+    "fresh_statistics", help="Recompute batch normalization statistics from unaugmented images."
 )
 @config_option("regularization", help="The paper's lambda: weight of the dense layers' L2 norm.")
 @config_option("soft_labels", help="Train on the distribution of votes (fer2013/ferplus).")
@@ -77,11 +70,7 @@ def parse_fold(ctx, param, value):
 @config_option("mixup", help="Mix pairs of faces by shares from Beta(mixup, mixup); 0: never.")
 @config_option("precision", help="Precision; auto: the fastest on the device.")
 @config_option("seed", help="Random seed; on a CPU, the same seed gives the same run.")
-@click.option(
-    "--run-dir",
-    type=click.Path(path_type=Path),
-    help="Folder of the run.  [default: runs/DATASET-...-TIME]",
-)
+@click.option("--run-dir", type=PATH, help="Folder of the run.  [default: runs/DATASET-...-TIME]")
 @click.option(
     "--profile",
     is_flag=True,
@@ -91,7 +80,7 @@ def parse_fold(ctx, param, value):
     "--resume",
     "resumed",
     metavar="RUN",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Continue an interrupted run, with its own settings.",
 )
 @click.option(
@@ -103,7 +92,7 @@ def parse_fold(ctx, param, value):
 @click.option("--process", type=click.IntRange(0), help="Number of this process, from 0.")
 @click.option(
     "--source",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Build the data set from this source first, such as a folder of your own images.",
 )
 @data_dir_option
@@ -135,10 +124,7 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
     created = None if resumed or run_dir else new_run(Task.from_config(config))
     run_dir = resumed or run_dir or created.path
     try:
-        if distribute is not None:
-            report = fit_distributed(config, run_dir, data_dir, *cluster)
-        else:
-            report = fit_here(config, run_dir, data_dir, resumed is not None, all_folds, profile)
+        report = train(config, run_dir, data_dir, resumed, all_folds, profile, cluster)
     except KeyboardInterrupt:
         raise click.ClickException(interrupted_message(run_dir, distribute is not None)) from None
     finally:
@@ -153,8 +139,7 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
 def parse_config(settings):
     """The settings as `TrainConfig`, with fold "all" as None; raises ValueError if invalid."""
     all_folds = settings.get("fold") == "all"
-    fold = None if all_folds else settings.get("fold")
-    config = TrainConfig.from_recipe(**{**settings, "fold": fold})
+    config = TrainConfig.from_recipe(**(settings | ({"fold": None} if all_folds else {})))
     task = Task.from_config(config)
     if all_folds:
         task.folds()  # raises if the protocol has none
@@ -186,20 +171,17 @@ def build_source(config, source, data_dir):
     return f"folder/{builder.builder_config.name}" if task.name == "folder" else config.dataset
 
 
-def fit_distributed(config, run_dir, data_dir, address, processes, process):
-    """Train together with other processes; return the report in process 0."""
-    from keras_deep_emotion.training import jax_loop
+def train(config, run_dir, data_dir, resumed, all_folds, profile, cluster):
+    """Train a run, all folds, what is left of a run, or together with other processes."""
+    if cluster[0] is not None:
+        from keras_deep_emotion.training import jax_loop
 
-    jax_loop.join(address, processes, process)
-    return jax_loop.fit(config, run_dir, data_dir)
-
-
-def fit_here(config, run_dir, data_dir, resumed, all_folds, profile):
-    """Train in this process: a new run, all folds, or the rest of an interrupted run."""
+        jax_loop.join(*cluster)
+        return jax_loop.fit(config, run_dir, data_dir)
     from keras_deep_emotion.experiments.folds import fit_folds, resume_run
     from keras_deep_emotion.training import single_machine
 
-    if resumed:
+    if resumed is not None:
         return resume_run(run_dir, data_dir, profile)
     if all_folds:
         return fit_folds(config, run_dir, data_dir)
@@ -210,10 +192,7 @@ def interrupted_message(run_dir, distributed):
     """How to continue after an interruption."""
     quoted = shlex.quote(str(run_dir))
     if distributed:
-        return (
-            f"Stopped. The best epoch so far is in {run_dir}: python cli.py evaluate {quoted}. A "
-            "run of several machines cannot be resumed."
-        )
+        return f"Stopped; it cannot be resumed. The best epoch: python cli.py evaluate {quoted}"
     return f"Stopped; all complete epochs are kept. To go on: python cli.py fit --resume {quoted}"
 
 

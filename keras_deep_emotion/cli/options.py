@@ -14,8 +14,11 @@ from typing import Any
 import click
 
 from keras_deep_emotion.config import NETWORKS, OPTIMIZERS, PRECISIONS, RECIPES, TrainConfig
+from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.runs import Run
 
+PATH = click.Path(path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
 CHOICES = {
     "recipe": tuple(RECIPES),
     "network": NETWORKS,
@@ -69,59 +72,48 @@ def checked_by(parse: Callable[[str], Any]) -> Callable:
 
 data_dir_option = click.option(
     "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     envvar="TFDS_DATA_DIR",
     help="Folder of built data sets.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
 )
 output_option = click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the files.  [default: RUN; with --weights, ./NAME]",
+    "--output", type=FOLDER, help="Folder for the files.  [default: RUN; with --weights, ./NAME]"
 )
-host_option = click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on."
-)
+host_option = click.option("--host", default="127.0.0.1", help="Address to listen on.")
 
 
 def port_option(declaration: str, default: int, title: str) -> Callable:
     """An option for a port to listen on."""
-    return click.option(
-        declaration,
-        default=default,
-        show_default=True,
-        type=click.IntRange(0, 65535),
-        help=f"{title}; 0 takes a free one.",
-    )
+    text = f"{title}; 0 takes a free one."
+    return click.option(declaration, default=default, type=click.IntRange(0, 65535), help=text)
 
 
 def config_option(name: str, **kwargs: Any) -> Callable:
     """An option for a field of `TrainConfig`; its help shows the default in each recipe."""
     defaults = [getattr(TrainConfig.from_recipe(recipe), name) for recipe in RECIPES]
-    texts = ["none" if value is None else str(value) for value in defaults]
-    declaration = f"--{name.replace('_', '-')}"
+    flag = name.replace("_", "-")
+    declaration, words = f"--{flag}", {None: "none"}
     if isinstance(defaults[0], bool):
-        flag = declaration.removeprefix("--")
-        declaration += f"/--no-{flag}"
-        texts = [flag if value else f"no-{flag}" for value in defaults]
+        declaration, words = f"--{flag}/--no-{flag}", {True: flag, False: f"no-{flag}"}
     elif name in CHOICES:
         kwargs["type"] = click.Choice(CHOICES[name])
     else:
         kwargs.setdefault("type", type(defaults[0]))
-    others = [
-        f"{recipe}: {text}"
-        for recipe, text in zip(RECIPES, texts, strict=True)
-        if text != texts[0] and name != "recipe"
-    ]
+    if name == "dataset":
+        kwargs["callback"] = checked_by(Task.parse)
+    first, *others = (str(words.get(value, value)) for value in defaults)
+    others = zip([*RECIPES][1:], others, strict=True)
+    texts = [first, *(f"{recipe}: {text}" for recipe, text in others if text != first)]
+    texts = texts[:1] if name == "recipe" else texts
     # click gets no default, not even a flag's False: what is not given is the recipe's.
-    kwargs["default"] = None
-    kwargs["help"] += f"  [default: {'; '.join([texts[0], *others])}]"
+    kwargs |= {"default": None, "help": f"{kwargs['help']}  [default: {'; '.join(texts)}]"}
     return click.option(declaration, **kwargs)
 
 
 def run_or_weights(command: Callable) -> Callable:
     """Add RUN and --weights NAME, one of which is required; the command gets either as `run`."""
 
-    @click.argument("run", required=False, type=click.Path(path_type=Path))
+    @click.argument("run", required=False, type=PATH)
     @click.option(
         "--weights", metavar="NAME", help="Weights that come with the package, instead of RUN."
     )
@@ -131,9 +123,8 @@ def run_or_weights(command: Callable) -> Callable:
             raise click.UsageError("Name either RUN, a folder that fit made, or --weights NAME.")
         folder = Run.open(run) if weights is None else Run.shipped(weights)
         if weights is not None:  # the package's own folder is not written to
-            for option, default in (("output", Path(weights)), ("name", weights)):
-                if option in others and others[option] is None:
-                    others[option] = default
+            defaults = {"output": Path(weights), "name": weights}
+            others |= {key: defaults[key] for key in defaults if others.get(key, "") is None}
         load_tensorflow()
         return command(run=folder, **others)
 
@@ -176,7 +167,7 @@ class ModelChoice:
 def model_options(command: Callable) -> Callable:
     """Add --model, --weights and --server; the command gets a `ModelChoice` as `choice`."""
 
-    @click.option("--model", type=click.Path(path_type=Path), help="Folder of a run or an export.")
+    @click.option("--model", type=PATH, help="Folder of a run or an export.")
     @click.option(
         "--weights",
         metavar="NAME",
@@ -191,13 +182,12 @@ def model_options(command: Callable) -> Callable:
     @click.option(
         "--timeout",
         default=30.0,
-        show_default=True,
         type=click.FloatRange(min=0, min_open=True),
         help="Seconds allowed for a request to the server.",
     )
     @click.option(
         "--authority",
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="PEM file of the certificates to trust over TLS.  [default: the system's]",
     )
     @functools.wraps(command)

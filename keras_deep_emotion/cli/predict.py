@@ -5,11 +5,10 @@ import io
 import itertools
 import json
 import sys
-from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import load_tensorflow, model_options
+from keras_deep_emotion.cli.options import FOLDER, PATH, load_tensorflow, model_options
 
 
 @click.command()
@@ -18,7 +17,6 @@ from keras_deep_emotion.cli.options import load_tensorflow, model_options
     "--faces",
     type=click.Choice(["find", "none"]),
     default="find",
-    show_default=True,
     help="Find the faces in each image; none if each image is the crop of one face.",
 )
 @click.option(
@@ -31,7 +29,6 @@ from keras_deep_emotion.cli.options import load_tensorflow, model_options
     "--every",
     type=click.IntRange(min=1),
     default=10,
-    show_default=True,
     metavar="N",
     help="Predict every N-th frame of a video.",
 )
@@ -40,18 +37,18 @@ from keras_deep_emotion.cli.options import load_tensorflow, model_options
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with all probabilities.")
 @click.option(
     "--annotate",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     metavar="DIR",
     help="Folder for the images with boxes and predictions, as JPEG.",
 )
 @click.option(
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     metavar="DIR",
     default=".",
-    help="Folder for the CSV file and the plot over time of each video.  [default: .]",
+    help="Folder for the CSV file and the plot over time of each video.",
 )
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=PATH)
 def predict(choice, faces, smallest, every, annotate, output, images, **table):
     """Predict the emotion of each face in IMAGES: photos, folders, patterns or videos.
 
@@ -114,26 +111,19 @@ class Printer:
                 click.echo(json.dumps(prediction_json(result, self.labels, index)))
                 continue
             row = prediction_row(result, self.labels, index)
+            titles = {name: name for name in row} | {"width": "w", "height": "h"}
             if self.is_first:
-                click.echo(csv_line(row) if self.as_csv else self.header())
-            click.echo(csv_line(row.values()) if self.as_csv else self.line(row))
+                click.echo(csv_line(row) if self.as_csv else self.line(titles, "file"))
             self.is_first = False
+            time = f" at {row['seconds']:.2f} s" if row["frame"] != "" else ""
+            ending = f"{row['file']}{time}"
+            click.echo(csv_line(row.values()) if self.as_csv else self.line(row, ending))
 
-    def header(self):
-        """The header of the table."""
-        titles = {"width": "w", "height": "h"}
-        cells = (f"{titles.get(name, name):{width}}" for name, width in self.columns.items())
-        return f"{''.join(cells)}  file"
-
-    def line(self, row):
+    def line(self, row, ending):
         """A line of the table."""
-        values = ((row[name], width) for name, width in self.columns.items())
-        cells = (
-            f"{f'{value:.1%}' if isinstance(value, float) else value:{width}}"
-            for value, width in values
-        )
-        time = f" at {row['seconds']:.2f} s" if row["frame"] != "" else ""
-        return f"{''.join(cells)}  {row['file']}{time}"
+        values = {key: f"{x:.1%}" if isinstance(x, float) else x for key, x in row.items()}
+        cells = (f"{values[name]:{width}}" for name, width in self.columns.items())
+        return f"{''.join(cells)}  {ending}"
 
 
 def csv_line(values):
@@ -176,8 +166,8 @@ def save_video(frames, labels, folder, used):
 
 def unused_path(folder, stem, suffix, used):
     """A path that this command has neither read nor written, since folders may share names."""
-    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-    paths = (folder / f"{name}{suffix}" for name in names)
-    path = next(path for path in paths if path.absolute() not in used)
+    path, numbers = folder / f"{stem}{suffix}", itertools.count(2)
+    while path.absolute() in used:
+        path = folder / f"{stem}-{next(numbers)}{suffix}"
     used.add(path.absolute())
     return path

@@ -5,13 +5,7 @@ from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import (
-    checked_by,
-    config_option,
-    data_dir_option,
-    load_tensorflow,
-)
-from keras_deep_emotion.config import PRECISIONS, RECIPES
+from keras_deep_emotion.cli import options
 from keras_deep_emotion.data.catalog import CATALOG
 from keras_deep_emotion.data.task import Task
 
@@ -29,15 +23,14 @@ def parse_sources(ctx, param, values):
 
 @click.command()
 @click.argument("datasets", nargs=-1, metavar="[DATASET]...")
-@config_option("recipe", type=click.Choice(list(RECIPES)), help="Network and settings.")
-@config_option("epochs", help="Passes over the training faces.")
-@config_option("precision", type=click.Choice(PRECISIONS), help="auto: fastest on the device.")
-@config_option("seed", help="Seed of every run; with --seeds, of the first.")
+@options.config_option("recipe", help="Network and settings.")
+@options.config_option("epochs", help="Passes over the training faces.")
+@options.config_option("precision", help="auto: fastest on the device.")
+@options.config_option("seed", help="Seed of every run; with --seeds, of the first.")
 @click.option(
     "--seeds",
     type=click.IntRange(min=1),
     default=1,
-    show_default=True,
     help="Runs of each protocol, with consecutive seeds: report mean and spread.",
 )
 @click.option(
@@ -50,12 +43,11 @@ def parse_sources(ctx, param, values):
 )
 @click.option(
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=options.FOLDER,
     default="runs/reproduction",
-    show_default=True,
     help="Folder of the runs and the table; finished runs in it are reused.",
 )
-@data_dir_option
+@options.data_dir_option
 def reproduce(datasets, seeds, sources, output, data_dir, **settings):
     """Train on every protocol of DATASETs and compare with the paper's tables I to IV.
 
@@ -64,21 +56,14 @@ def reproduce(datasets, seeds, sources, output, data_dir, **settings):
     """
     given = {name: value for name, value in settings.items() if value is not None}
     for dataset in datasets:
-        checked_by(Task.parse)(None, None, dataset)
-    load_tensorflow()
+        options.checked_by(Task.parse)(None, None, dataset)
+    options.load_tensorflow()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     from keras_deep_emotion.experiments.reproduction import IN_THE_PAPER, reproduce
 
     try:
-        table = reproduce(
-            datasets or list(IN_THE_PAPER),
-            output,
-            sources=sources,
-            data_dir=data_dir,
-            seeds=seeds,
-            announce=click.echo,
-            **given,
-        )
+        given |= {"sources": sources, "data_dir": data_dir, "seeds": seeds}
+        table = reproduce(datasets or list(IN_THE_PAPER), output, announce=click.echo, **given)
     except KeyboardInterrupt:
         raise click.ClickException(
             f"Stopped. Finished runs are kept in {output}; the same command continues from there."

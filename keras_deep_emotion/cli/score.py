@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+from functools import partial
 
 import click
 
@@ -21,32 +22,22 @@ from keras_deep_emotion.cli.options import load_tensorflow
 )
 @click.option("--output", required=True, metavar="OUT", help="Folder for the shards.")
 @click.option(
-    "--column",
-    default="file",
-    show_default=True,
-    help="Column of a list with paths, relative to the list's folder.",
+    "--column", default="file", help="Column of a list with paths, relative to the list's folder."
 )
 @click.option(
-    "--feature",
-    default="image_bytes",
-    show_default=True,
-    help="Feature of records with the content of an image file.",
+    "--feature", default="image_bytes", help="Feature of records with the content of an image file."
 )
 @click.option(
     "--format",
     "shards",
     type=click.Choice(["jsonl", "parquet"]),
     default="jsonl",
-    show_default=True,
     help="Format of the shards.",
 )
-@click.option("--part-size", default=10_000, show_default=True, help="Number of inputs in a shard.")
-@click.option("--batch-size", default=64, show_default=True, help="Number of faces in a batch.")
+@click.option("--part-size", default=10_000, help="Number of inputs in a shard.")
+@click.option("--batch-size", default=64, help="Number of faces in a batch.")
 @click.option(
-    "--runner",
-    default="DirectRunner",
-    show_default=True,
-    help="Beam runner; the default runs on this machine.",
+    "--runner", default="DirectRunner", help="Beam runner; the default runs on this machine."
 )
 def score(export, beam_options, inputs, **settings):
     """Predict many crops of faces with EXPORT on Apache Beam: a row for each, in shards.
@@ -59,9 +50,8 @@ def score(export, beam_options, inputs, **settings):
     reach.
     """
     if importlib.util.find_spec("apache_beam") is None:
-        raise ModuleNotFoundError(
-            "Apache Beam is not installed: pip install 'keras-deep-emotion[beam]'"
-        )
+        extra = "pip install 'keras-deep-emotion[beam]'"
+        raise ModuleNotFoundError(f"Apache Beam is not installed: {extra}")
     if beam_options and not beam_options[0].startswith("--"):
         raise click.UsageError(
             f"{beam_options[0]} is left over. Put a pattern in quotes, or the shell replaces it by "
@@ -75,25 +65,17 @@ def score(export, beam_options, inputs, **settings):
     # Workers in this process log errors that the command reports too.
     for name in ("common", "worker", "portability.fn_api_runner"):
         logging.getLogger(f"apache_beam.runners.{name}").setLevel(logging.CRITICAL)
-    summary = score(
-        export,
-        inputs,
-        beam_options=beam_options,
-        announce=lambda text: click.echo(text, err=True),
-        **settings,
-    )
+    settings |= {"beam_options": beam_options, "announce": partial(click.echo, err=True)}
+    summary = score(export, inputs, **settings)
     echo_summary(summary, settings["output"])
 
 
 def echo_summary(summary, output):
     """Print the counts of a job."""
-    width = max(map(len, summary["emotions"]))
+    width, scored = max(map(len, summary["emotions"])), summary["scored"]
     for emotion, count in summary["emotions"].items():
-        share = count / max(summary["scored"], 1)
-        click.echo(f"{emotion:<{width}}{count:>12,}{share:>8.1%}")
+        click.echo(f"{emotion:<{width}}{count:>12,}{count / max(scored, 1):>8.1%}")
     listed = f", listed in {output}/damaged-*.jsonl" if summary["damaged"] else ""
     click.echo(f"by {summary['export']}; wrote {output}/summary.json")
-    click.echo(
-        f"inputs: {summary['inputs']:,}, scored: {summary['scored']:,}, "
-        f"damaged: {summary['damaged']:,}{listed}"
-    )
+    counts = f"inputs: {summary['inputs']:,}, scored: {scored:,}, damaged: {summary['damaged']:,}"
+    click.echo(f"{counts}{listed}")

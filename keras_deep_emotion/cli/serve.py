@@ -6,11 +6,10 @@ import shlex
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import host_option, load_tensorflow, on_signals, port_option
+from keras_deep_emotion.cli import options
 from keras_deep_emotion.exports import Export
 from keras_deep_emotion.serving.docker import IMAGE, docker_command, engine_available
 from keras_deep_emotion.serving.ports import check_port, url_host
@@ -30,7 +29,7 @@ def parse_labels(ctx, param, values):
 def run_container(command):
     """Run the container until a signal comes; that it ends by itself is an error."""
     click.echo(shlex.join(command))
-    on_signals(sys.exit)
+    options.on_signals(sys.exit)
     child = subprocess.Popen(command)
     try:
         status = child.wait()
@@ -44,15 +43,15 @@ def run_container(command):
 def local_option(declaration, default, value_type, text):
     """An option of the local server; the container has no such setting here."""
     text = f"{text} (local server)."
-    return click.option(declaration, default=default, show_default=True, type=value_type, help=text)
+    return click.option(declaration, default=default, type=value_type, help=text)
 
 
 @click.command()
-@click.argument("export", type=click.Path(path_type=Path))
+@click.argument("export", type=options.PATH)
 @click.option("--name", help="The model's name to clients.  [default: the folder's]")
-@host_option
-@port_option("--port", 8500, "gRPC port")
-@port_option("--rest-port", 8501, "REST port")
+@options.host_option
+@options.port_option("--port", 8500, "gRPC port")
+@options.port_option("--rest-port", 8501, "REST port")
 @click.option(
     "--docker/--local",
     default=None,
@@ -98,12 +97,12 @@ def serve(export, name, host, port, rest_port, docker, stand_in, keep, labels, *
 
     # Exit without cleanup: an exception would be lost during TensorFlow's import, and the
     # interpreter's own end waits for the libraries' threads, at times for ever.
-    on_signals(lambda: os._exit(0))
-    load_tensorflow()
+    options.on_signals(lambda: os._exit(0))
+    options.load_tensorflow()
     click.echo(f"Local server, for development only: in production serve {folder} with {IMAGE}.")
     limits["max_bytes"] = limits.pop("max_request") * 2**20
-    options = {"keep": keep, "labels": labels, "report": click.echo, **limits}
-    server = LocalServer(folder, name, host, port, rest_port, found.version, **options)
+    settings = {"keep": keep, "labels": labels, "report": click.echo, **limits}
+    server = LocalServer(folder, name, host, port, rest_port, found.version, **settings)
     address = url_host(host)
     click.echo(f"REST: http://{address}:{server.rest_port}/v1/models/{name}")
     click.echo(f"gRPC: {address}:{server.port}")

@@ -1,40 +1,24 @@
 """`tune`: search for hyperparameters."""
 
-import importlib.util
-from pathlib import Path
-
 import click
 
-from keras_deep_emotion.cli.options import (
-    checked_by,
-    config_option,
-    data_dir_option,
-    load_tensorflow,
-)
-from keras_deep_emotion.config import PRECISIONS, RECIPES, TrainConfig
-from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.cli.options import FOLDER, config_option, data_dir_option, load_tensorflow
+from keras_deep_emotion.config import TrainConfig
 
 
 @click.command()
-@config_option("dataset", callback=checked_by(Task.parse), help="Data set, or name/variant.")
+@config_option("dataset", help="Data set, or name/variant.")
 @config_option("protocol", help="How it is split.")
 @config_option("fold", type=int, help="Fold to test on, with --protocol subjects.")
-@config_option("recipe", type=click.Choice(list(RECIPES)), help="Defaults of other settings.")
+@config_option("recipe", help="Defaults of other settings.")
 @config_option("epochs", help="Epochs of each trial.")
-@config_option("precision", type=click.Choice(PRECISIONS), help="auto: fastest on the device.")
+@config_option("precision", help="auto: fastest on the device.")
 @config_option("seed", help="Seed of the search and of every trial.")
-@click.option(
-    "--trials",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    help="Total number of trials.",
-)
+@click.option("--trials", type=click.IntRange(min=1), default=20, help="Total number of trials.")
 @click.option(
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     default="runs/tuning",
-    show_default=True,
     help="Folder of the search; an interrupted search continues from it.",
 )
 @click.option(
@@ -52,8 +36,6 @@ def tune(trials, output, storage, data_dir, **settings):
 
     To search on several machines, run the same command on each, with the same --storage.
     """
-    if importlib.util.find_spec("optuna") is None:
-        raise ModuleNotFoundError("Optuna is not installed: pip install 'keras-deep-emotion[tune]'")
     given = {name: value for name, value in settings.items() if value is not None}
     config = TrainConfig.from_recipe(**given)
     load_tensorflow()

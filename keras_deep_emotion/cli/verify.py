@@ -1,19 +1,17 @@
 """`verify`: check an exported model."""
 
-from pathlib import Path
-
 import click
 
-from keras_deep_emotion.cli.options import load_tensorflow
+from keras_deep_emotion.cli.options import PATH, load_tensorflow
 
 
 @click.command()
 @click.option(
     "--library",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="libtensorflow_cc of another TensorFlow version, or its unpacked wheel.",
 )
-@click.argument("export", type=click.Path(path_type=Path))
+@click.argument("export", type=PATH)
 def verify(export, library):
     """Check EXPORT, the folder of a version, as TensorFlow Serving will load it.
 

@@ -25,22 +25,19 @@ def build_dataset(
     beam: list[str] | None = None,
     announce: Callable[[str], None] = lambda text: None,
 ) -> Iterator[tfds.core.DatasetBuilder]:
-    """Build a data set, or one variant or config of it.
-
-    Interrupted builds are discarded.
+    """Build a data set, or one variant or config of it. Interrupted builds are discarded.
 
     Args:
         dataset: `name`, `name/variant` or `name/config`, see `task.parse_build_target`.
         source: Folder, archive or file that the user obtained; None if no source is needed.
-        data_dir: Folder of the built data sets; None for TFDS's default.
+        data_dir: As in `reading.open_dataset`.
         skip_damaged: Leave out image files that cannot be decoded, and list them in damaged.txt
             beside the TFRecords, instead of stopping at the first.
         beam: Options of an Apache Beam pipeline (`["--runner=..."]`, empty for one machine) that
             builds it; None to build without Beam. Only FERG has a pipeline.
         announce: Called with a line of text before each config is built.
 
-    Yields:
-        The builder of each config, once it is built.
+    Yields the builder of each config, once it is built.
 
     Raises:
         ValueError: If there is no such data set, or the contents of `source` are not valid.
@@ -69,8 +66,8 @@ def build_dataset(
 def limit_shuffle_memory() -> None:
     """Let TFDS keep at most 256 MB of a split in memory before it sorts on disk.
 
-    Its default, 1 GB, is too much beside TensorFlow on a small machine for FERG's 55,767 images.
-    Times and memory with a quarter of it: benchmarks/RESULTS.md.
+    Its default, 1 GB, is too much beside TensorFlow on a small machine for FERG's 55,767 images;
+    see benchmarks/RESULTS.md.
     """
     # Not public; seen in tensorflow-datasets 4.9.9.
     shuffle.MAX_MEM_BUFFER_SIZE = 256 * 2**20
@@ -78,7 +75,7 @@ def limit_shuffle_memory() -> None:
 
 @contextlib.contextmanager
 def source_folder(source: Path | None) -> Iterator[Path | None]:
-    """Yield the source as a folder: a file is linked into an empty one, as TFDS takes no file."""
+    """Yield the source as a folder; a file is linked into an empty one, as TFDS takes no file."""
     if source is None or source.is_dir():
         yield source
         return
@@ -91,10 +88,7 @@ def source_folder(source: Path | None) -> Iterator[Path | None]:
 
 @contextlib.contextmanager
 def exclusive_build(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
-    """Let other builds of the same config wait, and remove the rest of a killed build.
-
-    TFDS writes to a folder `incomplete.*` and renames it. A killed build leaves that folder.
-    """
+    """Let other builds of a config wait; remove the `incomplete.*` folder of a killed build."""
     config_dir = Path(builder.data_path).parent
     config_dir.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(config_dir / ".lock"):  # released by the system if this is killed
@@ -108,12 +102,7 @@ def damaged_files_path(builder: tfds.core.DatasetBuilder) -> Path:
     return Path(builder.data_path).parent / "damaged.txt"
 
 
-def write_config(
-    builder: tfds.core.DatasetBuilder,
-    folder: Path | None,
-    skip_damaged: bool,
-    beam: list[str] | None,
-) -> None:
+def write_config(builder, folder, skip_damaged, beam):
     """Write the TFRecords of one config, and the list of damaged files; see `build_dataset`."""
     download_config = tfds.download.DownloadConfig(manual_dir=folder)
     if beam is not None:
@@ -130,9 +119,7 @@ def write_config(
 def beam_options(builder: tfds.core.DatasetBuilder, skip_damaged: bool, options: list[str]):
     """Parse the options of a Beam pipeline; raise if it cannot build this data set."""
     if not hasattr(builder, "beam"):
-        raise ValueError(
-            f"{builder.name} is small enough for one machine: build it without --beam."
-        )
+        raise ValueError(f"{builder.name} fits on one machine: build it without --beam.")
     if skip_damaged:
         raise ValueError(
             "Beam's workers cannot keep one list of damaged files: build without --beam, or repair "
@@ -141,7 +128,6 @@ def beam_options(builder: tfds.core.DatasetBuilder, skip_damaged: bool, options:
     try:
         from apache_beam.options.pipeline_options import PipelineOptions
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "Apache Beam is not installed: pip install 'keras-deep-emotion[beam]'"
-        ) from None
+        extra = "pip install 'keras-deep-emotion[beam]'"
+        raise ModuleNotFoundError(f"Apache Beam is not installed: {extra}") from None
     return PipelineOptions(options)

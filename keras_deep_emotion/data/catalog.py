@@ -33,15 +33,11 @@ class DatasetInfo:
 
 # Accuracies: the paper, tables I to IV.
 CATALOG = {
-    "toon_faces": DatasetInfo(
-        title="toon_faces", obtain="drawn by code, nothing to request", source="", folds=6
-    ),
+    "toon_faces": DatasetInfo("toon_faces", "drawn by code, nothing to request", "", folds=6),
     "fer2013": DatasetInfo(
         title="FER-2013",
-        obtain=(
-            "get fer2013.csv or fer2013.tar.gz at https://www.kaggle.com/c/"
-            "challenges-in-representation-learning-facial-expression-recognition-challenge"
-        ),
+        obtain="get fer2013.csv or fer2013.tar.gz at https://www.kaggle.com/c/"
+        "challenges-in-representation-learning-facial-expression-recognition-challenge",
         protocols=("paper", "deduplicated"),
         variants=("ferplus", "original"),
         splits_in_one=True,
@@ -52,9 +48,8 @@ CATALOG = {
         title="CK+",
         obtain="request it at https://www.jeffcohn.net/Resources/ (signed agreement)",
         variants=tuple(
-            f"{frames}{neutral}{contempt}"
-            for contempt in ("", "_contempt")
-            for neutral in ("", "_neutral")
+            f"{frames}{classes}"
+            for classes in ("", "_neutral", "_contempt", "_neutral_contempt")
             for frames in ("peak", "last3")
         ),
         paper_accuracy=98.0,
@@ -66,10 +61,8 @@ CATALOG = {
     ),
     "ferg": DatasetInfo(
         title="FERG",
-        obtain=(
-            "request it at https://grail.cs.washington.edu/projects/deepexpr/ferg-2d-db.html "
-            "(signed agreement)"
-        ),
+        obtain="request it at https://grail.cs.washington.edu/projects/deepexpr/ferg-2d-db.html "
+        "(signed agreement)",
         folds=6,
         paper_accuracy=99.3,
     ),

@@ -16,6 +16,7 @@ from keras_deep_emotion.data.reading import class_names, read_examples
 
 SIDE = 48  # pixels
 CORRELATION = 0.99  # ours: above it, two faces are near duplicates
+COLUMNS = ("split", "name", "subject", "label", "width", "height", "digest")  # of a face
 FEW = 10  # ours: an emotion with fewer faces in a split is warned of
 
 
@@ -23,7 +24,7 @@ class Inspection(NamedTuple):
     """What `inspect_dataset` returns.
 
     Attributes:
-        faces: One row a face: split, name, subject, label, width, height, digest.
+        faces: One row a face, with `COLUMNS`.
         counts: Number of faces, one row a split, one column an emotion, and `all`.
         duplicates: One row a pair of splits: number of faces of the second that have an `exact` or
             `near` duplicate in the first (`near` includes the exact ones).
@@ -55,20 +56,12 @@ def inspect_dataset(builder: tfds.core.DatasetBuilder, per_class: int = 10) -> I
                 samples[label, sampled[label]] = face
                 sampled[label] += 1
             small.append(face.reshape(12, 4, 12, 4).mean(axis=(1, 3)).ravel())
-            height, width = example["size"]
-            rows.append(
-                {
-                    "split": split,
-                    "name": example["name"].decode(),
-                    "subject": example["subject"].decode(),
-                    "label": classes[label],
-                    "width": int(width),
-                    "height": int(height),
-                    "digest": hashlib.sha256(face.tobytes()).hexdigest(),
-                }
-            )
+            name, subject = (example[key].decode() for key in ("name", "subject"))
+            height, width = example["size"].tolist()
+            digest = hashlib.sha256(face.tobytes()).hexdigest()
+            rows.append((split, name, subject, classes[label], width, height, digest))
         thumbnails[split] = standardize(np.array(small, np.float32).reshape(len(small), 144))
-    faces = pd.DataFrame(rows)
+    faces = pd.DataFrame(rows, columns=COLUMNS)
     counts = pd.crosstab(faces["split"], faces["label"])
     counts = counts.reindex(index=splits, columns=classes, fill_value=0)
     counts["all"] = counts.sum(axis=1)
@@ -98,16 +91,6 @@ def near_duplicates(first: np.ndarray, second: np.ndarray, chunk: int = 2048) ->
     return duplicate
 
 
-def split_pairs(splits: list[str]) -> list[tuple[str, str]]:
-    """Pairs of splits to compare, in order; parts (`_deduplicated`) with training only."""
-    return [
-        (first, second)
-        for first, second in itertools.combinations(splits, 2)
-        if not first.endswith("_deduplicated")
-        and (first == "train" or not second.endswith("_deduplicated"))
-    ]
-
-
 def split_order(splits) -> list[str]:
     """Sort splits: training, validation, test, then the others by name."""
     usual = ["train", "validation", "test"]
@@ -118,16 +101,17 @@ def count_duplicates(faces: pd.DataFrame, thumbnails: dict[str, np.ndarray]) -> 
     """Count exact and near duplicates between splits; see `Inspection`."""
     digests = {split: faces.loc[faces["split"] == split, "digest"] for split in thumbnails}
     rows = []
-    for first, second in split_pairs(list(thumbnails)):
+    for first, second in itertools.combinations(thumbnails, 2):
+        parts = [one for one in (first, second) if one.endswith("_deduplicated")]
+        if first in parts or (parts and first != "train"):
+            continue  # parts are compared with training only
         exact = digests[second].isin(set(digests[first])).to_numpy()
         near = exact | near_duplicates(thumbnails[first], thumbnails[second])
         rows.append((first, second, int(exact.sum()), int(near.sum())))
     return pd.DataFrame(rows, columns=["in", "and", "exact", "near"])
 
 
-def dataset_warnings(
-    faces: pd.DataFrame, counts: pd.DataFrame, duplicates: pd.DataFrame
-) -> list[str]:
+def dataset_warnings(faces, counts, duplicates) -> list[str]:
     """Sentences on what makes results on this data set misleading."""
     warnings = []
     for first, second, exact, near in duplicates.itertuples(index=False):
@@ -135,9 +119,8 @@ def dataset_warnings(
             total = int(counts.loc[second, "all"])
             warnings.append(f"leak: {exact:,} of {total:,} faces in {second} are also in {first}.")
         if near > exact:
-            warnings.append(
-                f"{near - exact:,} more faces in {second} are nearly equal to one in {first}."
-            )
+            more = f"{near - exact:,} more faces in {second}"
+            warnings.append(f"{more} are nearly equal to one in {first}.")
     for split, row in counts.drop(columns="all").iterrows():
         few = [f"{label} {count}" for label, count in row[row < FEW].items()]
         if few and not split.startswith("fold_") and not split.endswith("_deduplicated"):

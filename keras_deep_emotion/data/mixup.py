@@ -4,17 +4,10 @@
 def mixup(shares, images, targets, weights=None):
     """Mix each face with its counterpart in the reversed batch: the first with the last, and so on.
 
-    Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization" (2018).
-
-    Args:
-        shares: (batch,) float32, share of the face itself, 0 to 1.
-        images: (batch, size, size, 1) float32.
-        targets: (batch, classes) float32 probabilities.
-        weights: (batch,) float32 weight of each face in the loss, above 0; None for 1.
-
-    Returns:
-        (images, targets), and weights if given. The loss of a mixed face is the mean of the
-        weighted losses on its two targets, weighted by the shares.
+    Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization" (2018). The (batch,) shares of
+    the face itself, 0 to 1, and the (batch,) weights in the loss, above 0, are float32. The loss of
+    a mixed face is the mean of the weighted losses on its two targets, weighted by the shares.
+    Returns images and targets, and weights if given.
     """
 
     def mix(column, shares):

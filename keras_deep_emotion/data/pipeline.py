@@ -18,21 +18,14 @@ def load_split(
     soft_labels: bool = False,
     label_smoothing: float = 0.0,
 ) -> FaceArrays:
-    """Read a split into memory, in its fixed order.
+    """Read a split into memory, in its fixed order; arguments as in `read_examples`.
 
-    Args:
-        builder: From `open_dataset`.
-        split: TFDS split expression.
-        size: Side of the images, pixels.
-        soft_labels: Use the distribution of votes as targets, if the data set has votes.
-        label_smoothing: Otherwise, the probability to spread evenly over all classes.
-
-    Raises:
-        ValueError: If the split is empty.
+    Targets are the distribution of votes, with `soft_labels` and if the data set has votes;
+    otherwise `label_smoothing` is the probability that is spread evenly over all classes. Raises
+    ValueError if the split is empty.
     """
-    features = builder.info.features
-    classes = features["label"].names
-    use_votes = soft_labels and "votes" in features
+    classes = builder.info.features["label"].num_classes
+    use_votes = soft_labels and "votes" in builder.info.features
     columns = ("image", "label", *(["votes"] if use_votes else []))
     dataset = read_examples(builder, split, size)
     dataset = dataset.map(lambda example: {key: example[key] for key in columns}).batch(1024)
@@ -41,23 +34,17 @@ def load_split(
         raise ValueError(f"Split {split} of {builder.info.full_name} holds no faces.")
     arrays = {key: np.concatenate([batch[key] for batch in batches]) for key in columns}
     smoothing = 0.0 if use_votes else label_smoothing
-    targets = label_targets(arrays["label"], len(classes), smoothing)
+    targets = label_targets(arrays["label"], classes, smoothing)
     if use_votes:
         targets = vote_distribution(arrays["votes"], targets)
     return FaceArrays(arrays["image"], targets, arrays["label"])
 
 
 def vote_distribution(votes: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
-    """Distribution of the votes over the seven emotions (FER+'s "probability" targets).
+    """Distribution of (count, 10) votes over `EMOTIONS` (FER+'s "probability" targets).
 
     Single votes are ignored as mistakes, as by FER+'s authors, and so are votes for other classes.
-
-    Args:
-        votes: (count, 10) integers, in the order of `FERPLUS_VOTES`.
-        one_hot: (count, 7) labels, used if no emotion has two votes.
-
-    Returns:
-        (count, 7) float32 in the order of `EMOTIONS`; rows sum to 1.
+    `one_hot` labels are used if no emotion has two votes. Returns (count, 7) float32.
     """
     order = [FERPLUS_VOTES.index(name) for name in EMOTIONS]
     votes = votes[:, order].astype(np.float32)
@@ -74,22 +61,14 @@ def training_batches(
     weights: np.ndarray | None = None,
     mixup: float = 0.0,
 ) -> tf.data.Dataset:
-    """Batches for `Model.fit`, in an endless sequence of epochs.
+    """Batches for `Model.fit`, in an endless sequence of epochs that begins with `first_epoch`.
 
     The order and mixup of an epoch depend on its number and the seed only, so that a resumed
-    training continues exactly.
+    training continues exactly. `weights` are the (count,) float32 weights of the faces in the loss;
+    `mixup` is the parameter of the Beta distribution of shares, 0 for none.
 
-    Args:
-        faces: The training split.
-        batch_size: Faces a batch; the last batch of an epoch may be smaller.
-        seed: Integer.
-        first_epoch: Epoch to start with, counted from 0.
-        weights: (count,) float32 weight of each face in the loss; None for 1.
-        mixup: Parameter of the Beta distribution of mixup's shares; 0 for no mixup.
-
-    Returns:
-        Batches of (batch, size, size, 1) images and (batch, classes) targets, and (batch,) weights
-        if given, all float32; ceil(count / batch_size) batches an epoch.
+    Yields (batch, size, size, 1) images and (batch, classes) targets, and (batch,) weights if
+    given, all float32; ceil(count / batch_size) batches an epoch.
     """
     count = len(faces.images)
     columns = [faces.images, faces.targets] + ([] if weights is None else [weights])

@@ -11,15 +11,10 @@ from keras_deep_emotion.images.preprocessing import prepare_face
 
 
 def open_dataset(task: Task, data_dir: str | Path | None = None) -> tfds.core.DatasetBuilder:
-    """Open the built data set of a task.
+    """Open the built data set of a task, ready to read.
 
-    Args:
-        task: What to open.
-        data_dir: Folder of the built data sets; None for TFDS's default (TFDS_DATA_DIR, else
-            ~/tensorflow_datasets).
-
-    Returns:
-        A builder that is ready to read.
+    `data_dir` is the folder of the built data sets; None for TFDS's default (TFDS_DATA_DIR, else
+    ~/tensorflow_datasets).
 
     Raises:
         FileNotFoundError: If the data set is not built; the message says how to build it.
@@ -50,17 +45,11 @@ def class_names(builder: tfds.core.DatasetBuilder) -> list[str]:
 def read_examples(
     builder: tfds.core.DatasetBuilder, split: str, size: int, with_size: bool = False
 ) -> tf.data.Dataset:
-    """Read a split in its fixed order.
+    """Read a split, a TFDS expression such as "test" or "fold_1+fold_2", in its fixed order.
 
-    Args:
-        builder: From `open_dataset`.
-        split: TFDS split expression, such as "test" or "fold_1+fold_2".
-        size: Side of the images, pixels.
-        with_size: Add the native (height, width) as `size`.
-
-    Returns:
-        Dicts of `image`, (size, size, 1) float32 grey levels 0..255, and the data set's other
-        features unchanged (`label` int64, `name` and `subject` strings, ...).
+    Yields dicts of `image`, (size, size, 1) float32 grey levels 0..255, and the data set's other
+    features unchanged (`label` int64, `name` and `subject` strings, ...); `with_size` adds the
+    native (height, width) as `size`.
     """
 
     def prepared(example):

@@ -20,15 +20,9 @@ class FaceArrays(NamedTuple):
 
 
 def label_targets(labels: np.ndarray, classes: int, smoothing: float = 0.0) -> np.ndarray:
-    """Turn labels into target probabilities.
+    """Turn (count,) integer labels into (count, classes) float32 target probabilities.
 
-    Args:
-        labels: (count,) integers.
-        classes: Number of classes.
-        smoothing: Share of 1 that is spread evenly over all classes.
-
-    Returns:
-        (count, classes) float32; rows sum to 1.
+    `smoothing` is the share of 1 that is spread evenly over all classes; rows sum to 1.
     """
     one_hot = np.eye(classes, dtype=np.float32)[labels]
     return (one_hot * (1 - smoothing) + smoothing / classes).astype(np.float32)
@@ -37,8 +31,8 @@ def label_targets(labels: np.ndarray, classes: int, smoothing: float = 0.0) -> n
 def class_weights(labels: np.ndarray, classes: int, power: float) -> np.ndarray | None:
     """Weight of each face in the loss: its class's frequency to the power of -`power`.
 
-    Returns (count,) float32 with mean 1; None for a power of 0, which weights all faces equally. A
-    power of 1 weights all classes equally.
+    Returns (count,) float32 with mean 1. A power of 1 weights all classes equally, 0 all faces:
+    None.
     """
     if not power:
         return None

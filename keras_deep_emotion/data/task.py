@@ -4,6 +4,7 @@ Standard library only: the command line parses tasks before TensorFlow is import
 """
 
 import dataclasses
+import itertools
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,10 +62,8 @@ class Task:
     def _check_protocol(self):
         info = self.info
         if self.protocol not in info.protocols:
-            raise ValueError(
-                f"{info.title} has no protocol {self.protocol!r}; "
-                f"it has: {', '.join(info.protocols)}."
-            )
+            known = ", ".join(info.protocols)
+            raise ValueError(f"{info.title} has no protocol {self.protocol!r}; it has: {known}.")
         if self.protocol != "subjects":
             if self.fold is not None:
                 raise ValueError(f"--fold requires --protocol subjects. Received: {self.protocol}")
@@ -113,11 +112,8 @@ class Task:
         folds, test = self.info.folds, self.fold or 0
         validation = (test + 1) % folds
         train = [f"fold_{i}" for i in range(folds) if i not in (test, validation)]
-        return {
-            "train": "+".join(train),
-            "validation": f"fold_{validation}",
-            "test": f"fold_{test}",
-        }
+        names = {"validation": f"fold_{validation}", "test": f"fold_{test}"}
+        return {"train": "+".join(train), **names}
 
     @property
     def is_all_folds(self) -> bool:
@@ -125,11 +121,7 @@ class Task:
         return self.protocol == "subjects" and self.fold is None
 
     def folds(self) -> list["Task"]:
-        """One task for each fold.
-
-        Raises:
-            ValueError: If the protocol has no folds.
-        """
+        """One task for each fold; ValueError is raised if the protocol has none."""
         if self.protocol != "subjects":
             raise ValueError(f"--fold all requires --protocol subjects. Received: {self.protocol}")
         return [dataclasses.replace(self, fold=fold) for fold in range(self.info.folds)]
@@ -141,9 +133,8 @@ class Task:
         if self.protocol != "paper":
             clauses.append(f"the protocol here is {self.protocol}")
         if variants and self.variant != variants[0]:
-            clauses.append(
-                f"the faces and labels here are {self.variant}, the paper's {variants[0]}"
-            )
+            own, theirs = self.variant, variants[0]
+            clauses.append(f"the faces and labels here are {own}, the paper's {theirs}")
         return clauses
 
     def build_command(self, data_dir: str | Path | None = None) -> str:
@@ -160,9 +151,8 @@ class Task:
 def _tasks(name):
     """Every task of a data set, without folds."""
     info = CATALOG[name]
-    for variant in info.variants or (None,):
-        for protocol in info.protocols:
-            yield Task(name, variant, protocol)
+    choices = itertools.product(info.variants or (None,), info.protocols)
+    return [Task(name, variant, protocol) for variant, protocol in choices]
 
 
 def _unknown_variant(name, variant):
@@ -181,10 +171,9 @@ def _unknown_variant(name, variant):
 def parse_build_target(text: str) -> tuple[str, tuple[str, ...]]:
     """Parse the argument of `build-data`: `name`, `name/variant` or `name/config`.
 
-    Returns:
-        (name, configs): The TFDS configs to build. Without a variant or config, they are those of
-        every protocol of the default variant, or of every variant if one config holds all
-        protocols. Empty for user folders, whose config depends on the source.
+    Returns `name` and the TFDS configs to build. Without a variant or config, they are those of
+    every protocol of the default variant, or of every variant if one config holds all protocols.
+    For user folders they are empty: the config depends on the source.
 
     Raises:
         ValueError: If there is no such data set or config.

@@ -23,18 +23,14 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Evaluate a run's model on its test split; write predictions.csv and report.json.
 
-    Args:
-        run: A run with a model.
-        data_dir: Folder of the built data sets; None for TFDS's default.
-        flip: Also evaluate the mean prediction for each image and its mirror image.
-        output: Folder for the files, created if needed; None for the run's own.
+    With `flip`, the mean prediction for each image and its mirror image is evaluated too. `output`
+    is the folder of the files, created if needed; None for the run's own.
 
-    Returns:
-        The `metrics.classification_report` of the test split, with `dataset`, `protocol`, `split`,
-        `paper_accuracy` (percent, or None) and `paper_differs` (why it does not compare).
-        `deduplicated` is the report of the deduplicated part of the split, if there is one;
-        `flip_averaged` the accuracy with mirror images, if `flip`; `attention` the
-        `attention_statistics` of a model with a spatial transformer.
+    Returns the `metrics.classification_report` of the test split, with `dataset`, `protocol`,
+    `split`, `paper_accuracy` (percent, or None) and `paper_differs` (why it does not compare).
+    `deduplicated` is the report of the deduplicated part of the split, if there is one;
+    `flip_averaged` the accuracy with mirror images, if `flip`; `attention` the
+    `attention_statistics` of a model with a spatial transformer.
 
     Raises:
         FileNotFoundError: If the run has no model, or the data set is not built.
@@ -59,10 +55,8 @@ def evaluate_run(
     }
     unique = f"{split}_deduplicated"
     if unique in builder.info.splits:
-        names = [
-            example["name"].decode()
-            for example in builder.as_dataset(split=unique).as_numpy_iterator()
-        ]
+        examples = builder.as_dataset(split=unique).as_numpy_iterator()
+        names = [example["name"].decode() for example in examples]
         report["deduplicated"] = classification_report(table[table["name"].isin(names)])
     if flip:
         averaged = classification_report(predict_split(model, builder, split, size, flip=True))
@@ -77,44 +71,31 @@ def evaluate_run(
 def predict_split(
     model: keras.Model, builder, split: str, size: int, batch_size: int = 256, flip: bool = False
 ) -> pd.DataFrame:
-    """Predict a split of a built data set.
+    """Predict a split of a built data set: a `predictions.predictions_table`.
 
-    Args:
-        model: Maps (batch, size, size, 1) grey levels 0..255 to probabilities.
-        builder: From `data.open_dataset`.
-        split: TFDS split expression.
-        size: Side of the images, pixels.
-        batch_size: Number of images in a batch.
-        flip: Average the predictions for each image and its mirror image.
+    `model` maps (batch, size, size, 1) grey levels 0..255 to probabilities. With `flip`, the
+    predictions for each image and its mirror image are averaged.
     """
-    columns = {"name": [], "subject": [], "label": []}
-    probabilities = []
+    classes = builder.info.features["label"].names
+    names, subjects, labels, probabilities = [], [], [], [np.zeros((0, len(classes)), np.float32)]
     for batch in read_examples(builder, split, size).batch(batch_size):
-        for key, values in columns.items():
-            values.extend(batch[key].numpy())
+        names += [name.decode() for name in batch["name"].numpy()]
+        subjects += [subject.decode() for subject in batch["subject"].numpy()]
+        labels += batch["label"].numpy().tolist()
         predicted = model.predict_on_batch(batch["image"])
         if flip:
             predicted = (predicted + model.predict_on_batch(batch["image"][:, :, ::-1])) / 2
         probabilities.append(predicted)
-    classes = builder.info.features["label"].names
-    return predictions_table(
-        [name.decode() for name in columns["name"]],
-        [subject.decode() for subject in columns["subject"]],
-        columns["label"],
-        np.concatenate(probabilities) if probabilities else np.zeros((0, len(classes))),
-        classes,
-    )
+    return predictions_table(names, subjects, labels, np.concatenate(probabilities), classes)
 
 
 def attention_statistics(
     model: keras.Model, builder, split: str, size: int, count: int = 1024
 ) -> dict[str, list[float]]:
-    """Mean and spread of the spatial transformer's transforms of the first images of a split.
+    """`mean` and `spread` of the spatial transformer's transforms of the first images of a split.
 
-    They show whether the transformer has collapsed to the same transform for every image.
-
-    Returns:
-        `mean` and `spread` (standard deviation), each the six numbers of the 2 x 3 matrix by rows.
+    They show whether it has collapsed to the same transform for every image: six numbers each, the
+    2 x 3 matrix by rows; the spread is the standard deviation.
     """
     theta_model = keras.Model(model.input, model.get_layer("theta").output)
     batches = read_examples(builder, split, size).take(count).batch(256)
@@ -125,9 +106,7 @@ def attention_statistics(
 def load_predictions(folder: str | Path) -> pd.DataFrame:
     """Read the predictions that `evaluate_run` wrote to a folder.
 
-    Raises:
-        FileNotFoundError: If there are none.
-        ValueError: If they are damaged.
+    Raises FileNotFoundError if there are none, ValueError if they are damaged.
     """
     run = Run(folder)
     if not run.has(Run.PREDICTIONS):
@@ -141,8 +120,7 @@ def load_predictions(folder: str | Path) -> pd.DataFrame:
 def compare_runs(folder: str | Path, other: str | Path) -> dict[str, Any]:
     """Compare the predictions in two folders on the same images; write against.json to the first.
 
-    Returns:
-        The result of `statistics.mcnemar`, with the folders as `first` and `second`.
+    Returns the result of `statistics.mcnemar`, with the folders as `first` and `second`.
 
     Raises:
         FileNotFoundError: If a folder holds no predictions.

@@ -87,17 +87,11 @@ def accuracy_report(correct: int, faces: int) -> dict[str, Any]:
 
 
 def calibration(table: pd.DataFrame, bins: int = 15) -> dict[str, Any]:
-    """Compare the probabilities of predicted classes with their accuracy.
+    """Compare the probabilities of predicted classes with their accuracy, in `bins` of equal width.
 
-    Args:
-        table: A `predictions.predictions_table`, one row or more.
-        bins: Number of bins of equal width for the probabilities.
-
-    Returns:
-        `error`, the expected calibration error (Guo et al., 2017), between 0 and 1; `bins`, for
-        each bin that is not empty its bounds `low` and `high`, number of `faces`, mean
-        `probability` and `accuracy`; `per_class`, the last three for the faces predicted as each
-        class (None where there are none).
+    Returns `error`, the expected calibration error (Guo et al., 2017), 0 to 1; `bins`, for each bin
+    that is not empty its bounds `low` and `high`, number of `faces`, mean `probability` and
+    `accuracy`; `per_class`, the last three for the faces predicted as each class (None for none).
     """
     names, probabilities, correct = predicted_classes(table)
 
@@ -126,21 +120,14 @@ def per_subject(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Accuracy for each person, by name; faces of unknown persons (subject "") are left out."""
     correct = pd.Series(predicted_classes(table)[2])
     groups = correct.groupby(table["subject"].to_numpy())
-    return {
-        subject: accuracy_report(group.sum(), len(group)) for subject, group in groups if subject
-    }
+    return {name: accuracy_report(group.sum(), len(group)) for name, group in groups if name}
 
 
 def confident_mistakes(table: pd.DataFrame, count: int = 12) -> list[dict[str, Any]]:
-    """The misclassified faces with the highest probability of the predicted class.
+    """The at most `count` misclassified faces with the highest probability, most confident first.
 
-    Args:
-        table: A `predictions.predictions_table`.
-        count: Maximum number of faces.
-
-    Returns:
-        `name`, `subject`, `label` (true class), `answer` (predicted class) and `probability` of
-        each, the most confident first, equals in the table's order.
+    Returns `name`, `subject`, `label` (true class), `answer` (predicted class) and `probability`;
+    equals are in the table's order.
     """
     names, probabilities, correct = predicted_classes(table)
     mistakes = table[["name", "subject", "label"]].assign(answer=names, probability=probabilities)

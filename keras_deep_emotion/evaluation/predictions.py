@@ -16,18 +16,14 @@ def predictions_table(
     probabilities: np.ndarray,
     classes: Sequence[str],
 ) -> pd.DataFrame:
-    """Build a table of predictions.
+    """Build a table of predictions: `name`, `subject`, `label` and a column for each class.
 
     Args:
         names: (count,) file or row of each face in the native data.
         subjects: (count,) person or character of each face, "" where unknown.
-        labels: (count,) integers, true class.
+        labels: (count,) integers, true class; the table has its name.
         probabilities: (count, classes) float.
         classes: Class names, in the order of the columns of `probabilities`.
-
-    Returns:
-        A table with `name`, `subject`, `label` (class name) and one column of probabilities for
-        each class.
     """
     table = pd.DataFrame(np.asarray(probabilities), columns=list(classes))
     label_names = [classes[int(label)] for label in labels]
@@ -37,10 +33,7 @@ def predictions_table(
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:
-    """Read predictions.csv.
-
-    Returns:
-        A `predictions_table`. Missing probabilities are NaN.
+    """Read predictions.csv as a `predictions_table`; missing probabilities are NaN.
 
     Raises:
         ValueError: If the file is not a table, or lacks required columns.
@@ -59,14 +52,10 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
 
 
 def predicted_classes(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The predicted class of each face.
+    """The predicted class of each face of a `predictions_table`.
 
-    Args:
-        table: A `predictions_table`.
-
-    Returns:
-        (names, probabilities, correct), each (count,): name of the most probable class (the first
-        of equals), its probability, and whether it is the true class.
+    Returns (count,) arrays: name of the most probable class (the first of equals), its probability,
+    and whether it is the true class.
     """
     classes = table.columns[3:]
     scores = table[classes].to_numpy()

@@ -14,17 +14,10 @@ SIGNIFICANCE_LEVEL = 0.05
 
 
 def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Confidence interval of a proportion (Wilson, 1927).
+    """Confidence interval (low, high) of the proportion correct / total (Wilson, 1927).
 
-    It is valid for proportions near 0 and 1 and for small samples too.
-
-    Args:
-        correct: Number of successes.
-        total: Number of trials, 1 or more.
-        confidence: Confidence level, between 0 and 1.
-
-    Returns:
-        (low, high), between 0 and 1.
+    It is valid for proportions near 0 and 1 and for small samples too. `confidence`, low and high
+    are between 0 and 1.
 
     Raises:
         ValueError: If not 0 <= correct <= total, or total is 0.
@@ -33,6 +26,7 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     >>> low, high = wilson_interval(81, 263)  # Newcombe (1998), table I
     >>> f"{low:.4f} to {high:.4f}"
     '0.2553 to 0.3662'
+
     """
     if not 0 <= correct <= total or total < 1:
         raise ValueError(f"correct must be 0 to total >= 1. Received: {correct} of {total}")
@@ -50,18 +44,12 @@ def sign_test(first: int, second: int) -> float:
 def mcnemar(table: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any]:
     """Test whether two models differ on the same faces: the exact test of McNemar (1947).
 
-    Only faces that one model classifies correctly and the other does not are informative; the
-    p-value is the `sign_test` of their counts. The interval is Newcombe's for paired proportions,
-    see `paired_interval`; near p = 0.05 the two may disagree.
-
-    Args:
-        table: A `predictions.predictions_table`, one row or more.
-        other: Predictions of another model for the same faces, in any order.
-
-    Returns:
-        `faces`; the counts `both_right`, `only_first`, `only_second` and `both_wrong`;
-        `difference` of the accuracies, first minus second; its 95 % `difference_interval`;
-        `p_value`. All values can be written as JSON.
+    Both are a `predictions.predictions_table` of the same faces, in any order. Only faces that one
+    model classifies correctly and the other does not are informative; the p-value is the
+    `sign_test` of their counts. The interval is that of `paired_interval`; near p = 0.05 the two
+    may disagree. Returns, for JSON, `faces`; the counts `both_right`, `only_first`, `only_second`
+    and `both_wrong`; `difference` of the accuracies, first minus second; its 95 %
+    `difference_interval`; `p_value`.
 
     Raises:
         ValueError: If there are no faces, a table has a name twice, or the tables have different
@@ -117,16 +105,11 @@ def match_faces(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return other
 
 
-def paired_interval(
-    both: int, only_first: int, only_second: int, neither: int
-) -> tuple[float, float]:
-    """95 % confidence interval of the difference of two proportions of the same faces.
+def paired_interval(both, only_first, only_second, neither) -> tuple[float, float]:
+    """95 % confidence interval, -1 to 1, of a proportion minus another of the same faces.
 
     The arguments count the faces of both proportions, of one only and of neither. Source: Newcombe
     (1998), Statistics in Medicine 17, 2635-2650, method 10.
-
-    Returns:
-        (low, high) of the first proportion minus the second, between -1 and 1.
     """
     total = both + only_first + only_second + neither
     one, two = both + only_first, both + only_second
@@ -137,8 +120,7 @@ def paired_interval(
     if covariance > 0:
         covariance = max(covariance - total / 2, 0)
     # The correlation is undefined where a proportion is 0 or 1.
-    scale = math.sqrt(one * (total - one) * two * (total - two)) or 1
-    correlation = covariance / scale
+    correlation = covariance / (math.sqrt(one * (total - one) * two * (total - two)) or 1)
     difference = (only_first - only_second) / total
     low = math.sqrt(low_one**2 - 2 * correlation * low_one * high_two + high_two**2)
     high = math.sqrt(high_one**2 - 2 * correlation * high_one * low_two + low_two**2)

@@ -24,18 +24,12 @@ def fit_folds(
     data_dir: str | Path | None = None,
     resumed: bool = False,
 ) -> dict:
-    """Train and evaluate one run for each fold.
+    """Train and evaluate one run for each fold of protocol "subjects", in `run_dir`/fold_0, ...
 
-    Args:
-        config: Settings with protocol "subjects"; `fold` is ignored.
-        run_dir: Folder to create, with run folders `fold_0`, ... and folds.json.
-        data_dir: Folder of the built data sets; None for TFDS's default.
-        resumed: Whether to continue the folds of an existing `run_dir`.
-
-    Returns:
-        The content of folds.json: `accuracies` of the folds in order, their `mean` and `spread`
-        (standard deviation, n - 1), and `pooled`, the report over all test images: each person is
-        predicted by a model that was not trained on that person.
+    `fold` of the settings is ignored; `resumed` continues the folds of an existing folder. Returns
+    the content of folds.json: `accuracies` of the folds in order, their `mean` and `spread`
+    (standard deviation, n - 1), and `pooled`, the report over all test images: each person is
+    predicted by a model that was not trained on that person.
 
     Raises:
         ValueError: If the data set has no such protocol, or a teacher may know images of a fold.
@@ -81,11 +75,10 @@ def finished_report(config: TrainConfig, run: Run, data_dir: str | Path | None) 
 def resume_run(
     run_dir: str | Path, data_dir: str | Path | None = None, profile: bool = False
 ) -> dict:
-    """Continue an interrupted run, of one fold or of all; see `fit` and `fit_folds`.
+    """Continue an interrupted run, of one fold or of all; see `training.resume` and `fit_folds`.
 
     Raises:
-        FileNotFoundError: If the folder is not a run.
-        ValueError: As `training.resume`, or if `profile` is set for a run of all folds.
+        FileNotFoundError, ValueError: As `training.resume`; also if `profile` is set for all folds.
     """
     run = Run(run_dir)
     if not run.task.is_all_folds:

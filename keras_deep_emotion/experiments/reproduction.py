@@ -35,24 +35,22 @@ COLUMNS = ("data set", "protocol", "the paper", "ours", "95 % interval", "test f
 def tasks_of(datasets: list[str]) -> list[Task]:
     """A task for each variant and protocol of the data sets, see `reproduce`.
 
-    A name without a variant means the default variant, and both variants of FER-2013. Protocol
-    "deduplicated" has no task: runs of protocol "paper" are evaluated on those images too.
+    Without a variant, a name means the default one, or both of FER-2013. Protocol "deduplicated"
+    has no task: runs of protocol "paper" are evaluated on those images too.
     """
     tasks = []
     for text in datasets:
         task = Task.parse(text)
-        if task.info.named_by_source and task.variant is None:
+        info, variants = task.info, (task.variant,)
+        if info.named_by_source and task.variant is None:
             raise ValueError(
                 "To train on your own images: python cli.py fit --dataset folder --source DIR"
             )
-        variants = (task.variant,)
-        if "/" not in text and task.info.splits_in_one and not task.info.named_by_source:
-            variants = task.info.variants
+        if "/" not in text and info.splits_in_one and not info.named_by_source:
+            variants = info.variants
+        protocols = [protocol for protocol in info.protocols if protocol != "deduplicated"]
         tasks += [
-            Task(task.name, variant, protocol)
-            for variant in variants
-            for protocol in task.info.protocols
-            if protocol != "deduplicated"
+            Task(task.name, variant, protocol) for variant in variants for protocol in protocols
         ]
     return tasks
 
@@ -71,22 +69,17 @@ def reproduce(
 
     Args:
         datasets: `name` or `name/variant`.
-        output: Folder of the runs and of `reproduction.md`, `.csv` and `.png`; runs in it are
-            reused.
+        output: Folder of `reproduction.md`, `.csv`, `.png` and the runs; those in it are reused.
         recipe: A key of `config.RECIPES`.
         sources: Folders or archives to build data sets from, by data set.
-        data_dir: Folder of the built data sets; None for TFDS's default.
+        data_dir: As in `data.open_dataset`.
         seeds: Number of runs of each task, with consecutive seeds. The table has their mean; the
             confusion matrix is of the first.
         announce: Called with a line of text before each task.
         changes: Settings that differ from the recipe's, such as `epochs`.
 
-    Returns:
-        Table with the columns `COLUMNS`, one row an evaluation; unavailable data sets have a row.
-
-    Raises:
-        ValueError: If there is no such data set or setting, `seeds` is below 1, or `output` has a
-            run with other settings.
+    Returns the table, with `COLUMNS` and one row an evaluation or an unavailable data set. Raises
+    ValueError for a wrong data set, setting or `seeds`, or runs in `output` with other settings.
     """
     if seeds < 1:
         raise ValueError(f"seeds must be 1 or more. Received: {seeds}")
@@ -95,15 +88,17 @@ def reproduce(
     rows, figures = [], []
     for task in tasks:
         announce(f"{task.dataset}, protocol {task.protocol}")
+        source = (sources or {}).get(task.name)
         try:
-            ensure_built(task, (sources or {}).get(task.name), data_dir)
+            if source is not None or not task.info.source:
+                list(build_dataset(f"{task.name}/{task.tfds_config}", source, data_dir))
+            open_dataset(task, data_dir)
         except FileNotFoundError as error:
             announce(f"  not available: {error}")
             rows.append(table_row(task, [], f"not available: {task.info.obtain}"))
             continue
-        config = TrainConfig.from_recipe(
-            recipe, dataset=task.dataset, protocol=task.protocol, **changes
-        )
+        own = {"dataset": task.dataset, "protocol": task.protocol}
+        config = TrainConfig.from_recipe(recipe, **own, **changes)
         folder = output / f"{task.dataset.replace('/', '-')}-{task.protocol}-{recipe}"
         reports = []
         for seed in range(config.seed, config.seed + seeds):
@@ -129,16 +124,9 @@ def figure_title(task: Task) -> str:
     title = f"{task.dataset}, protocol {task.protocol}"
     figure = IN_THE_PAPER.get(task.name, (None, None))[1]
     # The paper's figure 8 has FER+'s labels.
-    if figure is None or task.protocol != "paper" or task.dataset == "fer2013/original":
-        return title
-    return f"{title} (the paper's figure {figure})"
-
-
-def ensure_built(task: Task, source: Path | None, data_dir: str | Path | None) -> None:
-    """Build the data set of a task, or raise FileNotFoundError if there is no source for it."""
-    if source is not None or not task.info.source:
-        list(build_dataset(f"{task.name}/{task.tfds_config}", source, data_dir))
-    open_dataset(task, data_dir)
+    if figure and task.protocol == "paper" and task.dataset != "fer2013/original":
+        title += f" (the paper's figure {figure})"
+    return title
 
 
 def report_of(config: TrainConfig, run: Run, data_dir: str | Path | None) -> dict:
@@ -167,9 +155,7 @@ def rows_of(task: Task, reports: list[dict]) -> list[tuple]:
 
 def folds_note(reports: list[dict]) -> str:
     """A note on results of `fit_folds`."""
-    mean, spread = (
-        100 * np.mean([report[key] for report in reports]) for key in ("mean", "spread")
-    )
+    mean, spread = (100 * np.mean([one[key] for one in reports]) for key in ("mean", "spread"))
     folds = len(reports[0]["accuracies"])
     return f"mean of {folds} folds {mean:.2f}, spread {spread:.2f}; the accuracy is over all faces"
 
@@ -192,28 +178,19 @@ def table_row(task: Task, reports: list[dict], note: str = "") -> tuple:
         notes.insert(0, f"mean of {len(reports)} seeds ({each}), spread {spread:.2f}")
     faces = reports[0]["faces"]
     low, high = wilson_interval(round(accuracies.mean() * faces), faces)
-    return (
-        task.dataset,
-        task.protocol,
-        paper,
-        f"{100 * accuracies.mean():.2f}",
-        f"{100 * low:.2f} to {100 * high:.2f}",
-        f"{faces:,}",
-        "; ".join(notes),
-    )
+    cells = f"{100 * accuracies.mean():.2f}", f"{100 * low:.2f} to {100 * high:.2f}", f"{faces:,}"
+    return (task.dataset, task.protocol, paper, *cells, "; ".join(notes))
 
 
 def as_markdown(table: pd.DataFrame, recipe: str, changes: dict) -> str:
     """The table as a Markdown page."""
     settings = "".join(f", {name} {value}" for name, value in changes.items())
-    lines = [
-        "# The paper's results and ours",
-        "",
-        f"Recipe `{recipe}`{settings}. Test accuracy, percent, of the best epoch on validation.",
-        "Wilson intervals: they cover the choice of test faces, not of the seed.",
-        "",
-        "| " + " | ".join(table.columns) + " |",
-        "|" + "---|" * len(table.columns),
-        *("| " + " | ".join(map(str, values)) + " |" for values in table.itertuples(index=False)),
-    ]
-    return "\n".join(lines) + "\n"
+    titles, *rows = (
+        f"| {' | '.join(map(str, cells))} |\n" for cells in (table.columns, *table.to_numpy())
+    )
+    return (
+        "# The paper's results and ours\n\n"
+        f"Recipe `{recipe}`{settings}. Test accuracy, percent, of the best epoch on validation.\n"
+        "Wilson intervals: they cover the choice of test faces, not of the seed.\n\n"
+        f"{titles}|{'---|' * len(table.columns)}\n{''.join(rows)}"
+    )

@@ -6,6 +6,7 @@ dropout and width are searched with it.
 
 import dataclasses
 import hashlib
+import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +16,10 @@ import keras
 import numpy as np
 import pandas as pd
 
-try:
-    import optuna
-except ModuleNotFoundError:
-    raise ModuleNotFoundError(
-        "Optuna is not installed: pip install 'keras-deep-emotion[tune]'"
-    ) from None
-from optuna.storages import JournalStorage, RDBStorage
+if importlib.util.find_spec("optuna") is None:
+    raise ModuleNotFoundError("Optuna is not installed: pip install 'keras-deep-emotion[tune]'")
+import optuna
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
@@ -37,8 +35,7 @@ LEARNING_RATES = {"adam": (3e-4, 1e-2), "sgd": (2e-2, 0.5)}
 REGULARIZATION = (1e-6, 1e-2)
 DROPOUT = (0.0, 0.6)
 WIDTHS = {
-    "wide": [8, 16, 24, 32, 40],
-    "residual": [8, 16, 24, 32, 40],
+    **dict.fromkeys(("wide", "residual"), [8, 16, 24, 32, 40]),
     "paper": [6, 10, 16, 24],
     "resnet50": [64],
 }
@@ -67,19 +64,14 @@ def tune(
         config: The settings that are not searched; its seed is the seed of the search too.
         output: Folder of the search, with the run of each trial in `trial_N`.
         trials: Total number of trials, over all calls and processes.
-        data_dir: Folder of the built data sets; None for TFDS's default.
+        data_dir: As in `data.open_dataset`.
         storage: URL of a database (see `optuna.storages.RDBStorage`), or path of a journal file on
             a shared disk; None for a journal file in `output`.
         announce: Called with a line of text after each trial.
 
-    Returns:
-        Table with the columns `COLUMNS`, best first, also written to tuning.csv. `val_accuracy` is
-        that of the best epoch; it is null if the trial failed.
-
-    Raises:
-        FileNotFoundError: If the data set is not built.
-        ValueError: If `output` belongs to a search with other settings or is in use, or `storage`
-            cannot be opened.
+    Returns the table of tuning.csv, with `COLUMNS`, best first. `val_accuracy` is that of the best
+    epoch, null if the trial failed. Raises ValueError if `output` belongs to a search with other
+    settings or is in use, or `storage` cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     open_dataset(Task.from_config(config), data_dir)
@@ -93,23 +85,18 @@ def tune(
             repeat_interrupted(study, config, folder, shared=storage is not None)
             run_trials(study, config, folder, trials, data_dir, announce)
     except filelock.Timeout:
-        raise ValueError(
-            f"Another process is searching in {output}: name another --output."
-        ) from None
-    finished = [trial for trial in counted_trials(study) if trial.state.is_finished()]
-    running = len(counted_trials(study)) - len(finished)
-    if running:
+        message = f"Another process is searching in {output}: name another --output."
+        raise ValueError(message) from None
+    counted = counted_trials(study)
+    finished = [trial for trial in counted if trial.state.is_finished()]
+    if running := len(counted) - len(finished):
         announce(
             f"{running} trials are running in other processes. When they have ended, run the same "
             "command again for the complete table."
         )
-    table = pd.DataFrame(
-        [
-            {"trial": trial.number, **trial.params, "val_accuracy": best_accuracy(trial)}
-            for trial in finished
-        ],
-        columns=COLUMNS,
-    ).astype({"val_accuracy": float})
+    settings = COLUMNS[1:-1]
+    rows = [(one.number, *map(one.params.get, settings), best_accuracy(one)) for one in finished]
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"val_accuracy": float})
     table = table.sort_values("val_accuracy", ascending=False, ignore_index=True)
     with atomic_write(folder / "tuning.csv") as temporary:
         table.to_csv(temporary, index=False)
@@ -119,12 +106,10 @@ def tune(
 def open_study(config: TrainConfig, storage: str) -> optuna.Study:
     """Create or load the study of a configuration, named by a digest of its settings."""
     try:
-        if "://" in storage:
-            opened = RDBStorage(storage)
-        else:
-            opened = JournalStorage(JournalFileBackend(storage, JournalFileOpenLock(storage)))
+        if "://" not in storage:
+            storage = JournalStorage(JournalFileBackend(storage, JournalFileOpenLock(storage)))
         return optuna.create_study(
-            storage=opened,
+            storage=storage,
             study_name=f"tune-{hashlib.sha256(config.to_json().encode()).hexdigest()[:16]}",
             load_if_exists=True,
             direction="maximize",
@@ -154,14 +139,7 @@ def repeat_interrupted(study: optuna.Study, config: TrainConfig, folder: Run, sh
         study.tell(trial.number, state=TrialState.FAIL)
 
 
-def run_trials(
-    study: optuna.Study,
-    config: TrainConfig,
-    folder: Run,
-    trials: int,
-    data_dir: str | Path | None,
-    announce: Callable[[str], None],
-) -> None:
+def run_trials(study, config, folder, trials, data_dir, announce):
     """Run trials until all are started; raise the error of the last of `FAILURES` in a row."""
     failures = 0
     while (trial := next_trial(study, config, trials)) is not None:
@@ -206,13 +184,7 @@ def suggest_settings(trial: optuna.Trial, config: TrainConfig) -> dict:
     }
 
 
-def run_trial(
-    study: optuna.Study,
-    trial: optuna.Trial,
-    config: TrainConfig,
-    folder: Run,
-    data_dir: str | Path | None,
-) -> None:
+def run_trial(study, trial, config, folder, data_dir):
     """Train with the settings of a trial and tell the study the result."""
     chosen = dataclasses.replace(config, **suggest_settings(trial, config))
     run = Run(folder / f"trial_{trial.number}")
@@ -223,27 +195,17 @@ def run_trial(
         interrupted.path.rename(run.path)  # training continues from its backup
     run.write_config(chosen)
     keras.backend.clear_session()  # else the networks of all trials stay in memory
-    pruning = Pruning(trial)
-    accuracy = train(chosen, run, data_dir, callbacks=[pruning])
-    if pruning.pruned:
-        study.tell(trial, state=TrialState.PRUNED)
-    else:
-        study.tell(trial, accuracy)
+    is_pruned = False
 
+    def report(epoch, logs):
+        nonlocal is_pruned
+        trial.report(logs["val_accuracy"], epoch)
+        if trial.should_prune():
+            is_pruned = callback.model.stop_training = True
 
-class Pruning(keras.callbacks.Callback):
-    """Reports each epoch's validation accuracy to a trial, and stops training if it is pruned."""
-
-    def __init__(self, trial: optuna.Trial):
-        super().__init__()
-        self.trial = trial
-        self.pruned = False
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Report the epoch."""
-        self.trial.report(logs["val_accuracy"], epoch)
-        if self.trial.should_prune():
-            self.pruned = self.model.stop_training = True
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=report)
+    accuracy = train(chosen, run, data_dir, callbacks=[callback])
+    study.tell(trial, *((None, TrialState.PRUNED) if is_pruned else (accuracy,)))
 
 
 def has_settings(run: Run, config: TrainConfig) -> bool:

@@ -41,15 +41,11 @@ class RandomAffine(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, value, highest in (
-            ("rotation", rotation, 180),
-            ("zoom", zoom, 0.99),
-            ("shift", shift, 1),
-        ):
+        limits = {"rotation": (rotation, 180), "zoom": (zoom, 0.99), "shift": (shift, 1)}
+        for name, (value, highest) in limits.items():
             if not 0 <= value <= highest:
-                raise ValueError(
-                    f"{name} must be between 0 and {highest}. Received: {name}={value}"
-                )
+                message = f"{name} must be between 0 and {highest}. Received: {name}={value}"
+                raise ValueError(message)
         self.flip = flip
         self.rotation = rotation
         self.zoom = zoom
@@ -85,14 +81,8 @@ class RandomAffine(keras.layers.Layer):
 
     def get_config(self):
         """Return all constructor arguments."""
-        return {
-            **super().get_config(),
-            "flip": self.flip,
-            "rotation": self.rotation,
-            "zoom": self.zoom,
-            "shift": self.shift,
-            "seed": self.seed,
-        }
+        names = ("flip", "rotation", "zoom", "shift", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable(package="keras_deep_emotion")
@@ -101,8 +91,7 @@ class RandomCutout(keras.layers.Layer):
 
     Source: DeVries & Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout"
     (2017). Here the side is random too, uniform from 0 to `size`. The square is black, as the
-    regions that saliency maps occlude (the paper, section IV-C): occluded images are then not
-    unfamiliar to the network.
+    regions that saliency maps occlude (the paper, section IV-C), which are then not unfamiliar.
 
     Call it on (batch, height, width, channels) float images; the output has the same shape.
 

@@ -51,15 +51,9 @@ class BatchNormalization(layers.BatchNormalization):
 def fused_batch_norm(images, gamma, beta, epsilon):
     """Normalize each channel by TensorFlow's fused operation.
 
-    Args:
-        images: (batch, height, width, channels) float16, bfloat16 or float32.
-        gamma: (channels,) float32 scale.
-        beta: (channels,) float32 offset.
-        epsilon: Added to the variance.
-
-    Returns:
-        (outputs, mean, variance): Normalized images in the dtype of `images`; (channels,) float32
-        statistics of the batch, with the biased variance as in Keras.
+    Images are (batch, height, width, channels) float16, bfloat16 or float32; gamma and beta
+    (channels,) float32. Returns the normalized images in the dtype of `images`, and the (channels,)
+    float32 mean and biased variance (as in Keras) of the batch.
     """
     import tensorflow as tf
 
@@ -85,14 +79,11 @@ def recompute_statistics(model: keras.Model, images: np.ndarray) -> None:
     """Recompute the batch normalization statistics of a model from unaugmented images.
 
     Training leaves moving averages over augmented images and changing weights. The model is used
-    with averaged weights and on unaugmented images. All other variables keep their values.
+    with averaged weights and on unaugmented images. All other variables keep their values. Of the
+    (count, height, width, channels) images, `FACES`, evenly spaced, are used.
 
     Sources: Wu & Johnson, "Rethinking 'Batch' in BatchNorm" (2021); Touvron et al., "Fixing the
     train-test resolution discrepancy" (2019).
-
-    Args:
-        model: A model of images.
-        images: (count, height, width, channels); `FACES` of them, evenly spaced, are used.
     """
     normalizations = list(trained_normalizations(model))
     if not normalizations:

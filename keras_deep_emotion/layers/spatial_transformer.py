@@ -18,22 +18,16 @@ def affine_positions(theta, input_size, output_size):
     Positions are computed relative to the center, so that the identity gives integers exactly; a
     grid of [-1, 1] scaled back to pixels would not.
 
-    Args:
-        theta: (batch, 6) float32, the rows (a, b, tx) and (c, d, ty) of the matrix that maps output
-            to input coordinates. Both are -1 and 1 at the centers of the first and last pixel.
-        input_size: (height, width) of the images to sample.
-        output_size: (height, width) of the output.
-
-    Returns:
-        (y, x): Two (batch, out_height, out_width) float32 tensors, in input pixels.
+    `theta` is (batch, 6) float32, the rows (a, b, tx) and (c, d, ty) of the matrix that maps output
+    to input coordinates, both -1 and 1 at the centers of the first and last pixel. The sizes are
+    (height, width). Returns two (batch, out_height, out_width) float32 tensors, y and x, in input
+    pixels.
     """
     in_half_y, in_half_x = ((size - 1) / 2 for size in input_size)
     grid_y, grid_x = (ops.arange(size, dtype="float32") - (size - 1) / 2 for size in output_size)
     # In input pixels; a side of one pixel has no extent to scale.
-    grid_y = grid_y * ((input_size[0] - 1) / max(output_size[0] - 1, 1))
-    grid_x = grid_x * ((input_size[1] - 1) / max(output_size[1] - 1, 1))
-    grid_y = grid_y[None, :, None]
-    grid_x = grid_x[None, None, :]
+    grid_y = grid_y[None, :, None] * ((input_size[0] - 1) / max(output_size[0] - 1, 1))
+    grid_x = grid_x[None, None, :] * ((input_size[1] - 1) / max(output_size[1] - 1, 1))
     a, b, tx, c, d, ty = (ops.reshape(theta[:, i], (-1, 1, 1)) for i in range(6))
     aspect = in_half_x / in_half_y if in_half_x and in_half_y else 1.0
     # Not a matmul: tensor cores would round positions to 10 bits.
@@ -45,23 +39,16 @@ def affine_positions(theta, input_size, output_size):
 def bilinear_sample(images, y, x):
     """Interpolate images bilinearly; pixels outside an image are 0 (the paper's equation 5).
 
-    Args:
-        images: (batch, height, width, channels), any float dtype.
-        y: (batch, out_height, out_width) float32 rows, in pixels; 0 is the center of the first row.
-        x: Columns, likewise.
-
-    Returns:
-        (batch, out_height, out_width, channels) in the dtype of `images`. Differentiable with
-        respect to `images`, `y` and `x`.
+    Images are (batch, height, width, channels) of any float dtype; y and x (batch, out_height,
+    out_width) float32 rows and columns, 0 at the center of the first. Returns (batch, out_height,
+    out_width, channels) in the dtype of `images`, differentiable with respect to all three.
     """
     height, width, channels = images.shape[1:]
     batch = ops.shape(images)[0]
     flat = ops.reshape(images, (-1, channels))  # (batch * height * width, channels)
     first = ops.reshape(ops.arange(batch, dtype="int32") * (height * width), (-1, 1, 1))
-    top = ops.floor(y)
-    left = ops.floor(x)
-    down = y - top
-    right = x - left
+    top, left = ops.floor(y), ops.floor(x)
+    down, right = y - top, x - left
 
     def corner(row, column, weight):
         inside = (row >= 0) & (row <= height - 1) & (column >= 0) & (column <= width - 1)
@@ -181,9 +168,8 @@ class SpatialTransformer(keras.layers.Layer):
         """Warp the images; see the class for shapes."""
         images, theta = inputs
         input_size = tuple(images.shape[1:3])
-        y, x = affine_positions(
-            ops.cast(theta, "float32"), input_size, self.output_size or input_size
-        )
+        output_size = self.output_size or input_size
+        y, x = affine_positions(ops.cast(theta, "float32"), input_size, output_size)
         return ops.cast(bilinear_sample(images, y, x), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

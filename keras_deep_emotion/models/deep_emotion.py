@@ -27,9 +27,9 @@ def build_model(config, classes: int = 7) -> keras.Model:
 
     Returns:
         A model from (batch, image_size, image_size, 1) grey levels 0..255 to (batch, classes)
-        float32 probabilities. The output of layer `logits` is the scores before the softmax. With a
-        transformer, that of layer `theta` is the (batch, 6) affine transform, and that of layer
-        `attended` the warped image.
+        float32 probabilities. Layer `logits` outputs the scores before the softmax. With a
+        transformer, layer `theta` outputs the (batch, 6) affine transforms, and layer `attended`
+        the warped images.
     """
     localization, features = {
         "paper": (paper_localization, paper_features),
@@ -50,13 +50,8 @@ def build_model(config, classes: int = 7) -> keras.Model:
     # paper, III: lambda times the squared L2 norm of the last two dense layers
     penalty = keras.regularizers.L2(config.regularization) if config.regularization else None
     x, initializer = features(x, config, penalty)
-    logits = layers.Dense(
-        classes,
-        kernel_initializer=initializer,
-        kernel_regularizer=penalty,
-        dtype="float32",
-        name="logits",
-    )(x)
+    options = {"kernel_initializer": initializer, "kernel_regularizer": penalty}
+    logits = layers.Dense(classes, **options, dtype="float32", name="logits")(x)
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
     return keras.Model(image, probabilities, name="deep_emotion")
 
@@ -73,12 +68,10 @@ def paper_conv(filters, size):
 
 def paper_localization(x):
     """Localization network of figure 3: (batch, size, size, 1) to (batch, 32)."""
-    x = paper_conv(8, 7)(x)
-    x = layers.ReLU()(layers.MaxPooling2D()(x))
-    x = paper_conv(10, 5)(x)
-    x = layers.ReLU()(layers.MaxPooling2D()(x))
-    x = layers.Flatten()(x)
-    return layers.ReLU()(layers.Dense(32, kernel_initializer=paper_normal())(x))
+    for filters, size in ((8, 7), (10, 5)):
+        x = layers.ReLU()(layers.MaxPooling2D()(paper_conv(filters, size)(x)))
+    x = layers.Dense(32, kernel_initializer=paper_normal())(layers.Flatten()(x))
+    return layers.ReLU()(x)
 
 
 def paper_features(x, config, penalty):
@@ -94,9 +87,8 @@ def paper_features(x, config, penalty):
 
 def linear_conv(x, filters, size=3, pool=False):
     """Convolution, batch normalization, and 2 x 2 max pooling if `pool`."""
-    x = layers.Conv2D(
-        filters, size, padding="same", use_bias=False, kernel_initializer="he_normal"
-    )(x)
+    options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
+    x = layers.Conv2D(filters, size, **options)(x)
     x = BatchNormalization(momentum=0.9)(x)
     return layers.MaxPooling2D()(x) if pool else x
 
@@ -125,8 +117,7 @@ def wide_features(x, config, penalty):
     for stage in (1, 2, 4, 8):
         x = normalized_conv(x, stage * config.width)
         x = normalized_conv(x, stage * config.width, pool=stage < 8)
-    x = layers.Dropout(config.dropout)(layers.GlobalAveragePooling2D()(x))
-    return x, "glorot_uniform"
+    return layers.Dropout(config.dropout)(layers.GlobalAveragePooling2D()(x)), "glorot_uniform"
 
 
 def residual_features(x, config, penalty):
@@ -144,8 +135,7 @@ def residual_features(x, config, penalty):
             shortcut = layers.AveragePooling2D(2)(shortcut) if pool else shortcut
             x = layers.Add()([x, linear_conv(shortcut, filters, size=1)])
         x = layers.ReLU()(x)
-    x = layers.Dropout(config.dropout)(layers.GlobalAveragePooling2D()(x))
-    return x, "glorot_uniform"
+    return layers.Dropout(config.dropout)(layers.GlobalAveragePooling2D()(x)), "glorot_uniform"
 
 
 def channel_attention(x):

@@ -12,14 +12,8 @@ def fold_batch_normalization(model: keras.Model) -> keras.Model:
 
     In inference, a normalization scales and shifts each channel by constants. If it follows a
     convolution or a dense layer, that layer's weights can do the same. On a CPU, inference then
-    takes a quarter of the time.
-
-    Args:
-        model: A functional model; it is not changed.
-
-    Returns:
-        A model with the same inputs, outputs and layer names. Normalizations after other layers
-        are kept.
+    takes a quarter of the time. The functional model is not changed; the new one has the same
+    inputs, outputs and layer names. Other normalizations are kept.
     """
     folded = foldable_layers(model)
     removed = {normalization.name for normalization in folded.values()}
@@ -35,11 +29,11 @@ def fold_batch_normalization(model: keras.Model) -> keras.Model:
 
     copy = keras.models.clone_model(model, clone_function=clone, call_function=call)
     for layer in model.layers:
+        weights = layer.get_weights()
         if layer.name in folded:
             weights = folded_weights(layer, folded[layer.name])
+        if weights and layer.name not in removed:
             copy.get_layer(layer.name).set_weights(weights)
-        elif layer.weights and layer.name not in removed:
-            copy.get_layer(layer.name).set_weights(layer.get_weights())
     return copy
 
 
@@ -73,9 +67,7 @@ def input_names(nodes) -> list[str]:
     return [name for node in nodes for name in input_names(node)]
 
 
-def folded_weights(
-    layer: layers.Layer, normalization: layers.BatchNormalization
-) -> list[np.ndarray]:
+def folded_weights(layer, normalization) -> list[np.ndarray]:
     """Kernel and bias of a linear layer with the normalization after it."""
 
     def float64(weight):

@@ -19,16 +19,10 @@ MIN_WIDTH = 240  # pixels; a label is legible
 def annotate(
     image: Image.Image, faces: Sequence | None, probabilities: np.ndarray, labels: Sequence[str]
 ) -> Image.Image:
-    """Draw faces and their predictions into a picture.
+    """Draw faces and their predictions into an RGB picture, enlarged up to `MIN_WIDTH`.
 
-    Args:
-        image: RGB picture.
-        faces: `Face` of each prediction; None for one crop, labeled in its corner.
-        probabilities: (faces, classes).
-        labels: Class names.
-
-    Returns:
-        An RGB picture, enlarged if it is narrower than `MIN_WIDTH`.
+    `faces` has a `Face` of each prediction, `probabilities` is (faces, classes); without faces, the
+    picture is one crop, labeled in its corner.
     """
     scale = max(1, -(-MIN_WIDTH // image.width))
     image = image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC)
@@ -66,12 +60,9 @@ def text_color(probabilities: np.ndarray) -> str:
 
 
 def save_timeline(results: Sequence[Any], labels: Sequence[str], path: str | Path) -> None:
-    """Draw the probabilities of the largest face in each frame of a video over time.
+    """Draw the probabilities of the largest face in each frame of a video over time, as PNG.
 
-    Args:
-        results: `ImageResult` of each frame; curves break at frames without a face.
-        labels: Class names.
-        path: PNG file to write.
+    `results` are the `ImageResult` of each frame; curves break at frames without a face.
     """
     times = np.array([result.seconds for result in results])
     no_face = np.full(len(labels), np.nan)

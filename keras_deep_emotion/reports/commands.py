@@ -19,11 +19,9 @@ def fit_command(config: TrainConfig) -> str:
     words = ["python", "cli.py", "fit", "--dataset", config.dataset, "--recipe", config.recipe]
     for name, value in changed_settings(config).items():
         option = name.replace("_", "-")
-        if name in WITHOUT_OPTION:
-            continue
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
-        else:
+        elif name not in WITHOUT_OPTION:
             words += [f"--{option}", str(value)]
     return shlex.join(words)
 

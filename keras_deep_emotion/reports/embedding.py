@@ -23,11 +23,7 @@ def embed_figures(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def embed_png(path: Path) -> dict[str, Any]:
-    """Embed a PNG file at its printed size, see `embed`.
-
-    Raises:
-        ValueError: If the file is damaged.
-    """
+    """Embed a PNG file at its printed size, see `embed`; raise ValueError if it is damaged."""
     try:
         with Image.open(path) as image:
             image.verify()
@@ -41,9 +37,8 @@ def embed_png(path: Path) -> dict[str, Any]:
 def embed(mime_type: str, content: bytes, width: int, height: int) -> dict[str, Any]:
     """A picture as the template shows it; `width` and `height` are CSS pixels.
 
-    Returns:
-        `source` (data URI), `width` and `height`; `wide`, whether it is wider than the text;
-        `min_width` on a phone in CSS pixels, 0 if it fits.
+    Returns `source` (data URI), `width`, `height`, `wide` (whether it is wider than the text), and
+    `min_width` on a phone in CSS pixels, 0 if it fits.
     """
     scrolls = SMALLEST_SCALE * width > PHONE_WIDTH
     return {

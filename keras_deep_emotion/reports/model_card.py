@@ -9,12 +9,7 @@ from keras_deep_emotion.reports.text import DEDUPLICATED, FLIP_AVERAGED, attenti
 
 
 def render_model_card(config: TrainConfig, report: dict[str, Any]) -> str:
-    """Render the model card of a run in Markdown.
-
-    Args:
-        config: The run's settings.
-        report: The run's report, from `evaluation.evaluate_run`.
-    """
+    """Render the model card of a run in Markdown, from its settings and `evaluate_run` report."""
     rows = {
         "test": report,
         DEDUPLICATED: report.get("deduplicated"),

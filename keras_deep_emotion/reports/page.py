@@ -39,14 +39,9 @@ def write_report(run: Run) -> Path:
 
 
 def write_page(run: str | Path | Run) -> Path:
-    """Write report.html from the files in a run folder; sections without files are left out.
+    """Write report.html from the files in a run folder that there are; return its path.
 
-    Returns:
-        Path of the page, one HTML file.
-
-    Raises:
-        FileNotFoundError: If the folder has no config.json.
-        ValueError: If a file is damaged.
+    Raises FileNotFoundError without config.json, ValueError if a file is damaged.
     """
     run = Run(run)
     write_text(run / Run.PAGE, render("report.html.j2", **contents(run)))
@@ -83,15 +78,13 @@ def report_contents(config: TrainConfig, report: dict[str, Any] | None) -> dict[
     """The variables from report.json."""
     if report is None:
         return {"report": None, "attention": "", "confusion_text": "Confusion matrix."}
-    titles = {
-        "deduplicated": f"test, {text.DEDUPLICATED}",
-        "flip_averaged": f"test, {text.FLIP_AVERAGED}",
-    }
+    parts = {"deduplicated": text.DEDUPLICATED, "flip_averaged": text.FLIP_AVERAGED}
+    parts = {f"test, {title}": report[key] for key, title in parts.items() if key in report}
     attention = report.get("attention")
     return {
         "report": report,
         "comparison": text.paper_comparison(config, report),
-        "rows": {"test": report, **{titles[key]: report[key] for key in titles if key in report}},
+        "rows": {"test": report, **parts},
         "people_shown": PEOPLE_SHOWN,
         "attention": text.attention_summary(attention) if attention else "",
         "confusion_text": text.confusion_text(report),
@@ -111,6 +104,7 @@ def faithfulness_contents(faithfulness: dict[str, Any] | None) -> dict[str, Any]
 def sections(page: dict[str, Any]) -> dict[str, str]:
     """Titles of the sections that have contents, by anchor, in the order of the page."""
     pictures, report = set(page["pictures"]), page["report"]
+    mistakes = report and report["surest_mistakes"]
     shown = {
         "data": ("Data and training", True),
         "numbers": ("Metrics", report),
@@ -120,10 +114,7 @@ def sections(page: dict[str, Any]) -> dict[str, str]:
         "saliency": ("Saliency", {"saliency", "occlusions"} & pictures),
         "faithfulness": ("Faithfulness of the maps", page["faithfulness"]),
         "attended": ("Spatial transformer", "attended" in pictures or page["attention"]),
-        "mistakes": (
-            "Most confident mistakes",
-            "mistakes" in pictures or (report and report["surest_mistakes"]),
-        ),
+        "mistakes": ("Most confident mistakes", "mistakes" in pictures or mistakes),
         "repeat": ("How to repeat this run", True),
         "limits": ("Limits", True),
     }

@@ -99,21 +99,14 @@ def evaluation_lines(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def accuracy_summary(
-    report: dict[str, Any], paper_accuracy: float | None = None, paper_differs: list[str] = ()
-) -> str:
-    """One line: accuracy, its interval, and the paper's accuracy.
+def accuracy_summary(report: dict, paper_accuracy: float | None = None, paper_differs=()) -> str:
+    """One line: accuracy, its interval, and the paper's accuracy in percent, if it has one.
 
-    Args:
-        report: From `metrics.classification_report`.
-        paper_accuracy: Percent; None if the paper has none.
-        paper_differs: Why the two do not compare, see `Task.differences_from_paper`.
+    `paper_differs` says why the two do not compare, see `Task.differences_from_paper`.
     """
-    low, high = (100 * bound for bound in report["accuracy_interval"])
-    line = (
-        f"accuracy {100 * report['accuracy']:.2f} % on {report['faces']:,} faces "
-        f"(95 % interval {low:.2f} to {high:.2f})"
-    )
+    accuracy, low, high = (100 * x for x in (report["accuracy"], *report["accuracy_interval"]))
+    interval = f"95 % interval {low:.2f} to {high:.2f}"
+    line = f"accuracy {accuracy:.2f} % on {report['faces']:,} faces ({interval})"
     if not paper_accuracy:
         return line
     line += f"; the paper: {paper_accuracy:.2f} %"
@@ -158,9 +151,9 @@ def attention_summary(attention: dict[str, list[float]]) -> str:
 def comparison_summary(comparison: dict[str, Any]) -> str:
     """Two lines: the accuracies of two runs compared by `evaluation.mcnemar`, and the test."""
     faces, p = comparison["faces"], comparison["p_value"]
+    only_first, only_second = comparison["only_first"], comparison["only_second"]
     first, second = (
-        100 * (comparison["both_right"] + comparison[only]) / faces
-        for only in ("only_first", "only_second")
+        100 * (comparison["both_right"] + n) / faces for n in (only_first, only_second)
     )
     low, high = (100 * bound for bound in comparison["difference_interval"])
     return (
@@ -168,8 +161,7 @@ def comparison_summary(comparison: dict[str, Any]) -> str:
         f"{100 * comparison['difference']:+.2f} points "
         f"on the same {faces:,} faces (95 % interval {low:+.2f} to {high:+.2f})\n"
         f"the difference is {'not ' * (p >= SIGNIFICANCE_LEVEL)}significant: only this run is "
-        f"right on {comparison['only_first']:,} faces, only the other on "
-        f"{comparison['only_second']:,} "
+        f"right on {only_first:,} faces, only the other on {only_second:,} "
         f"(McNemar's test, {'p < 0.0001' if p < 0.0001 else f'p = {p:.4f}'})"
     )
 
@@ -222,13 +214,12 @@ def paper_comparison(config: TrainConfig, report: dict[str, Any]) -> str:
 
 def confusion_text(report: dict[str, Any]) -> str:
     """A confusion matrix in words, with its three most common mistakes."""
-    confusion, classes = np.array(report["confusion"]), report["classes"]
-    mistakes = confusion - np.diag(confusion.diagonal())
+    mistakes, classes = np.array(report["confusion"]), report["classes"]
+    np.fill_diagonal(mistakes, 0)
     order = np.argsort(-mistakes, axis=None, kind="stable")[:3]
-    cells = [np.unravel_index(cell, mistakes.shape) for cell in order]
     common = [
         f"{classes[row]} as {classes[column]} ({mistakes[row, column]:,})"
-        for row, column in cells
+        for row, column in (divmod(cell, len(classes)) for cell in order)
         if mistakes[row, column]
     ]
     return (
@@ -242,7 +233,4 @@ def faithfulness_rows(scores: dict[str, dict]) -> list[tuple[str, list]]:
     """Rows of the table of faithfulness: title of a method, its score by each measure or None."""
     columns = [scores[measure] for measure in MEASURES if measure in scores]
     methods = dict.fromkeys(method for column in columns for method in column)
-    return [
-        (METHODS.get(method, method), [column.get(method) for column in columns])
-        for method in methods
-    ]
+    return [(METHODS.get(one, one), [column.get(one) for column in columns]) for one in methods]

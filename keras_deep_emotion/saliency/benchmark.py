@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_deep_emotion.data.reading import open_dataset, read_examples
 from keras_deep_emotion.files import atomic_write, write_json
 from keras_deep_emotion.runs import Run
-from keras_deep_emotion.saliency.explain import Classifier, Explanation, explain_faces
+from keras_deep_emotion.saliency.explain import Classifier, explain_faces
 from keras_deep_emotion.saliency.faithfulness import (
     bootstrap_mean,
     mean_maps,
@@ -40,43 +40,44 @@ def benchmark_saliency(
 ) -> dict[str, Any]:
     """Score the saliency maps of a run; write faithfulness.json and mean_saliency.npz.
 
-    Args:
-        run: The run.
-        data_dir: Folder of the built data sets; None for TFDS's default.
-        output: Folder for the files, created if needed; None for the run's own.
-        faces: Number of test images, evenly spaced over the split.
-        seed: Seed of the random baselines and the randomized weights.
-        windows: What to hide.
+    `faces` test images are evenly spaced over the split; `output` is the folder of the files, None
+    for the run's own; `seed` is that of the random baselines and randomized weights.
 
-    Returns:
-        What faithfulness.json holds: `faces`, `dataset`, `split`, `window`, `stride`, `filling`;
-        `scores` of the predicted class, see `faithfulness.score_faithfulness`; `randomisation`, the
-        rank correlation (`mean`, `interval`) with the maps of a model of which a share of the
-        layers has shuffled weights: maps that do not change show the image, not the model; and
-        `regions`, where the maps of each predicted class lie, see `faithfulness.mean_maps`.
+    Returns the contents of faithfulness.json: `faces`, `dataset`, `split`, `window`, `stride`,
+    `filling`; `scores` of the predicted class, see `faithfulness.score_faithfulness`;
+    `randomisation`, the rank correlation (`mean`, `interval`) with the maps of a model of which a
+    share of the layers has shuffled weights: maps that do not change show the image, not the model;
+    and `regions`, where the maps of each predicted class lie, see `faithfulness.mean_maps`.
 
     Raises:
         ValueError: If windows do not fit the images, or there are fewer than two images.
     """
     task, size = run.task, run.config.image_size
-    window_starts(size, windows.window, windows.stride)  # checked before data are read
+    window_starts(size, *windows[:2])  # checked before data are read
     builder, split = open_dataset(task, data_dir), task.splits["test"]
     examples = evenly_spaced_examples(builder, split, size, faces)
     images = np.stack([example["image"].numpy() for example in examples])
     model = Classifier.from_run(run)
     explanation = explain_faces(model, images, None, windows)
-    has_parts = all(part in builder.info.features for part in PARTS)
+    parts, (window, _, _) = None, windows
+    if all(part in builder.info.features for part in PARTS):
+        parts = np.stack([part_boxes(example) for example in examples])
+    blurred = fill_image(tf.constant(images), "blur", window).numpy()
+    maps = explanation.saliency, explanation.class_id
     scores = score_faithfulness(
-        compiled_classifier(model),
-        images,
-        fill_image(tf.constant(images), "blur", windows.window).numpy(),
-        explanation.saliency,
-        explanation.class_id,
-        windows.window,
-        np.stack([part_boxes(example) for example in examples]) if has_parts else None,
-        seed,
+        compiled_classifier(model), images, blurred, *maps, window, parts, seed
     )
     regions = mean_maps(explanation.saliency, explanation.class_id, model.labels)
+    folder = Run(output or run)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    predicted = np.array(model.labels)[explanation.class_id]
+    with atomic_write(folder / Run.MEAN_MAPS) as temporary:
+        np.savez_compressed(
+            temporary,
+            classes=list(regions),
+            maps=[region.pop("map") for region in regions.values()],
+            faces=[images[predicted == name, ..., 0].mean(axis=0) for name in regions],
+        )
     result = {
         "dataset": builder.info.full_name,
         "split": split,
@@ -84,28 +85,10 @@ def benchmark_saliency(
         **windows._asdict(),
         "scores": scores,
         "randomisation": randomization_test(model, images, explanation, seed, windows),
-        "regions": {
-            name: {key: value for key, value in region.items() if key != "map"}
-            for name, region in regions.items()
-        },
+        "regions": regions,
     }
-    folder = Run(output or run)
-    folder.path.mkdir(parents=True, exist_ok=True)
     write_json(folder / Run.FAITHFULNESS, result)
-    predicted = np.array(model.labels)[explanation.class_id]
-    save_mean_maps(folder / Run.MEAN_MAPS, regions, images[..., 0], predicted)
     return result
-
-
-def save_mean_maps(path: Path, regions: dict, images: np.ndarray, predicted: np.ndarray) -> None:
-    """Save the mean map and the mean image of each predicted class."""
-    with atomic_write(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            classes=list(regions),
-            maps=[region["map"] for region in regions.values()],
-            faces=[images[predicted == name].mean(axis=0) for name in regions],
-        )
 
 
 def evenly_spaced_examples(builder, split: str, size: int, count: int) -> list[dict]:
@@ -140,13 +123,10 @@ def compiled_classifier(model: Classifier):
     return predict
 
 
-def randomization_test(
-    model: Classifier, images: np.ndarray, explanation: Explanation, seed: int, windows: Windows
-) -> dict[str, dict]:
+def randomization_test(model, images, explanation, seed, windows) -> dict[str, dict]:
     """Rank correlation of maps with those of models with shuffled weights (Adebayo et al., 2018).
 
-    Returns:
-        For each of `RANDOMIZATIONS`, `mean` and `interval` over at most `RANDOMIZED` images.
+    Returns `bootstrap_mean` over at most `RANDOMIZED` images for each of `RANDOMIZATIONS`.
     """
     images, class_id = images[:RANDOMIZED], explanation.class_id[:RANDOMIZED]
     result = {}

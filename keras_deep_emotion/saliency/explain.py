@@ -86,13 +86,9 @@ def explain_faces(
     class_id: np.ndarray | None = None,
     windows: Windows = DEFAULT_WINDOWS,
 ) -> Explanation:
-    """Explain the predictions for images in memory.
+    """Explain the predictions for (count, size, size, 1) images of grey levels 0..255.
 
-    Args:
-        model: The classifier.
-        images: (count, size, size, 1) grey levels 0..255.
-        class_id: (count,) integers, the class to explain; None for the predicted class.
-        windows: What to hide.
+    `class_id` is (count,) integers, the class to explain; None for the predicted class.
 
     Raises:
         ValueError: If windows do not fit the images.
@@ -102,8 +98,7 @@ def explain_faces(
     @tf.function(autograph=False)
     def compute(images):
         occlusions = occlude(model.classify, images, class_id, *windows)
-        size = images.shape[1:3]
-        return occlusions, gather_windows(occlusions, size, windows.window, windows.stride)
+        return occlusions, gather_windows(occlusions, images.shape[1:3], *windows[:2])
 
     occlusions, maps = compute(images)
     theta, attended = attended_regions(model.network, images)
@@ -129,19 +124,15 @@ def top_windows(lost: np.ndarray, count: int = TOP_WINDOWS) -> list[tuple[int, i
     """
     rows, columns = lost.shape
     chosen: list[tuple[int, int]] = []
-    for place in np.argsort(-lost, axis=None, kind="stable"):
-        row, column = divmod(int(place), columns)
+    for place in np.argsort(-lost, axis=None, kind="stable").tolist():
+        row, column = divmod(place, columns)
         near = (abs(row - y) < rows / 6 and abs(column - x) < columns / 6 for y, x in chosen)
-        if not any(near):
+        if len(chosen) < count and not any(near):
             chosen.append((row, column))
-        if len(chosen) == count:
-            break
     return chosen
 
 
-def occluded_faces(
-    image: np.ndarray, filled: np.ndarray, places: list[tuple[int, int]], window: int, stride: int
-) -> np.ndarray:
+def occluded_faces(image, filled, places, window: int, stride: int) -> np.ndarray:
     """One (size, size) image with the window at each (row, column) hidden: (places, size, size)."""
     starts = window_starts(len(image), window, stride)
     faces = np.repeat(np.asarray(image)[None], len(places), axis=0)
@@ -152,20 +143,13 @@ def occluded_faces(
 
 
 def save_explanation(
-    path: Path,
-    model: Classifier,
-    images: np.ndarray,
-    names: list[str],
-    truth: list[int] | None = None,
-    class_id: list[int] | None = None,
-    windows: Windows = DEFAULT_WINDOWS,
+    path, model, images, names, truth=None, class_id=None, windows=DEFAULT_WINDOWS
 ) -> Path:
-    """Explain images and save the arrays that `reports` draws to an .npz file.
+    """Explain images, arguments as in `explain_faces`, and save what `reports` draws as .npz.
 
-    Arguments are as in `explain_faces`. The arrays are those of `Explanation`, `name`, `classes`,
-    `image` (count, size, size), `label` (the true classes, if known), and of the `top_windows`
-    `window` (count, 9, 2) rows and columns (-1 where there are fewer) and `occluded` (count, 9,
-    size, size), the images with them hidden. Returns `path`.
+    The arrays are those of `Explanation`, `name`, `classes`, `image` (count, size, size), `label`
+    (the true classes, if known), and of the `top_windows` `window` (count, 9, 2) rows and columns
+    (-1 where there are fewer) and `occluded` (count, 9, size, size), the images with them hidden.
     """
     explanation = explain_faces(model, images, class_id, windows)
     images, (window, stride, filling) = images[..., 0], windows
@@ -180,16 +164,9 @@ def save_explanation(
     if truth is not None:
         arrays["label"] = truth
     path.parent.mkdir(parents=True, exist_ok=True)
+    arrays |= {"name": names, "classes": model.labels, "image": images}
     with atomic_write(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            name=names,
-            classes=model.labels,
-            image=images,
-            window=places,
-            occluded=occluded,
-            **arrays,
-        )
+        np.savez_compressed(temporary, window=places, occluded=occluded, **arrays)
     return path
 
 
@@ -201,35 +178,22 @@ def explain_split(
     per_class: int = 1,
     windows: Windows = DEFAULT_WINDOWS,
 ) -> Path:
-    """Explain the true class of images of a run's data set; write saliency.npz.
+    """Explain `per_class` images of each class of a run's split; return the path of saliency.npz.
 
-    Args:
-        run: The run.
-        data_dir: Folder of the built data sets; None for TFDS's default.
-        output: Folder for the file, created if needed; None for the run's own.
-        split: "train", "validation" or "test".
-        per_class: Images of each class, the first of the split.
-        windows: What to hide.
-
-    Returns:
-        Path of the file, see `save_explanation`.
+    `split` is "train", "validation" or "test", of which the first images are taken; `output` is the
+    folder of the file, None for the run's own.
 
     Raises:
         ValueError: If windows do not fit the images, or the split is empty.
     """
     task, size = run.task, run.config.image_size
-    window_starts(size, windows.window, windows.stride)  # checked before data are read
+    window_starts(size, *windows[:2])  # checked before data are read
     examples = first_per_class(open_dataset(task, data_dir), task.splits[split], size, per_class)
     labels = [int(example["label"]) for example in examples]
-    return save_explanation(
-        Run(output or run) / Run.SALIENCY_MAPS,
-        Classifier.from_run(run),
-        np.stack([example["image"].numpy() for example in examples]),
-        [example["name"].numpy().decode() for example in examples],
-        labels,
-        labels,
-        windows,
-    )
+    names = [example["name"].numpy().decode() for example in examples]
+    images = np.stack([example["image"].numpy() for example in examples])
+    path, model = Run(output or run) / Run.SALIENCY_MAPS, Classifier.from_run(run)
+    return save_explanation(path, model, images, names, labels, labels, windows)
 
 
 def first_per_class(builder, split: str, size: int, per_class: int) -> list[dict]:
@@ -254,21 +218,16 @@ def explain_mistakes(run: Run, data_dir: str | Path | None = None) -> Path | Non
     mistakes = run.report["surest_mistakes"][:MISTAKES]
     if not mistakes:
         return None
-    task = run.task
-    builder, split = open_dataset(task, data_dir), task.splits["test"]
+    builder, split = open_dataset(run.task, data_dir), run.task.splits["test"]
     names = [mistake["name"] for mistake in mistakes]
     images = {}
     for example in read_examples(builder, split, run.config.image_size):
         name = example["name"].numpy().decode()
         if name in names:
             images[name] = example["image"].numpy()
-    return save_explanation(
-        run / Run.MISTAKE_MAPS,
-        Classifier.from_run(run),
-        np.stack([images[name] for name in names]),
-        names,
-        truth=[run.labels.index(mistake["label"]) for mistake in mistakes],
-    )
+    truth = [run.labels.index(mistake["label"]) for mistake in mistakes]
+    faces, model = np.stack([images[name] for name in names]), Classifier.from_run(run)
+    return save_explanation(run / Run.MISTAKE_MAPS, model, faces, names, truth)
 
 
 def explain_run(run: Run, data_dir: str | Path | None = None) -> None:
@@ -283,21 +242,15 @@ def explain_files(
     output: str | Path,
     windows: Windows = DEFAULT_WINDOWS,
 ) -> tuple[Path, list[tuple[Path, str]]]:
-    """Explain the predictions for image files of cropped faces; write saliency.npz.
+    """Explain the predictions for image files of cropped faces; write saliency.npz to `output`.
 
-    Args:
-        model: The classifier.
-        files: Images in any format that `images.open_photo` reads.
-        output: Folder for the file, created if needed.
-        windows: What to hide.
-
-    Returns:
-        (path of the file, list of (file, reason) that could not be read).
+    Files may have any format that `images.open_photo` reads. Returns the path of the file and a
+    list of (file, reason) that could not be read.
 
     Raises:
         ValueError: If windows do not fit the images, or no file could be read.
     """
-    window_starts(model.size, windows.window, windows.stride)
+    window_starts(model.size, *windows[:2])
     names, images, unreadable = [], [], []
     for file in files:
         content, error = read_crop(file)

@@ -17,17 +17,10 @@ STEPS = 48  # ours: of the curves; RISE takes as many as the image has rows
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
-def causal_curve(
-    predict: Predict,
-    start: np.ndarray,
-    end: np.ndarray,
-    maps: np.ndarray,
-    class_id: Sequence[int],
-    steps: int = STEPS,
-) -> np.ndarray:
+def causal_curve(predict: Predict, start, end, maps, class_id, steps: int = STEPS) -> np.ndarray:
     """Probability of a class while pixels change from `start` to `end`, the most important first.
 
-    Arguments are as in `score_faithfulness`. Returns (batch, steps + 1) float64 probabilities.
+    Returns (batch, steps + 1) float64; other arguments are as in `score_faithfulness`.
     """
     batch, height, width = maps.shape
     order = np.argsort(-maps.reshape(batch, -1), axis=1, kind="stable")
@@ -44,15 +37,10 @@ def area_under_curve(curve: np.ndarray) -> np.ndarray:
 
 
 def pointing_game(maps: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """Whether the maximum of each map lies in one of the image's parts.
+    """Whether the maximum of each (batch, height, width) map lies in a part of its image: (batch,).
 
-    Args:
-        maps: (batch, height, width).
-        parts: (batch, parts, 4) boxes: ymin, xmin, ymax, xmax, relative to the image.
-
-    Returns:
-        (batch,) bool. Occlusion maps are flat where the same windows cover pixels: of several
-        maxima, the one nearest to their mean is used.
+    Parts are (batch, parts, 4) boxes: ymin, xmin, ymax, xmax, relative to the image. Occlusion maps
+    are flat where the same windows cover pixels: of equal maxima, the nearest to their mean counts.
     """
     hits = []
     for one, boxes in zip(maps, np.asarray(parts), strict=True):
@@ -96,9 +84,7 @@ def bootstrap_mean(
     return {"mean": float(values.mean()), "interval": interval.tolist()}
 
 
-def compare_with_baselines(
-    scores: dict[str, Sequence[float]], lower_is_better: bool
-) -> dict[str, dict[str, Any]]:
+def compare_with_baselines(scores: dict[str, Sequence[float]], lower_is_better: bool) -> dict:
     """The `bootstrap_mean` of (faces,) scores, by name of the maps.
 
     Baselines also have `ahead`, that of the difference by which "saliency" is better on each face.
@@ -173,21 +159,13 @@ def rank_correlation(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
     )
 
 
-def mean_maps(
-    maps: np.ndarray, class_id: np.ndarray, classes: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """The mean map of each class, and in which region of the face it lies.
+def mean_maps(maps: np.ndarray, class_id: np.ndarray, classes: Sequence[str]) -> dict[str, dict]:
+    """The mean map of each class that occurs, and in which region of the face it lies.
 
-    Args:
-        maps: (batch, height, width) saliency maps; negative values count as 0.
-        class_id: (batch,) integers, the class of each.
-        classes: Class names.
-
-    Returns:
-        For each class that occurs: number of `faces`; `map`, the (height, width) mean of the maps,
-        each divided by its sum (a map without positive values is left out); the shares of it in
-        the `upper`, `middle` and `lower` third of the rows, and in the `rim`, the outer sixth on
-        all sides.
+    Each of the (batch, height, width) maps is divided by its sum; negative values count as 0, and
+    maps without positive values are left out. `class_id` is (batch,) integers. Returns for each
+    class name the number of `faces`; their mean `map`, (height, width); its shares in the `upper`,
+    `middle` and `lower` third of the rows, and in the `rim`, the outer sixth on all sides.
     """
     _, height, width = maps.shape
     positive = np.maximum(maps, 0)
@@ -200,13 +178,8 @@ def mean_maps(
         if not chosen.any():
             continue
         mean = (positive[chosen] / sums[chosen, None, None]).mean(axis=0)
-        upper, middle, lower = np.split(mean, [round(height / 3), round(2 * height / 3)])
-        result[name] = {
-            "faces": int(chosen.sum()),
-            "map": mean,
-            "upper": float(upper.sum()),
-            "middle": float(middle.sum()),
-            "lower": float(lower.sum()),
-            "rim": float(mean[rim].sum()),
-        }
+        thirds = np.split(mean, [round(height / 3), round(2 * height / 3)])
+        shares = zip(("upper", "middle", "lower", "rim"), (*thirds, mean[rim]), strict=True)
+        result[name] = {"faces": int(chosen.sum()), "map": mean}
+        result[name] |= {region: float(values.sum()) for region, values in shares}
     return result

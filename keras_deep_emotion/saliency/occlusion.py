@@ -51,8 +51,7 @@ class SaliencyMaps(NamedTuple):
     """Saliency maps.
 
     Attributes:
-        probabilities: (batch, classes) float32, of the whole images.
-        class_id: (batch,) int64, the explained class.
+        probabilities, class_id: As in `Occlusions`.
         saliency: (batch, height, width) float32 in [-1, 1], the probability that the explained
             class loses, mean over the windows that cover a pixel.
         decisive: (batch, height, width) bool, whether the predicted class differs from the
@@ -68,10 +67,7 @@ class SaliencyMaps(NamedTuple):
 def window_starts(side: int, window: int, stride: int) -> list[int]:
     """First pixels of the windows along a side: 0, stride, ..., and one that ends at the edge.
 
-    Args:
-        side: Length of the side, pixels.
-        window: Width of the windows, 1 to side.
-        stride: Step between windows, 1 to window: the windows cover every pixel.
+    Windows are 1 to `side` pixels wide, strides 1 to `window`: the windows cover every pixel.
 
     Raises:
         ValueError: If window or stride is out of range.
@@ -86,27 +82,16 @@ def window_starts(side: int, window: int, stride: int) -> list[int]:
         )
     if not 1 <= stride <= window:
         raise ValueError(f"stride must be between 1 and window={window}. Received: {stride}")
-    starts = list(range(0, side - window + 1, stride))
-    if starts[-1] != side - window:
-        starts.append(side - window)
-    return starts
+    last = side - window
+    return [*range(0, last, stride), last]
 
 
 def fill_image(images: tf.Tensor, filling: str, window: int) -> tf.Tensor:
-    """What the pixels of images become when they are hidden.
+    """What the pixels of images become when they are hidden, a tensor of the same shape.
 
-    Args:
-        images: (batch, height, width, channels) float32 grey levels 0..255; only the batch size may
-            be dynamic.
-        filling: "zero" for black, as in the paper; "mean" for the mean of each image and channel;
-            "blur" for the image blurred by a Gaussian with a standard deviation of half a window.
-        window: Side of the hidden square, pixels.
-
-    Returns:
-        A tensor of the same shape.
-
-    Raises:
-        ValueError: If there is no such filling.
+    Images are (batch, height, width, channels) float32; only the batch size may be dynamic. "zero"
+    is black, as in the paper; "mean" the mean of each image and channel; "blur" the image blurred
+    by a Gaussian with a standard deviation of half a window. Others raise ValueError.
     """
     if filling == "zero":
         return tf.zeros_like(images)
@@ -139,9 +124,9 @@ def occlude(
         predict: Maps (n, height, width, channels) float32 to (n, classes) probabilities.
         images: (batch, height, width, channels) float32 grey levels 0..255, of static size.
         class_id: (batch,) integers, the class to explain; None for the predicted class.
-        window: Side of the hidden square, pixels.
-        stride: Step between windows, pixels, at most `window`.
-        filling: What hidden pixels become, see `fill_image`.
+        window: As in `Windows`.
+        stride: As in `Windows`.
+        filling: As in `Windows`.
         chunk: Number of (image, window) pairs predicted at once; it bounds the memory.
 
     Raises:
@@ -149,14 +134,12 @@ def occlude(
     """
     height, width = images.shape[1:3]
     # Masks are computed: as constants they would bloat an export.
-    covers_y = coverage(height, window, stride)
-    covers_x = coverage(width, window, stride)
+    covers_y, covers_x = coverage(height, window, stride), coverage(width, window, stride)
     rows, columns = covers_y.shape[0], covers_x.shape[0]
     substitute = fill_image(images, filling, window)
 
     # Only the shape is used, so the graph does not compute this prediction.
     classes = predict(images[:1]).shape[-1]
-
     # The places of each image are its windows and, last, the whole image.
     places = rows * columns + 1
     pairs = tf.shape(images)[0] * places
@@ -183,9 +166,8 @@ def occlude(
     )
     scores = tf.reshape(tf.reshape(scores, (-1, classes))[:pairs], (-1, places, classes))
     probabilities = scores[:, -1]
-    explained = (
-        tf.argmax(probabilities, axis=1) if class_id is None else tf.cast(class_id, tf.int64)
-    )
+    explained = tf.argmax(probabilities, axis=1) if class_id is None else class_id
+    explained = tf.cast(explained, tf.int64)
     of_explained = tf.gather(scores, explained, axis=2, batch_dims=1)  # (batch, places)
     lost = of_explained[:, -1:] - of_explained[:, :-1]
     return Occlusions(
@@ -212,10 +194,7 @@ def occlusion_saliency(
     filling: str = "zero",
     chunk: int = 256,
 ) -> SaliencyMaps:
-    """Compute saliency maps by occlusion; arguments as in `occlude`. Graph code.
-
-    Raises:
-        ValueError: If windows do not fit the images, or there is no such filling.
+    """Compute saliency maps by occlusion; arguments and errors as in `occlude`. Graph code.
 
     Example:
     >>> def brightness(images):  # class 1: the mean grey level
@@ -229,12 +208,9 @@ def occlusion_saliency(
     return gather_windows(occlusions, images.shape[1:3], window, stride)
 
 
-def gather_windows(
-    occlusions: Occlusions, size: Sequence[int], window: int, stride: int
-) -> SaliencyMaps:
+def gather_windows(occlusions: Occlusions, size, window: int, stride: int) -> SaliencyMaps:
     """Gather the result of `occlude` into maps of `size`, (height, width)."""
-    covers_y = tf.cast(coverage(size[0], window, stride), tf.float32)
-    covers_x = tf.cast(coverage(size[1], window, stride), tf.float32)
+    covers_y, covers_x = (tf.cast(coverage(one, window, stride), tf.float32) for one in size)
 
     def spread(values):
         """Sum over the windows that cover each pixel: (batch, height, width)."""

@@ -1,7 +1,6 @@
 """Callbacks of training: validation, best model, backup, throughput."""
 
 import contextlib
-import csv
 import json
 import time
 import zipfile
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 
 from keras_deep_emotion.files import atomic_write
 from keras_deep_emotion.layers.batch_normalization import recompute_statistics
@@ -36,22 +36,19 @@ class Throughput(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Log the rates."""
         logs["images_per_second"] = self.images / ((self.stop or time.perf_counter()) - self.start)
-        logs["learning_rate"] = float(
-            keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
-        )
+        rate = self.model.optimizer.learning_rate
+        logs["learning_rate"] = float(keras.ops.convert_to_numpy(rate))
 
 
 class AveragedEvaluation(keras.callbacks.Callback):
     """Validates the weights that are kept: averaged, with recomputed normalization statistics.
 
+    `values` are the weights of the network as they were last validated, a list of arrays.
+
     Args:
         network: The network that is trained, without augmentation.
-        images: (count, size, size, 1) training images without augmentation, from which the
-            statistics of batch normalization are recomputed, see
-            `layers.batch_normalization.recompute_statistics`; None keeps the moving statistics.
-
-    Attributes:
-        values: Weights of `network` as they were last validated, arrays.
+        images: (count, size, size, 1) unaugmented training images for `recompute_statistics` of
+            `layers.batch_normalization`; None keeps the moving statistics.
     """
 
     def __init__(self, network: keras.Model, images: np.ndarray | None = None):
@@ -87,14 +84,13 @@ class AveragedEvaluation(keras.callbacks.Callback):
 class BestModel(keras.callbacks.Callback):
     """Saves the model of the epoch with the highest validation accuracy, then the lowest loss.
 
+    `epoch` is the epoch that was saved last, from 0; None before.
+
     Args:
         averaged: The `AveragedEvaluation` that comes before it.
         kept: A network with the same weights to save; its precision may differ.
         path: A `.keras` file.
         best: (accuracy, -loss) to beat.
-
-    Attributes:
-        epoch: The epoch that was saved last, from 0; None before.
     """
 
     def __init__(
@@ -138,7 +134,8 @@ class Backup(keras.callbacks.Callback):
         """Write backup.npz and history.csv."""
         self.history.append(history_row(epoch, logs))
         state = {"history": self.history, "best": self.best.best}
-        arrays = {str(i): np.asarray(value) for i, value in enumerate(training_state(self.model))}
+        values = map(keras.ops.convert_to_numpy, state_variables(self.model))
+        arrays = {str(i): np.asarray(value) for i, value in enumerate(values)}
         with atomic_write(self.run / Run.BACKUP) as temporary, open(temporary, "wb") as file:
             np.savez(file, state=json.dumps(state), **arrays)
         write_history(self.run, self.history)
@@ -151,29 +148,19 @@ def history_row(epoch: int, logs: dict) -> dict:
 
 def write_history(run: Run, history: list[dict]) -> None:
     """Write the metrics of the epochs so far, dicts, as history.csv."""
-    columns = dict.fromkeys(key for row in history for key in row)
-    with atomic_write(run / Run.HISTORY) as temporary, open(temporary, "w", newline="") as file:
-        table = csv.DictWriter(file, columns, lineterminator="\n")
-        table.writeheader()
-        table.writerows(history)
+    with atomic_write(run / Run.HISTORY) as temporary:
+        pd.DataFrame(history).to_csv(temporary, index=False, na_rep="nan")
 
 
-def training_state(trainer: keras.Model) -> list[np.ndarray]:
-    """Values of all variables: weights, optimizer, random seeds."""
-    variables = [*trainer.variables, *trainer.optimizer.variables]
-    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+def state_variables(trainer: keras.Model) -> list[keras.Variable]:
+    """All variables of a training: weights, optimizer, random seeds."""
+    return [*trainer.variables, *trainer.optimizer.variables]
 
 
 def restore_backup(path: Path, trainer: keras.Model) -> dict:
-    """Restore the variables of a compiled trainer from a `Backup`.
-
-    Returns `history`, one dict an epoch, and `best`, see `BestModel`.
-
-    Raises:
-        ValueError: If the file is not a backup of this network.
-    """
+    """Restore a trainer's variables from a `Backup`; return its `history` and `best`."""
     trainer.optimizer.build(trainer.trainable_variables)
-    variables = [*trainer.variables, *trainer.optimizer.variables]
+    variables = state_variables(trainer)
     try:
         with open(path, "rb") as file, np.load(file) as backup:
             state = json.loads(str(backup["state"]))

@@ -14,15 +14,9 @@ def compiled_trainer(
 ) -> keras.Model:
     """Wrap a model for training: augmentation before it, loss on its logits.
 
-    Args:
-        model: From `build_model`; its weights are shared, not copied.
-        config: The settings.
-        steps_per_epoch: Batches in an epoch, which determine the length of the schedule.
-        compile_options: Passed to `keras.Model.compile`, such as `jit_compile`.
-
-    Returns:
-        A compiled model with the same input that returns logits; its targets are (batch, classes)
-        probabilities.
+    `model`, from `build_model`, shares its weights. `steps_per_epoch` determines the length of the
+    schedule; `compile_options` are passed to `keras.Model.compile`, such as `jit_compile`. Returns
+    a compiled model from the same input to logits, with (batch, classes) probabilities as targets.
     """
     scores = keras.Model(model.input, model.get_layer("logits").output)
     image = keras.Input(model.input.shape[1:])
@@ -51,14 +45,12 @@ def compiled_trainer(
 def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """Build the optimizer with its schedule, weight decay and averaging of weights.
 
-    Biases, and scale and offset of batch normalization, are excluded from weight decay: they are
-    few and must be free to grow.
+    Biases, and scale and offset of batch normalization, are few and must be free to grow.
     """
     rate = config.learning_rate
     if config.cosine:
         # Warm up for half of a short training at most.
-        warmup = min(config.warmup, config.epochs / 2)
-        warmup_steps = round(warmup * steps_per_epoch)
+        warmup_steps = round(min(config.warmup, config.epochs / 2) * steps_per_epoch)
         rate = keras.optimizers.schedules.CosineDecay(
             0.0 if warmup_steps else rate,
             decay_steps=config.epochs * steps_per_epoch - warmup_steps,
@@ -83,14 +75,7 @@ def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> keras.optimize
 
 
 def average_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
-    """Return the moving averages of the trainable variables, in their order.
-
-    Args:
-        optimizer: A built optimizer, possibly wrapped for loss scaling.
-
-    Returns:
-        Variables of the optimizer; empty if it keeps no averages or is not built.
-    """
+    """Moving averages of the trainable variables; empty if there are none, or it is not built."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if not optimizer.use_ema or not optimizer.built:
         return []
@@ -102,9 +87,6 @@ def averaged_weights(trainer: keras.Model) -> Iterator[None]:
     """Replace the weights by their moving averages within the context, if the optimizer has any.
 
     Keras's SwapEMAWeights swaps by adding and subtracting, which rounds both; this is exact.
-
-    Args:
-        trainer: From `compiled_trainer`.
     """
     averages = average_variables(trainer.optimizer)
     weights = trainer.trainable_variables if averages else []

@@ -33,10 +33,7 @@ def strategy_for_devices() -> tf.distribute.Strategy:
 
 
 def steps_per_execution(steps: int) -> int:
-    """Steps to run in one call: the largest divisor of the steps an epoch, 16 at most.
-
-    With another number, Keras would run more steps than the epoch has.
-    """
+    """Steps to run in one call: a divisor of `steps`, else Keras runs more than the epoch has."""
     return max(count for count in range(1, 17) if steps % count == 0)
 
 
@@ -49,9 +46,8 @@ def describe_machine() -> str:
         processor = names[0] if names else processor
     except OSError:
         pass
-    gpus = [
-        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-        for gpu in tf.config.list_physical_devices("GPU")
-    ]
+    gpus = tf.config.list_physical_devices("GPU")
+    details = map(tf.config.experimental.get_device_details, gpus)
+    names = [detail.get("device_name", "GPU") for detail in details]
     cores = f"{os.cpu_count()} cores"
-    return ", ".join([platform.system(), platform.machine(), processor, cores, *gpus])
+    return ", ".join([platform.system(), platform.machine(), processor, cores, *names])

@@ -21,8 +21,8 @@ def teacher_runs(config: TrainConfig, labels: list[str]) -> list[Run]:
 
     Raises:
         FileNotFoundError: If a teacher is not a finished run.
-        ValueError: If a teacher has other classes, or was trained on other images of the same data
-            set: it may know the student's test images.
+        ValueError: If a teacher has other classes, or may know the student's test images: it was
+            trained on other images of the same data set.
     """
     runs, task = [], Task.from_config(config)
     for name in filter(None, map(str.strip, (config.teachers or "").split(","))):
@@ -33,10 +33,8 @@ def teacher_runs(config: TrainConfig, labels: list[str]) -> list[Run]:
                 "may know its test images. Name a teacher of the same protocol and fold."
             )
         if run.labels != list(labels):
-            raise ValueError(
-                f"{name} knows the classes {', '.join(run.labels)}; "
-                f"this run needs {', '.join(labels)}."
-            )
+            known, needed = ", ".join(run.labels), ", ".join(labels)
+            raise ValueError(f"{name} knows the classes {known}; this run needs {needed}.")
         runs.append(run)
     return runs
 
@@ -62,16 +60,14 @@ def distillation_targets(
     run can be resumed without its teachers. Without teachers, `faces` is returned.
 
     Raises:
-        ValueError: If a teacher takes images of another size; or as `teacher_runs`.
-        FileNotFoundError: As `teacher_runs`.
+        FileNotFoundError, ValueError: As `teacher_runs`, or if a teacher takes other image sizes.
     """
     if not config.teachers:
         return faces
     path = run / Run.TEACHERS
     if not path.exists():
-        predictions = [
-            teacher_predictions(teacher, faces.images) for teacher in teacher_runs(config, labels)
-        ]
+        teachers = teacher_runs(config, labels)
+        predictions = [teacher_predictions(teacher, faces.images) for teacher in teachers]
         with atomic_write(path) as temporary:
             np.save(temporary, np.mean(predictions, axis=0, dtype=np.float32))
     share = np.float32(config.teacher_share)

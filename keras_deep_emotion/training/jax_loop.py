@@ -33,7 +33,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.mixup import mixup
-from keras_deep_emotion.data.targets import FaceArrays, class_weights
+from keras_deep_emotion.data.targets import class_weights
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.layers.batch_normalization import recompute_statistics
 from keras_deep_emotion.models.deep_emotion import build_model
@@ -52,18 +52,13 @@ EVALUATION_BATCH = 512  # faces
 def join(address: str, processes: int, process: int) -> None:
     """Join the `processes` that train together, as number `process`; return when all have joined.
 
-    Raises:
-        ValueError: If `address` is not HOST:PORT, or `process` is not from 0 to `processes` - 1.
-        RuntimeError: If Keras runs on another backend.
+    Raises ValueError for a wrong address or number, RuntimeError on another backend.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise ValueError(f"--distribute must be HOST:PORT of process 0. Received: {address}")
     if not 0 <= process < processes:
-        raise ValueError(
-            f"--process must be between 0 and {processes - 1} with --processes {processes}. "
-            f"Received: {process}"
-        )
+        raise ValueError(f"--process must be between 0 and {processes - 1}. Received: {process}")
     if keras.backend.backend() != "jax":
         raise RuntimeError(
             "Set KERAS_BACKEND=jax before Keras is imported. "
@@ -73,21 +68,12 @@ def join(address: str, processes: int, process: int) -> None:
     jax.distributed.initialize(address, processes, process)
 
 
-def fit(
-    config: TrainConfig, run_dir: str | Path, data_dir: str | Path | None = None
-) -> dict | None:
+def fit(config: TrainConfig, run_dir: str | Path, data_dir: str | Path | None) -> dict | None:
     """Train as `single_machine.fit` on all processes that have joined, with the same settings.
 
-    Process 0 validates and writes the run folder, without TensorBoard's logs and the backup that
-    `--resume` needs. The data set is built on every machine, or in a folder that they share.
-
-    Returns:
-        The report in process 0, None in the others.
-
-    Raises:
-        FileExistsError: If `run_dir` is not empty.
-        FileNotFoundError: If the data set is not built.
-        ValueError: If data set, protocol or fold do not exist; or as `supported_config`.
+    Process 0 validates, writes the run folder (without TensorBoard's logs and the backup that
+    `--resume` needs) and returns the report; the others return None. The data set is built on every
+    machine, or in a folder that they share.
     """
     import tensorflow as tf
 
@@ -117,9 +103,7 @@ def fit(
 def supported_config(config: TrainConfig) -> TrainConfig:
     """Return the settings with precision "auto" resolved: bfloat16 on GPUs, float32 elsewhere.
 
-    Raises:
-        ValueError: If the batch does not divide evenly between all devices, there are teachers, or
-            the precision is mixed_float16.
+    Raises ValueError for what the loop cannot train.
     """
     devices = jax.device_count()
     if config.batch_size % devices:
@@ -139,25 +123,12 @@ def supported_config(config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(config, precision=best)
 
 
-def train(
-    config: TrainConfig,
-    faces: FaceArrays,
-    validation: FaceArrays | None,
-    labels: list[str],
-    run: Run,
-) -> dict:
-    """Train, and keep the best epoch on validation in the run folder.
+def train(config: TrainConfig, faces, validation, labels: list[str], run: Run) -> dict:
+    """Train, and keep the best epoch on validation: model.keras and history.csv of an existing run.
 
-    Args:
-        config: The settings, from `supported_config`.
-        faces: The training split; the same in all processes.
-        validation: The validation split in process 0, None in the others.
-        labels: Class names.
-        run: An existing folder, which gets model.keras and history.csv from process 0.
-
-    Returns:
-        `compile_seconds`; `seconds` of all epochs with validation; `images_per_second` without;
-        and in process 0 `best_epoch` (from 0) and its `validation_accuracy`.
+    `config` is from `supported_config`; `validation` is None in all processes but 0, which writes.
+    Returns `compile_seconds`; `seconds` of all epochs with validation; `images_per_second` without;
+    and in process 0 `best_epoch` (from 0) and its `validation_accuracy`.
     """
     keras.backend.clear_session()
     keras.config.set_dtype_policy("float32")
@@ -173,8 +144,7 @@ def train(
     state, train_epoch = compile_training(trainer, faces, config)
     if validation is not None:
         evaluate = compile_evaluation(kept, validation.images, validation.labels)
-    compiled = time.perf_counter()
-    variables = jax.tree.leaves(variables_of(trainer))
+    compiled, variables = time.perf_counter(), jax.tree.leaves(variables_of(trainer))
     averaged, history, training = AveragedEvaluation(kept), [], 0.0
     best = BestModel(averaged, kept, run / Run.MODEL)
     for epoch in range(config.epochs):
@@ -214,8 +184,8 @@ def train(
 def compile_training(trainer, faces, config):
     """Place state and faces on all devices and compile an epoch.
 
-    Returns (state, train_epoch): the values of trainable, other and optimizer variables, three
-    lists; and a function of (state, epoch) to the new state and the mean loss and accuracy.
+    Returns the state, three lists as `values_of`, and a function of (state, epoch) to the new state
+    and the mean loss and accuracy.
     """
     mesh = Mesh(jax.devices(), ("batch",))
     replicated = NamedSharding(mesh, PartitionSpec())
@@ -249,10 +219,8 @@ def compile_training(trainer, faces, config):
         new_state = trainable, others, optimizer
         return jax.lax.with_sharding_constraint((new_state, metrics), replicated)
 
-    rows_of = jax.jit(
-        partial(epoch_rows, config.seed, count, config.batch_size, config.mixup),
-        out_shardings=replicated,
-    )
+    of_epoch = partial(epoch_rows, config.seed, count, config.batch_size, config.mixup)
+    rows_of = jax.jit(of_epoch, out_shardings=replicated)
     rows = rows_of(0)
     run_steps = compile_steps(step, len(rows[0]), state, rows, columns)
 
@@ -278,8 +246,8 @@ def values_of(model):
 def epoch_rows(seed, count, batch_size, mixup, epoch):
     """Order and mixing of the faces of an epoch, functions of seed and epoch.
 
-    Returns (order, shares): (steps, batch_size) indices, the last batch filled up from the first;
-    and, unless `mixup` is 0, as many shares from Beta(mixup, mixup), else None.
+    Returns (steps, batch_size) indices, the last batch filled up from the first; and as many shares
+    from Beta(mixup, mixup), None if `mixup` is 0.
     """
     key, mixing = jax.random.split(jax.random.fold_in(jax.random.key(seed), epoch))
     steps = math.ceil(count / batch_size)
@@ -299,8 +267,7 @@ def in_one_call():
 def compile_steps(function, steps, state, *data):
     """Compile a loop of `state, metrics = function(state, number, *data)`.
 
-    Returns a function of (state, *data), with these shapes, to the last state and the metrics of
-    all steps, an array.
+    Returns a function of (state, *data) to the last state and an array of the metrics of all steps.
     """
 
     def scan(state, *data):
@@ -322,19 +289,11 @@ def compile_steps(function, steps, state, *data):
     return run_steps
 
 
-def compile_evaluation(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, flip: bool = False
-) -> Callable[[], dict[str, float]]:
+def compile_evaluation(model, images, labels, flip=False) -> Callable[[], dict[str, float]]:
     """Compile the evaluation of a model on a split, in float32.
 
-    Args:
-        model: From `build_model`.
-        images: (count, size, size, 1) grey levels 0..255.
-        labels: (count,) integers.
-        flip: Average the probabilities for each image and its mirror image.
-
-    Returns:
-        A function that returns `loss` and `accuracy` of the model's present weights.
+    Returns a function that returns `loss` and `accuracy` of the model's present weights. With
+    `flip`, the probabilities for each image and its mirror image are averaged.
     """
     scores = keras.Model(model.input, model.get_layer("logits").output)
     cross_entropy = keras.losses.CategoricalCrossentropy(from_logits=True, reduction=None)

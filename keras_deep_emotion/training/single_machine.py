@@ -23,6 +23,7 @@ from keras_deep_emotion.models.deep_emotion import build_model
 from keras_deep_emotion.reports.page import write_report
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.explain import explain_run
+from keras_deep_emotion.training import devices
 from keras_deep_emotion.training.callbacks import (
     AveragedEvaluation,
     Backup,
@@ -32,12 +33,6 @@ from keras_deep_emotion.training.callbacks import (
     write_history,
 )
 from keras_deep_emotion.training.compile import compiled_trainer
-from keras_deep_emotion.training.devices import (
-    describe_machine,
-    resolve_precision,
-    steps_per_execution,
-    strategy_for_devices,
-)
 from keras_deep_emotion.training.distillation import distillation_targets, teacher_runs
 from keras_deep_emotion.training.tensorboard import tensorboard_callbacks
 
@@ -50,14 +45,8 @@ def fit(
 ) -> dict:
     """Train, keep the best epoch on validation, and evaluate it on the test split.
 
-    Args:
-        config: The settings.
-        run_dir: Folder to create; it must not exist or be empty.
-        data_dir: Folder of the built data sets; None for TFDS's default.
-        profile: Record a profile of some steps, see `tensorboard.ProfileSteps`.
-
-    Returns:
-        The report, as from `evaluation.evaluate_run`.
+    Creates `run_dir`, and returns the report of `evaluation.evaluate_run`. `data_dir` is that of
+    `data.open_dataset`. With `profile`, some steps are profiled, see `tensorboard.ProfileSteps`.
 
     Raises:
         FileExistsError: If `run_dir` is not empty.
@@ -92,8 +81,7 @@ def resume(run_dir: str | Path, data_dir: str | Path | None = None, profile: boo
         # Starting from the first epoch would overwrite the model.
         raise ValueError(
             f"{run} has {trained[0]} but no {Run.BACKUP}, which training on several machines does "
-            "not keep: it cannot be resumed. To evaluate it: python cli.py evaluate "
-            f"{shlex.quote(str(run))}"
+            f"not keep. To evaluate it: python cli.py evaluate {shlex.quote(str(run))}"
         )
     if not run.has(Run.LABELS):  # killed while the folder was created
         create_run(run, config, class_names(open_dataset(run.task, data_dir)))
@@ -118,7 +106,7 @@ def create_run(run: Run, config: TrainConfig, labels: list[str]) -> None:
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
         "keras_deep_emotion": __version__,
-        "machine": describe_machine(),
+        "machine": devices.describe_machine(),
     }
     write_json(run / Run.VERSIONS, versions)
     run.write_labels(labels)
@@ -172,6 +160,8 @@ def train(
     run.delete_derived()
     weights = class_weights(faces.labels, len(labels), config.class_balance)
     batches = training_batches(faces, config.batch_size, config.seed, done, weights, config.mixup)
+    logs = run / Run.LOGS
+    logging = tensorboard_callbacks(config, logs, averaged, validation, labels, best, profile)
     trainer.fit(
         batches,
         validation_data=validation_batches(validation, config.batch_size),
@@ -184,9 +174,7 @@ def train(
             Throughput(len(faces.images)),
             averaged,
             best,
-            *tensorboard_callbacks(
-                config, run / Run.LOGS, averaged, validation, labels, best, profile
-            ),
+            *logging,
             Backup(run, best, state["history"]),
             *callbacks,
         ],
@@ -194,22 +182,19 @@ def train(
     return best.best[0]
 
 
-def build_trainer(
-    config: TrainConfig, classes: int, steps: int
-) -> tuple[keras.Model, keras.Model, keras.Model]:
+def build_trainer(config: TrainConfig, classes: int, steps: int) -> tuple[keras.Model, ...]:
     """Seed everything, and build the network for some number of classes and steps an epoch.
 
-    Returns:
-        (network, trainer, kept): The network in the device's precision; the compiled model that
-        trains it; a float32 network to save, so that it can be served anywhere.
+    Returns the network in the device's precision, the compiled model that trains it, and a float32
+    network to save, so that it can be served anywhere.
     """
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     kept = build_model(config, classes)
     keras.utils.set_random_seed(config.seed)
     if not on_gpu:
         tf.config.experimental.enable_op_determinism()  # equal seeds give equal runs
-    keras.config.set_dtype_policy(resolve_precision(config.precision))
-    strategy = strategy_for_devices()
+    keras.config.set_dtype_policy(devices.resolve_precision(config.precision))
+    strategy = devices.strategy_for_devices()
     with strategy.scope():
         network = build_model(config, classes)
         trainer = compiled_trainer(
@@ -219,6 +204,6 @@ def build_trainer(
             # On a CPU, XLA halves the speed of these networks; across GPUs it cannot reduce.
             jit_compile="auto" if on_gpu and strategy.num_replicas_in_sync == 1 else False,
             # On a GPU, a call costs more than a step of these small networks.
-            steps_per_execution=steps_per_execution(steps) if on_gpu else 1,
+            steps_per_execution=devices.steps_per_execution(steps) if on_gpu else 1,
         )
     return network, trainer, kept

@@ -21,7 +21,6 @@ from keras_deep_emotion.saliency.occlusion import occlusion_saliency
 from keras_deep_emotion.training.callbacks import AveragedEvaluation, BestModel
 
 IMAGES = 10  # by default, TensorBoard keeps ten images of a tag
-PROFILED_STEPS = 10
 
 
 def tensorboard_callbacks(
@@ -37,13 +36,13 @@ def tensorboard_callbacks(
 
     They come after `Throughput`, `averaged` and `best`. Logs of an interrupted run are continued.
     """
-    callbacks = [
+    return [
         # The slowest first: if it is interrupted, the epoch is logged once, after resuming.
         ImageSummaries(config.epochs, log_dir / "pictures", averaged, validation, labels),
         keras.callbacks.TensorBoard(log_dir, write_graph=False),
         HParamsSummary(config, log_dir, best),
+        *([ProfileSteps(log_dir / "train")] if profile else []),
     ]
-    return callbacks + ([ProfileSteps(log_dir / "train")] if profile else [])
 
 
 def drawn_epochs(epochs: int, count: int = IMAGES) -> set[int]:
@@ -52,10 +51,10 @@ def drawn_epochs(epochs: int, count: int = IMAGES) -> set[int]:
 
 
 class ImageSummaries(keras.callbacks.Callback):
-    """Draws the confusion matrix, attended regions and saliency maps of some epochs.
+    """Draws the confusion matrix of the validation split in `drawn_epochs` of all `epochs`.
 
-    The confusion matrix is of the validation split, the rest of its first face of each class. The
-    weights are those that `averaged` validated. Of `epochs`, the `drawn_epochs` are drawn.
+    It also draws attended regions and saliency maps of the split's first face of each class. The
+    weights are those that `averaged` validated.
     """
 
     def __init__(
@@ -73,10 +72,7 @@ class ImageSummaries(keras.callbacks.Callback):
         self.log_dir = log_dir
         self.validation = validation
         self.labels = labels
-        self.chosen = [
-            int(np.flatnonzero(validation.labels == label)[0])
-            for label in np.unique(validation.labels)
-        ]
+        self.chosen = np.unique(validation.labels, return_index=True)[1].tolist()
         outputs = {"probabilities": network.output}
         for layer in network.layers:
             if layer.name in ("theta", "attended"):  # absent without a transformer
@@ -114,28 +110,25 @@ class ImageSummaries(keras.callbacks.Callback):
         """Matplotlib figures of the network with its current weights, by title."""
         images = self.validation.images
         count = len(images)
-        probabilities = np.concatenate(
-            [self.predict(images[i : i + 256])["probabilities"] for i in range(0, count, 256)]
-        )
+        batches = (images[i : i + 256] for i in range(0, count, 256))
+        probabilities = np.concatenate([self.predict(one)["probabilities"] for one in batches])
         # Drawing must not end a training that has diverged.
         probabilities = np.nan_to_num(probabilities)
-        table = predictions_table(
-            [""] * count, [""] * count, self.validation.labels, probabilities, self.labels
-        )
+        unknown = [""] * count
+        labels = self.validation.labels
+        table = predictions_table(unknown, unknown, labels, probabilities, self.labels)
         figures = {"confusion matrix": confusion_figure(classification_report(table), "validation")}
         faces = images[self.chosen]
-        true = [self.labels[i] for i in self.validation.labels[self.chosen]]
+        true = [self.labels[i] for i in labels[self.chosen]]
         predicted = [self.labels[i] for i in probabilities[self.chosen].argmax(axis=1)]
         outputs = self.predict(faces)
         if "attended" in outputs:
             attended = (outputs["attended"].numpy().astype(np.float32) + 1) * 127.5
-            figures["attended region"] = attended_figure(
-                faces, outputs["theta"].numpy(), attended, true
-            )
+            theta = outputs["theta"].numpy()
+            figures["attended region"] = attended_figure(faces, theta, attended, true)
         maps = self.saliency(tf.constant(faces))
-        figures["saliency"] = saliency_figure(
-            faces, maps.saliency.numpy(), maps.decisive.numpy(), true, predicted
-        )
+        saliency, decisive = maps.saliency.numpy(), maps.decisive.numpy()
+        figures["saliency"] = saliency_figure(faces, saliency, decisive, true, predicted)
         return figures
 
 
@@ -156,15 +149,15 @@ class HParamsSummary(keras.callbacks.Callback):
         super().__init__()
         self.log_dir = log_dir
         self.best = best
-        self.settings = {
-            name: value for name, value in dataclasses.asdict(config).items() if value is not None
-        }
+        settings = dataclasses.asdict(config)
+        self.settings = {name: value for name, value in settings.items() if value is not None}
 
     def on_train_begin(self, logs=None):
         """Log the settings, and which metrics are results."""
+        # TensorBoard filters and sorts by typed settings only.
+        types = {bool: api_pb2.DATA_TYPE_BOOL, str: api_pb2.DATA_TYPE_STRING}
         settings = [
-            # TensorBoard filters and sorts by typed settings only.
-            api_pb2.HParamInfo(name=name, type=hparam_type(value))
+            api_pb2.HParamInfo(name=name, type=types.get(type(value), api_pb2.DATA_TYPE_FLOAT64))
             for name, value in self.settings.items()
         ]
         metrics = [
@@ -194,26 +187,15 @@ class HParamsSummary(keras.callbacks.Callback):
             tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=0)
 
 
-def hparam_type(value: bool | float | str):
-    """Data type of a setting for HParams."""
-    if isinstance(value, bool):  # which is an int too
-        return api_pb2.DATA_TYPE_BOOL
-    return api_pb2.DATA_TYPE_STRING if isinstance(value, str) else api_pb2.DATA_TYPE_FLOAT64
-
-
 class ProfileSteps(keras.callbacks.Callback):
-    """Profiles the first steps of the second epoch, after compilation.
+    """Profiles the first `steps` steps of the second epoch, after compilation, in whole calls.
 
     With a single epoch, it profiles the steps after the first call of the training function. The
     profiler of `keras.callbacks.TensorBoard` never starts if a call runs several steps, and hides
-    its failures.
-
-    Args:
-        log_dir: Folder of the profile, which is written to plugins/profile.
-        steps: Smallest number of steps, unless the epoch has fewer; calls are profiled as a whole.
+    its failures. The profile is written to plugins/profile in `log_dir`.
     """
 
-    def __init__(self, log_dir: Path, steps: int = PROFILED_STEPS):
+    def __init__(self, log_dir: Path, steps: int = 10):
         super().__init__()
         self.log_dir = log_dir
         self.steps = steps

@@ -285,7 +285,7 @@ def test_what_beam_does_not_support(release, tmp_path):
     pytest.importorskip("apache_beam")
     with pytest.raises(ValueError, match="without --beam, or repair"):
         list(build_dataset("ferg/paper", release, tmp_path, skip_damaged=True, beam=[]))
-    with pytest.raises(ValueError, match="jaffe is small enough for one machine"):
+    with pytest.raises(ValueError, match="jaffe fits on one machine"):
         list(build_dataset("jaffe/paper", release, tmp_path, beam=[]))
     write_archive(tmp_path / "ferg.zip", files_below(release))
     with pytest.raises(ValueError, match="unpack ferg.zip and name the folder"):

@@ -235,7 +235,7 @@ def test_automatic_precision_is_the_devices(backend, precision, monkeypatch):
     ("arguments", "message"),
     [
         (("host", 2, 0), "--distribute must be HOST:PORT of process 0. Received: host"),
-        (("host:1", 2, 2), "--process must be between 0 and 1 with --processes 2. Received: 2"),
+        (("host:1", 2, 2), "--process must be between 0 and 1. Received: 2"),
     ],
 )
 def test_refuses_a_wrong_address_or_number(arguments, message):

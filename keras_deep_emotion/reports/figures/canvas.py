@@ -30,5 +30,4 @@ def figure_pixels(figure: Figure) -> np.ndarray:
 def show_face(axes, image: np.ndarray) -> None:
     """Draw (height, width) grey levels 0..255 without ticks."""
     axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])

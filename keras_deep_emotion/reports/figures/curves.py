@@ -29,24 +29,16 @@ def training_summary(history: pd.DataFrame) -> dict[str, Any]:
 
 
 def curves_figure(history: pd.DataFrame, metric: str) -> Figure:
-    """Draw a metric over the epochs, in training and validation.
+    """Draw "accuracy" or "loss" over the epochs of `Run.history`, in training and validation.
 
-    Args:
-        history: `Run.history`.
-        metric: "accuracy" or "loss".
-
-    Returns:
-        A figure small enough to be legible on a phone.
+    The figure is small enough to be legible on a phone.
     """
     figure = Figure(figsize=(4.2, 3.1), layout="constrained")
     axes = figure.subplots()
-    for label, column, style in (
-        ("validation", f"val_{metric}", VALIDATION),
-        ("training", metric, TRAINING),
-    ):
-        marker = style["marker"] if len(history) <= 12 else None
-        line = {**style, "marker": marker, "markersize": 4, "linewidth": 1.8}
-        axes.plot(history["epoch"], history[column], label=label, **line)
+    style = {"markersize": 4, "linewidth": 1.8} | ({} if len(history) <= 12 else {"marker": None})
+    epochs = history["epoch"]
+    axes.plot(epochs, history[f"val_{metric}"], label="validation", **{**VALIDATION, **style})
+    axes.plot(epochs, history[metric], label="training", **{**TRAINING, **style})
     best = best_epoch(history)
     if best is not None:
         axes.axvline(best["epoch"], color="0.35", linestyle=":", linewidth=1.2)

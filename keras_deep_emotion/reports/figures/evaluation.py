@@ -37,12 +37,9 @@ def confusion_figure(report: dict[str, Any], title: str) -> Figure:
 
 
 def draw_confusion_matrix(axes: Axes, report: dict[str, Any], title: str) -> None:
-    """Draw a confusion matrix: counts and their share of the row.
+    """Draw the confusion matrix of a `classification_report`: counts and their share of the row.
 
-    Args:
-        axes: Where to draw it.
-        report: From `metrics.classification_report`.
-        title: First line of the title; the second is accuracy, interval and number of faces.
+    Below `title` are accuracy, interval and number of faces.
     """
     confusion, classes = np.array(report["confusion"]), report["classes"]
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
@@ -54,22 +51,18 @@ def draw_confusion_matrix(axes: Axes, report: dict[str, Any], title: str) -> Non
         axes.text(column, row, text, ha="center", va="center", fontsize=9, color=color)
     axes.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
+    axes.set(xlabel="predicted", ylabel="true")
     low, high = report["accuracy_interval"]
     scores = f"accuracy {report['accuracy']:.1%} ({low:.1%} to {high:.1%})"
     axes.set_title(f"{title}\n{scores}, {report['faces']:,} faces", **TITLE)
 
 
 def reliability_figure(report: dict[str, Any], title: str = "") -> Figure:
-    """Draw a reliability diagram (Guo et al., 2017).
+    """Draw the reliability diagram of a `classification_report` (Guo et al., 2017).
 
     Above, the accuracy of each bin of `calibration` with its 95 % Wilson interval, at the mean
     probability of the bin; a calibrated model lies on the diagonal. Below, the number of faces.
-
-    Args:
-        report: From `metrics.classification_report`.
-        title: First line of the title; the second is the calibration error and number of faces.
+    Below `title` are the calibration error and number of faces.
     """
     bins = report["calibration"]["bins"]
     keys = ("low", "high", "faces", "probability", "accuracy")
@@ -84,8 +77,7 @@ def reliability_figure(report: dict[str, Any], title: str = "") -> Figure:
         probability, accuracy, np.abs(bounds - accuracy), color=BLUE, marker="o", markersize=5,
         linewidth=1.5, elinewidth=1, capsize=3, label="this model, with 95 % intervals",
     )  # fmt: skip
-    curve.set_ylim(-0.02, 1.02)
-    curve.set_ylabel("accuracy")
+    curve.set(ylim=(-0.02, 1.02), ylabel="accuracy")
     # Outside the axes, where no interval can cross it.
     figure.legend(loc="outside lower center", frameon=False, fontsize=9)
     error = f"expected calibration error {report['calibration']['error']:.3f}"
@@ -94,8 +86,7 @@ def reliability_figure(report: dict[str, Any], title: str = "") -> Figure:
     counts.bar_label(bars, [f"{count:,}" for count in faces], fontsize=7, padding=1)
     counts.set_ylim(0, 1.2 * faces.max())  # room for the labels
     counts.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    counts.set_ylabel("faces")
-    counts.set_xlabel("probability of the predicted class")
+    counts.set(xlabel="probability of the predicted class", ylabel="faces")
     for axes in (curve, counts):
         axes.set_xlim(-0.02, 1.02)
         axes.spines[["top", "right"]].set_visible(False)

@@ -1,7 +1,7 @@
 """Figures of saliency maps: maps, occlusions, attended regions, mistakes, mean maps."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -27,10 +27,9 @@ def draw_saliency(folder: str | Path) -> list[Path]:
         return []
     truths, predictions = class_names(maps)
     faces = maps["image"][..., None]
+    masks = maps["saliency"], maps["decisive"]
     figures = {
-        Run.SALIENCY: saliency_figure(
-            faces, maps["saliency"], maps["decisive"], truths, predictions
-        ),
+        Run.SALIENCY: saliency_figure(faces, *masks, truths, predictions),
         Run.OCCLUSIONS: occlusions_figure(occluded_faces(maps, truths, predictions)),
     }
     if "theta" in maps:
@@ -49,14 +48,9 @@ def draw_mistakes(folder: str | Path) -> list[Path]:
         return []
     truths, predictions = class_names(maps)
     confidence = maps["probabilities"].max(axis=1)
-    figure = saliency_figure(
-        maps["image"][..., None],
-        maps["saliency"],
-        maps["decisive"],
-        truths,
-        [f"{name} {share:.0%}" for name, share in zip(predictions, confidence, strict=True)],
-        "changes\nthe prediction",
-    )
+    answers = [f"{name} {share:.0%}" for name, share in zip(predictions, confidence, strict=True)]
+    faces, masks = maps["image"][..., None], (maps["saliency"], maps["decisive"])
+    figure = saliency_figure(faces, *masks, truths, answers, "changes\nthe prediction")
     return [save_figure(figure, run / Run.MISTAKES)]
 
 
@@ -99,18 +93,15 @@ class OccludedFace(NamedTuple):
     lost: list[float]  # probability that the explained class loses, -1..1
 
 
-def occluded_faces(
-    maps: dict[str, np.ndarray], truths: list[str | None], predictions: list[str]
-) -> list[OccludedFace]:
+def occluded_faces(maps: dict[str, np.ndarray], truths, predictions) -> list[OccludedFace]:
     """The rows of `occlusions_figure` for explained images."""
     rows = []
     for i, windows in enumerate(maps["window"]):
         row, column = windows[windows[:, 0] >= 0].T
         occluded, lost = maps["occluded"][i, : len(row)], maps["lost"][i, row, column].tolist()
         answers = maps["classes"][maps["answer"][i, row, column]].tolist()
-        rows.append(
-            OccludedFace(maps["image"][i], truths[i], predictions[i], occluded, answers, lost)
-        )
+        face = maps["image"][i], truths[i], predictions[i]
+        rows.append(OccludedFace(*face, occluded, answers, lost))
     return rows
 
 
@@ -124,17 +115,10 @@ def saliency_figure(
 ) -> Figure:
     """Draw saliency maps like the paper's figure 12, one row a face.
 
-    Columns: the face; the saliency map over the face; the regions whose occlusion changes the
-    prediction, with the rest darkened.
-
-    Args:
-        faces: (count, height, width, 1) grey levels 0..255.
-        saliency: (count, height, width) probability lost, -1..1.
-        decisive: (count, height, width) bool.
-        truths: (count,) names of the true classes, None where unknown.
-        answers: (count,) texts, the predictions.
-        effect: What hiding the regions of the last column does, for its title; None to make the
-            prediction wrong, or change it if the truth is unknown.
+    Columns: the face, (height, width, 1) grey levels 0..255; the saliency map, -1..1, over the
+    face; the regions whose occlusion changes the prediction, with the rest darkened. Truths are
+    None where unknown. `effect` says what hiding these regions does, for the title; None to make
+    the prediction wrong, or change it if the truth is unknown.
     """
     saliency = np.nan_to_num(saliency)  # NaN if the network has diverged
     figure = Figure(figsize=(6.0, 0.9 + 1.95 * len(faces)), layout="constrained")
@@ -173,9 +157,7 @@ def area_text(share: float) -> str:
     return {0.0: "nowhere", 1.0: "everywhere"}.get(share, some)
 
 
-def mean_maps_figure(
-    classes: list[str], faces: np.ndarray, maps: np.ndarray, regions: dict[str, dict[str, Any]]
-) -> Figure:
+def mean_maps_figure(classes: list[str], faces, maps, regions: dict[str, dict]) -> Figure:
     """Draw the mean map of each predicted class over the mean face, one column a class.
 
     Faces and maps are (classes, height, width); `regions` are those of `faithfulness.mean_maps`.
@@ -218,9 +200,9 @@ def occlusions_figure(rows: list[OccludedFace]) -> Figure:
             changed = answer != row.answer
             weight = "bold" if changed else "normal"
             axes.set_xlabel(f"{answer}\n{points_text(lost)}", fontsize=8, fontweight=weight)
-            for spine in axes.spines.values():
-                spine.set_color("tab:orange" if changed else "0.7")
-                spine.set_linewidth(2.5 if changed else 0.8)
+            spines = axes.spines[:]
+            spines.set_color("tab:orange" if changed else "0.7")
+            spines.set_linewidth(2.5 if changed else 0.8)
     grid[0, 0].set_title("whole face", **COLUMN_TITLE)
     grid[0, 1].text(
         0, 1.08, "regions hidden, the most important first", transform=grid[0, 1].transAxes,
@@ -236,33 +218,22 @@ def points_text(lost: float) -> str:
 
 
 def attended_corners(theta: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Corners of the regions that the spatial transformer attends to, in pixels.
+    """Corners of the regions that the (count, 6) transforms of `SpatialTransformer` attend to.
 
-    Args:
-        theta: (count, 6) transforms, see `SpatialTransformer`.
-        size: (height, width) of the images.
-
-    Returns:
-        (count, 4, 2) float: x and y of the top left, top right, bottom right and bottom left corner
-        of the transformed image; 0 is the center of the first pixel.
+    `size` is (height, width) of the images. Returns (count, 4, 2) float, x and y in pixels of the
+    top left, top right, bottom right and bottom left corner; 0 is the center of the first pixel.
     """
     # In the transform's coordinates, -1 and 1 are the centers of the first and last pixel.
     corners = np.array([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]], np.float64)
     places = np.einsum("nij,kj->nki", np.reshape(theta, (-1, 2, 3)), corners)
-    height, width = size
-    return (places + 1) / 2 * np.array([width - 1, height - 1])
+    return (places + 1) / 2 * (np.array(size[::-1]) - 1)
 
 
-def attended_figure(
-    faces: np.ndarray, theta: np.ndarray, attended: np.ndarray, truths: list[str]
-) -> Figure:
+def attended_figure(faces, theta, attended, truths: list[str]) -> Figure:
     """Draw faces with the region that the transformer attends to, above the transformed images.
 
-    Args:
-        faces: (count, height, width, 1) grey levels 0..255.
-        theta: (count, 6) transforms.
-        attended: (count, height, width, 1) grey levels 0..255, the transformed images.
-        truths: (count,) titles of the columns.
+    Faces and transformed images are (count, height, width, 1) grey levels 0..255; `theta` is
+    (count, 6); `truths` are the titles of the columns.
     """
     count = len(faces)
     figure = Figure(figsize=(1.5 * count + 0.6, 3.5), layout="constrained")
@@ -281,9 +252,7 @@ def attended_figure(
         # Two colors show on dark and on light pixels.
         whole.plot(*outline, color="black", linewidth=3)
         whole.plot(*outline, color="orange", linewidth=1.5)
-        whole.set_xlim(left, right)
-        whole.set_ylim(bottom, top)
-        whole.set_facecolor("0.85")
+        whole.set(xlim=(left, right), ylim=(bottom, top), facecolor="0.85")
         whole.set_title(name, **COLUMN_TITLE)
         show_face(transformed, attended[column, ..., 0])
     grid[0, 0].set_ylabel("attended region", fontsize=9)

@@ -2,7 +2,6 @@
 
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,15 +14,11 @@ COLUMNS = 2  # confusion matrices in a row
 CELL_LENGTH = 96  # characters; longer notes are in reproduction.md
 
 
-def save_reproduction(
-    table: pd.DataFrame, matrices: list[tuple[str, dict[str, Any]]], path: str | Path
-) -> None:
-    """Draw a table of results above confusion matrices.
+def save_reproduction(table: pd.DataFrame, matrices: list[tuple], path: str | Path) -> None:
+    """Draw a table of results above confusion matrices, as PNG.
 
-    Args:
-        table: From `reproduction.reproduce`.
-        matrices: Title and `metrics.classification_report` of each confusion matrix.
-        path: PNG file to write.
+    `table` is that of `reproduction.reproduce`; `matrices` are the title and the
+    `metrics.classification_report` of each confusion matrix.
     """
     rows = -(-len(matrices) // COLUMNS)
     heights = [0.7 + 0.22 * len(table), 6.4 * rows][: 1 + bool(rows)]  # inches
@@ -52,12 +47,9 @@ def save_reproduction(
 
 
 def save_contact_sheet(samples: np.ndarray, classes: list[str], path: str | Path) -> None:
-    """Draw faces in one row for each class.
+    """Draw faces in one row for each class, as PNG.
 
-    Args:
-        samples: (classes, per_class, height, width) grey levels 0..255; black if there are too few.
-        classes: Class names.
-        path: PNG file to write.
+    Samples are (classes, per_class, height, width) grey levels 0..255; black if there are too few.
     """
     rows, per_class = samples.shape[:2]
     figure = Figure(figsize=(1.0 * per_class, 1.02 * rows))
