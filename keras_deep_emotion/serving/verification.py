@@ -13,32 +13,11 @@ from google.protobuf.message import Message
 from keras_deep_emotion.exports import ABOUT, CARD, EXPECTED, LABELS, WARMUP
 from keras_deep_emotion.files import read_json
 from keras_deep_emotion.serving.c_loader import DTYPES, ChildSession, Session
+from keras_deep_emotion.serving.contract import CONTRACT
 
 TOLERANCE = 1e-4  # ours: of a probability; TensorFlow's versions differ in their rounding
 TOLERATED_SHARE = {"decisive": 0.03}  # ours: of pixels; a window at the threshold may go either way
 INVALID = -1  # number of an invalid row
-
-# The public contract: each signature's inputs and outputs, with their types ("object" for strings)
-# and shapes after the batch.
-IMAGE = {"image": ("float32", ("size", "size", 1))}
-FILES = {"image_bytes": ("object", ())}
-PREDICTIONS = {
-    "probabilities": ("float32", ("classes",)),
-    "class_id": ("int64", ()),
-    "class_name": ("object", ()),
-    "valid": ("bool", ()),
-}
-MAPS = {"saliency": ("float32", ("size", "size")), "decisive": ("bool", ("size", "size"))}
-CONTRACT = {
-    "serving_default": (IMAGE, PREDICTIONS),
-    "predict_bytes": (FILES, PREDICTIONS),
-    "saliency": (IMAGE, PREDICTIONS | MAPS),
-    "saliency_bytes": (FILES, PREDICTIONS | MAPS),
-    "classify": (
-        {"inputs": ("object", ())},
-        {"classes": ("object", ("classes",)), "scores": ("float32", ("classes",))},
-    ),
-}
 
 # Operations that call Python, touch files, or need the XLA compiler, which the server lacks.
 DENIED = {

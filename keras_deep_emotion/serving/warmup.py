@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from keras_deep_emotion.exports import WARMUP
-from keras_deep_emotion.serving.verification import CONTRACT
+from keras_deep_emotion.serving.contract import CONTRACT
 
 # Ours: signature and batch size of each request. Kernels are prepared for each size.
 REQUESTS = (
