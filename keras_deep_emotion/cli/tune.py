@@ -1,5 +1,7 @@
 """`tune`: search for hyperparameters."""
 
+import importlib.util
+
 import click
 
 from keras_deep_emotion.cli.options import FOLDER, config_option, data_dir_option, load_tensorflow
@@ -38,6 +40,8 @@ def tune(trials, output, storage, data_dir, **settings):
     """
     given = {name: value for name, value in settings.items() if value is not None}
     config = TrainConfig.from_recipe(**given)
+    if importlib.util.find_spec("optuna") is None:
+        raise ModuleNotFoundError("Optuna is not installed: pip install 'keras-deep-emotion[tune]'")
     load_tensorflow()
     from keras_deep_emotion.experiments.tuning import tune
 

@@ -6,7 +6,6 @@ dropout and width are searched with it.
 
 import dataclasses
 import hashlib
-import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +13,8 @@ from pathlib import Path
 import filelock
 import keras
 import numpy as np
-import pandas as pd
-
-if importlib.util.find_spec("optuna") is None:
-    raise ModuleNotFoundError("Optuna is not installed: pip install 'keras-deep-emotion[tune]'")
 import optuna
+import pandas as pd
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState

@@ -46,8 +46,8 @@ def trained(monkeypatch):
 
 @pytest.mark.slow
 def test_a_search_shared_by_two_processes_and_continued(tiny_faces_dir, tmp_path):
-    shared = ["--storage", tmp_path / "journal", "--data-dir", tiny_faces_dir]
-    options = ["--recipe", "paper", "--epochs", "1", "--trials", "4", *shared]
+    common = ["--storage", tmp_path / "journal", "--data-dir", tiny_faces_dir]
+    options = ["--recipe", "paper", "--epochs", "1", "--trials", "4", *common]
     workers = [
         subprocess.Popen(
             [sys.executable, "cli.py", "tune", *options, "--output", tmp_path / name],
@@ -119,11 +119,11 @@ def test_processes_of_one_storage_share_the_trials(tiny_faces_dir, tmp_path, tra
     assert list(tune(other, tmp_path / "three", 1, tiny_faces_dir, storage)["trial"]) == [0]
 
 
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("is_shared", [False, True])
 def test_an_interrupted_trial_is_repeated_and_counts_once(
-    tiny_faces_dir, tmp_path, monkeypatch, trained, shared
+    tiny_faces_dir, tmp_path, monkeypatch, trained, is_shared
 ):
-    storage = str(tmp_path / "journal") if shared else None
+    storage = str(tmp_path / "journal") if is_shared else None
     train, left = tuning.train, []
 
     def interrupted(config, run, data_dir, callbacks):
@@ -136,7 +136,7 @@ def test_an_interrupted_trial_is_repeated_and_counts_once(
         tune(CONFIG, tmp_path / "search", 2, tiny_faces_dir, storage)
     monkeypatch.setattr(tuning, "train", train)
     said = []
-    if shared:
+    if is_shared:
         # Another process cannot know whether the trial still runs: it leaves it alone.
         table = tune(CONFIG, tmp_path / "other", 2, tiny_faces_dir, storage, said.append)
         assert list(table["trial"]) == [1]
