@@ -176,6 +176,7 @@ def test_a_build_that_waited_for_another_leaves_its_list(tmp_path, monkeypatch):
     assert damaged_files_path(builder).read_text().startswith("sad/3.png: ")
 
 
+@pytest.mark.slow
 def test_fit_builds_it_and_later_commands_find_it(tmp_path):
     draw(tmp_path / "faces", 10)
     data = ["--data-dir", str(tmp_path / "data")]

@@ -63,6 +63,7 @@ def test_weights_ship_and_are_small():
     assert sum(path.stat().st_size for path in files) < 10_000_000
 
 
+@pytest.mark.slow
 def test_shipped_weights_need_no_training(toon_face, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from local_servers import wait_until
 
-from keras_deep_emotion.cli import main
+from keras_deep_emotion.cli import main, options
 from keras_deep_emotion.serving.docker import docker_command, engine_available
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +101,7 @@ def test_without_the_extra(shared_folder, missing, monkeypatch):
         importlib.util, "find_spec", lambda name, *a: None if name == missing else find_spec(name)
     )
     monkeypatch.delitem(sys.modules, "keras_deep_emotion.serving.local_server", raising=False)
-    monkeypatch.delattr(sys.modules["keras_deep_emotion.cli.serve"], "load_tensorflow")
+    monkeypatch.delattr(options, "load_tensorflow")
     result = invoke(shared_folder, "--local")
     assert result.exit_code == 1
     assert result.output == (

@@ -48,6 +48,7 @@ def test_run_folder_holds_what_later_commands_take(run_dir, run_config):
         "saliency.png",
         "occlusions.png",
         "attended.png",
+        "mistakes.npz",
         "mistakes.png",
         "versions.json",
         "report.html",

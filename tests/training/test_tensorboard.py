@@ -15,6 +15,7 @@ from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.pipeline import FaceArrays, load_split
 from keras_deep_emotion.data.reading import open_dataset
 from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.experiments.folds import resume_run
 from keras_deep_emotion.models.deep_emotion import build_model
 from keras_deep_emotion.reports.figures.canvas import figure_pixels
 from keras_deep_emotion.reports.figures.saliency import attended_corners, attended_figure
@@ -320,4 +321,4 @@ def test_folds_are_not_profiled(tmp_path):
     config = TrainConfig.from_recipe("paper", protocol="subjects")
     (tmp_path / "config.json").write_text(config.to_json())
     with pytest.raises(ValueError, match="--profile records one run, and .* holds all folds"):
-        resume(tmp_path, profile=True)
+        resume_run(tmp_path, profile=True)
