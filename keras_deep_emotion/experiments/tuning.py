@@ -13,8 +13,14 @@ from pathlib import Path
 import filelock
 import keras
 import numpy as np
-import optuna
 import pandas as pd
+
+try:
+    import optuna
+except ModuleNotFoundError:
+    raise ModuleNotFoundError(
+        "Optuna is not installed: pip install 'keras-deep-emotion[tune]'"
+    ) from None
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
