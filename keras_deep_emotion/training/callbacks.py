@@ -1,6 +1,7 @@
 """Callbacks of training: validation, best model, backup, throughput."""
 
 import contextlib
+import csv
 import json
 import time
 import zipfile
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 
 from keras_deep_emotion.files import atomic_write
 from keras_deep_emotion.layers.batch_normalization import recompute_statistics
@@ -149,7 +149,11 @@ def history_row(epoch: int, logs: dict) -> dict:
 def write_history(run: Run, history: list[dict]) -> None:
     """Write the metrics of the epochs so far, dicts, as history.csv."""
     with atomic_write(run / Run.HISTORY) as temporary:
-        pd.DataFrame(history).to_csv(temporary, index=False, na_rep="nan")
+        columns = dict.fromkeys(key for row in history for key in row)
+        with open(temporary, "w", newline="") as file:
+            table = csv.DictWriter(file, columns, lineterminator="\n")
+            table.writeheader()
+            table.writerows(history)
 
 
 def state_variables(trainer: keras.Model) -> list[keras.Variable]:

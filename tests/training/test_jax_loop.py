@@ -30,7 +30,9 @@ def load_tensorflow(original=commands.load_tensorflow):
     original()
     from keras_deep_emotion.data import pipeline, targets
     def few(*arguments, read=pipeline.load_split):
-        return targets.FaceArrays(*(column[:62] for column in read(*arguments)))
+        faces = read(*arguments)
+        count = min(len(faces.images) // 2 * 2, 40)
+        return targets.FaceArrays(*(column[:count] for column in faces))
     pipeline.load_split = few
 commands.load_tensorflow = load_tensorflow
 """
@@ -103,7 +105,7 @@ cli.main()
             code,
             "fit",
             *(word for pair in settings.items() for word in pair),
-            # The last batch has 14 faces of 24.
+            # The last batch has 16 faces of 24.
             *("--batch-size", 24, "--warmup", 0, "--mixup", 0.2, "--data-dir", tiny_faces_dir),
             *("--run-dir", tmp_path / f"of_{processes}"),
             *("--distribute", f"127.0.0.1:{port}"),
