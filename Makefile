@@ -54,10 +54,11 @@ test-serving: .venv/installed-dev
 	SERVING_URL=$(URL) SERVING_MODEL=$(MODEL) .venv/bin/python -m pytest tests/serving/test_serving_contract.py $(PYTEST_ARGS)
 
 # The quick tests at the lowest versions that pyproject.toml allows, in an environment of their own.
+# Warnings are no errors there: old libraries warn of the newest ones below them.
 test-lowest: .venv/installed-dev
 	.venv/bin/uv venv --quiet --clear --python .venv/bin/python .venv-lowest
 	.venv/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev]'
-	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal -m "not slow" $(PYTEST_ARGS)
+	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal -W default -m "not slow" $(PYTEST_ARGS)
 
 # Pin the newest versions that pyproject.toml allows.
 lock: .venv/installed-dev
