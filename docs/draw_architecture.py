@@ -5,13 +5,14 @@ from others are left out.
 """
 
 import ast
+import textwrap
 from html import escape
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("keras_deep_emotion", "tfds_builders")
 HIDDEN = {"__init__", "spatial_transformer"}  # the lazy surface, and an alias of an old path
-WIDTH, HEIGHT, GAP, STEP = 196, 52, 18, 104  # pixels
+WIDTH, HEIGHT, GAP, STEP = 216, 66, 18, 118  # pixels
 
 
 def room_of(module: str) -> str | None:
@@ -45,8 +46,8 @@ def read_rooms() -> tuple[dict[str, str], dict[str, set[str]]]:
 
 
 def title_of(docstring: str, room: str) -> str:
-    """The first line of a docstring, without the room's own name at its beginning."""
-    first = docstring.partition("\n")[0]
+    """The first sentence of a docstring, without the room's own name at its beginning."""
+    first = docstring.partition("\n")[0].partition(". ")[0].rstrip(".")
     name, colon, rest = first.partition(": ")
     return rest[:1].upper() + rest[1:] if colon and name.lower() == room else first
 
@@ -95,16 +96,6 @@ def places_of(levels: dict[str, int], arrows: dict[str, set[str]]) -> dict[str, 
     return places
 
 
-def wrapped(text: str, width: int = 30) -> list[str]:
-    """The first two lines of a text."""
-    lines = [""]
-    for word in text.rstrip(".").split():
-        if len(lines[-1]) + len(word) >= width:
-            lines.append("")
-        lines[-1] += f" {word}" if lines[-1] else word
-    return [*lines[:1], lines[1] + ("..." if len(lines) > 2 else "")] if lines[1:] else lines
-
-
 def draw() -> str:
     """The picture, SVG."""
     titles, imports = read_rooms()
@@ -126,8 +117,8 @@ def draw() -> str:
             # An arrow past a row bends around the box that may lie there.
             bend = (WIDTH * 0.75 if to_x >= x else -WIDTH * 0.75) if to_y - y > STEP else 0
             lines.append(
-                f'<path d="M{x:.0f} {y + HEIGHT / 2:.0f}C{x + bend:.0f} {y + 60:.0f} '
-                f'{to_x + bend:.0f} {to_y - 70:.0f} {to_x:.0f} {to_y - HEIGHT / 2:.0f}" '
+                f'<path d="M{x:.0f} {y + HEIGHT / 2:.0f}C{x + bend:.0f} {y + 74:.0f} '
+                f'{to_x + bend:.0f} {to_y - 84:.0f} {to_x:.0f} {to_y - HEIGHT / 2:.0f}" '
                 'fill="none" stroke="#5b7083" stroke-width="1.3" marker-end="url(#tip)"/>'
             )
     for room, (x, y) in sorted(places.items()):
@@ -140,7 +131,7 @@ def draw() -> str:
             f'<text x="{x:.0f}" y="{top + 17:.0f}" text-anchor="middle" font-size="14" '
             f'font-weight="600">{escape(room)}</text>'
         )
-        for number, text in enumerate(wrapped(titles[room])):
+        for number, text in enumerate(textwrap.wrap(titles[room], 37)):
             lines.append(
                 f'<text x="{x:.0f}" y="{top + 31 + 13 * number:.0f}" text-anchor="middle" '
                 f'font-size="10.5" fill="#333">{escape(text)}</text>'
