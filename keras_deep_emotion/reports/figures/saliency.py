@@ -136,7 +136,7 @@ def saliency_figure(
         top = max(float(saliency[row].max()), 1e-6)
         opacity = 0.75 * np.clip(saliency[row] / top, 0, 1)
         heat.imshow(saliency[row], cmap=HEAT, vmin=0, vmax=top, alpha=opacity)
-        heat.set_xlabel(f"at most {100 * top:.2g} points", fontsize=8)
+        heat.set_xlabel(maximum_text(top), fontsize=8)
         shade = np.zeros((*face.shape, 4))
         shade[..., 3] = np.where(decisive[row], 0.0, 0.8)
         mask.imshow(shade)
@@ -149,6 +149,16 @@ def saliency_figure(
     bar.set_ticks([0, 1], labels=["none", "the face's maximum"])
     bar.ax.tick_params(labelsize=8)
     return figure
+
+
+def maximum_text(lost: float) -> str:
+    """The largest loss of probability in a map, in percentage points.
+
+    >>> maximum_text(0.995), maximum_text(0.3), maximum_text(0.0123)
+    ('at most 100 points', 'at most 30 points', 'at most 1.2 points')
+    """
+    points = 100 * lost
+    return f"at most {points:{'.0f' if points >= 10 else '.2g'}} points"
 
 
 def area_text(share: float) -> str:
