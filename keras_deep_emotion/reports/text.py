@@ -123,7 +123,16 @@ def mean_scores(report: dict[str, Any]) -> str:
 
 
 def people_summary(people: dict[str, dict]) -> str:
-    """One line: lowest and highest accuracy among people; of equals, whoever has more faces."""
+    """One line: lowest and highest accuracy among people; of equals, whoever has more faces.
+
+    Examples:
+    >>> people = {"ann": {"accuracy": 0.5, "faces": 4}, "bob": {"accuracy": 0.75, "faces": 8}}
+    >>> people_summary(people)
+    '2 people: lowest accuracy ann 50.00 % of 4 faces, highest bob 75.00 % of 8 faces'
+    >>> people["bob"]["accuracy"] = 0.5
+    >>> people_summary(people)
+    '2 people: accuracy 50.00 % on each'
+    """
     lowest = min(people, key=lambda name: (people[name]["accuracy"], -people[name]["faces"]))
     highest = max(people, key=lambda name: (people[name]["accuracy"], people[name]["faces"]))
     lowest, highest = (
@@ -132,6 +141,9 @@ def people_summary(people: dict[str, dict]) -> str:
     )
     if len(people) == 1:
         return f"one person: {lowest}"
+    accuracies = {person["accuracy"] for person in people.values()}
+    if len(accuracies) == 1:
+        return f"{len(people)} people: accuracy {100 * accuracies.pop():.2f} % on each"
     return f"{len(people)} people: lowest accuracy {lowest}, highest {highest}"
 
 
