@@ -55,7 +55,7 @@ def build_dataset(
             builder = tfds.builder(name, config=config, data_dir=data_dir)
             if not builder.is_prepared():
                 announce(f"building {builder.info.full_name}")
-                # TFDS announces a download of unknown size, though there is none.
+                # TFDS prints that it downloads the data set, but nothing is downloaded.
                 with contextlib.redirect_stdout(io.StringIO()), exclusive_build(builder):
                     builder = tfds.builder(name, config=config, data_dir=data_dir)
                     if not builder.is_prepared():  # by another process in the meantime

@@ -17,7 +17,7 @@ class DatasetInfo:
             otherwise each protocol is a config of its own.
         named_by_source: Whether the variants are the user's folders, known once built.
         folds: Number of folds of protocol "subjects"; 0 without one.
-        paper_accuracy: Test accuracy reported in the paper, percent; None if there is none.
+        paper_accuracy: Test accuracy in percent that the paper reports, or None.
     """
 
     title: str

@@ -106,7 +106,7 @@ def attention_statistics(
 def load_predictions(folder: str | Path) -> pd.DataFrame:
     """Read the predictions that `evaluate_run` wrote to a folder.
 
-    Raises FileNotFoundError if there are none, ValueError if they are damaged.
+    FileNotFoundError is raised if the run has no predictions, ValueError if they are damaged.
     """
     run = Run(folder)
     if not run.has(Run.PREDICTIONS):

@@ -59,7 +59,7 @@ def find_files(names: Iterable[str | Path]) -> Iterator[tuple[Path, str | None]]
 
 
 def _expand_name(name):
-    """Files of one name; raises UnreadableImage if there are none, OSError if it cannot be read."""
+    """The files that a name stands for; UnreadableImage is raised if it stands for no file."""
     if name.is_dir():
         visible = (path for path in sorted(name.rglob("*")) if not path.name.startswith("."))
         paths = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES]

@@ -42,7 +42,7 @@ def update_models_config(parent: str | Path) -> ModelServerConfig:
 
 
 def read_models_config(path: str | Path) -> ModelServerConfig | None:
-    """Read a `models.config`; None if there is none."""
+    """Read a `models.config`; return None if the file does not exist."""
     try:
         return text_format.Parse(Path(path).read_text(), ModelServerConfig())
     except FileNotFoundError:

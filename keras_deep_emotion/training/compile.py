@@ -75,7 +75,7 @@ def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> keras.optimize
 
 
 def average_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
-    """Moving averages of the trainable variables; empty if there are none, or it is not built."""
+    """Moving averages of the trainable variables; empty if the optimizer keeps none yet."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if not optimizer.use_ema or not optimizer.built:
         return []

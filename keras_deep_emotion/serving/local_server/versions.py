@@ -50,7 +50,7 @@ class LoadedVersion:
         self.signatures = dict(meta_graph.signature_def)
 
     def signature(self, name, code="FAILED_PRECONDITION"):
-        """The SignatureDef of a name; raises a `ServingError` of the code if there is none."""
+        """The SignatureDef of a name; `ServingError` of the code is raised for other names."""
         if name not in self.signatures:
             raise ServingError(code, f'Serving signature key "{name}" not found.')
         return self.signatures[name]
