@@ -15,6 +15,7 @@ from keras_deep_emotion.layers.spatial_transformer import (
 
 def reference(images, theta, output_size=None):
     """Float64 NumPy, pixel by pixel, straight from the equations of Jaderberg et al. (2015)."""
+    images = images.astype(np.float64)  # NumPy 1 multiplies by a float64 scalar in float32
     batch, height, width, channels = images.shape
     out_height, out_width = output_size or (height, width)
     result = np.zeros((batch, out_height, out_width, channels))
