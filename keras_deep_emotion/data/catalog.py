@@ -33,7 +33,7 @@ class DatasetInfo:
 
 # Accuracies: the paper, tables I to IV.
 CATALOG = {
-    "toon_faces": DatasetInfo("toon_faces", "drawn by code, nothing to request", "", folds=6),
+    "toon_faces": DatasetInfo("toon_faces", "it is drawn by code", "", folds=6),
     "fer2013": DatasetInfo(
         title="FER-2013",
         obtain="get fer2013.csv or fer2013.tar.gz at https://www.kaggle.com/c/"

@@ -196,7 +196,7 @@ def saliency_lines(result: dict[str, Any]) -> list[str]:
         for name, score in maps.items():
             line = f"  {name:<16}{interval(score)}"
             if "ahead" in score:
-                line += f"; saliency is better by {interval(score['ahead'], '+.3f')}"
+                line += f"; advantage of saliency {interval(score['ahead'], '+.3f')}"
             lines.append(line)
     lines.append("mean map of each predicted class: share in each third of the rows, in the rim")
     for name, region in result["regions"].items():
