@@ -28,7 +28,7 @@ def label_targets(labels: np.ndarray, classes: int, smoothing: float = 0.0) -> n
     return (one_hot * (1 - smoothing) + smoothing / classes).astype(np.float32)
 
 
-def class_weights(labels: np.ndarray, classes: int, power: float) -> np.ndarray | None:
+def class_weights(labels: np.ndarray, power: float) -> np.ndarray | None:
     """Weight of each face in the loss: its class's frequency to the power of -`power`.
 
     Returns (count,) float32 with mean 1. A power of 1 weights all classes equally, 0 all faces:
@@ -36,5 +36,5 @@ def class_weights(labels: np.ndarray, classes: int, power: float) -> np.ndarray 
     """
     if not power:
         return None
-    weights = (1.0 / np.bincount(labels, minlength=classes)[labels]) ** power
+    weights = (1.0 / np.bincount(labels)[labels]) ** power
     return (weights / weights.mean()).astype(np.float32)

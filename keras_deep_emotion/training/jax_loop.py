@@ -190,8 +190,8 @@ def compile_training(trainer, faces, config):
     mesh = Mesh(jax.devices(), ("batch",))
     replicated = NamedSharding(mesh, PartitionSpec())
     sharded = NamedSharding(mesh, PartitionSpec("batch"))
-    count, classes = faces.targets.shape
-    weights = class_weights(faces.labels, classes, config.class_balance)
+    count = len(faces.targets)
+    weights = class_weights(faces.labels, config.class_balance)
     weights = np.ones(count, np.float32) if weights is None else weights
     state, columns = jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(replicated, np.asarray(x)),

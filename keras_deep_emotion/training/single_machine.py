@@ -50,8 +50,9 @@ def fit(
 
     Raises:
         FileExistsError: If `run_dir` is not empty.
-        FileNotFoundError: If the data set is not built.
-        ValueError: If data set, protocol or fold do not exist.
+        FileNotFoundError: If the data set is not built, or a teacher is not a finished run.
+        ValueError: If data set, protocol or fold do not exist, a teacher is unsuitable, or the
+            training diverged.
     """
     run, task = Run(run_dir), Task.from_config(config)
     if task.is_all_folds:
@@ -72,10 +73,13 @@ def resume(run_dir: str | Path, data_dir: str | Path | None = None, profile: boo
 
     Raises:
         FileNotFoundError: If the folder is not a run, or the data set is not built.
-        ValueError: If the backup is damaged or missing, or there is no epoch left to profile.
+        ValueError: If the backup is damaged or missing, there is no epoch left to profile, or the
+            folder holds a run for each fold.
     """
     run = Run(run_dir)
     config = run.config
+    if run.task.is_all_folds:
+        raise ValueError(f"{run} holds a run for each fold: call experiments.resume_run.")
     trained = [name for name in (Run.HISTORY, Run.REPORT) if run.has(name)]
     if trained and not run.has(Run.BACKUP):
         # Starting from the first epoch would overwrite the model.
@@ -148,7 +152,8 @@ def train(
     network, trainer, kept = build_trainer(config, len(labels), steps)
     state = {"history": [], "best": (-1.0, 0.0)}
     if run.has(Run.BACKUP):
-        state = restore_backup(run / Run.BACKUP, trainer)
+        with trainer.distribute_strategy.scope():  # the optimizer's variables are on every GPU
+            state = restore_backup(run / Run.BACKUP, trainer)
         write_history(run, state["history"])  # outdated if killed between the two writes
     done = len(state["history"])
     if profile and done == config.epochs:
@@ -158,7 +163,7 @@ def train(
     if done == config.epochs:
         return best.best[0]
     run.delete_derived()
-    weights = class_weights(faces.labels, len(labels), config.class_balance)
+    weights = class_weights(faces.labels, config.class_balance)
     batches = training_batches(faces, config.batch_size, config.seed, done, weights, config.mixup)
     logs = run / Run.LOGS
     logging = tensorboard_callbacks(config, logs, averaged, validation, labels, best, profile)

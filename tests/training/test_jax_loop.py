@@ -141,11 +141,14 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 if devices == 2:
-    training.strategy_for_devices = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    training.devices.strategy_for_devices = lambda: strategy
 config = TrainConfig.from_recipe(
     "paper", epochs=2, batch_size=24, optimizer="sgd", learning_rate=0.01, average=1.0,
     flip=False, rotation=0.0, zoom=0.0, shift=0.0, dropout=0.0,
 )
+trainer = training.build_trainer(config, 7, 1)[1]
+assert trainer.distribute_strategy.num_replicas_in_sync == devices
 run_dir.mkdir()
 accuracy = training.train(config, run_dir, data_dir)
 (run_dir / "model.keras").rename(run_dir / "first.keras")
