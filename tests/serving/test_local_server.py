@@ -247,6 +247,15 @@ def test_a_slow_client_is_dropped_and_holds_nobody_up(strict):
         thread.join()
 
 
+@pytest.mark.parametrize("sent", [b"", b"GET /v1/models/face HTTP/1.1\r\nHost: "])
+def test_a_connection_without_a_request_is_closed(strict, sent):
+    begun = time.monotonic()
+    with socket.create_connection(("127.0.0.1", strict.rest_port), 10) as silent:
+        silent.sendall(sent)
+        assert silent.recv(1000) == b""
+    assert time.monotonic() - begun < 5
+
+
 def test_too_many_connections(strict):
     address = ("127.0.0.1", strict.rest_port)
     wait_until(lambda: not isinstance(attempt(lambda: factor_of(strict)), Exception))

@@ -5,7 +5,7 @@ import grpc
 DEFAULT_SIGNATURE = "serving_default"
 # TensorFlow's error codes are gRPC's.
 CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
-# tensorflow_serving/model_servers/http_server.cc, ToHTTPStatusCode; any other code is 500.
+# tensorflow_serving/model_servers/http_server.cc, ToHTTPStatusCode, as far as our codes go.
 HTTP_STATUS = {
     "CANCELLED": 499,
     "INVALID_ARGUMENT": 400,

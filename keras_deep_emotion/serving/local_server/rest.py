@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 from tensorflow_serving.apis.model_pb2 import ModelSpec
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from keras_deep_emotion.exports import is_version
 from keras_deep_emotion.serving.local_server import calls, json_tensors
@@ -152,12 +153,24 @@ def build_app(versions, max_bytes, read_timeout, threads):
     return app
 
 
+class TimedConnection(H11Protocol):
+    """uvicorn's connection, closed if its first request does not begin in time.
+
+    uvicorn 0.54 limits the time between two requests only.
+    """
+
+    def connection_made(self, transport):
+        """Start the clock."""
+        super().connection_made(transport)
+        self.loop.call_later(self.timeout_keep_alive, lambda: self.scope or transport.close())
+
+
 def build_server(versions, max_bytes, read_timeout, parallel):
     """The uvicorn server; it holds four times as many connections as calls run at once."""
     connections = 4 * parallel
     config = uvicorn.Config(
         build_app(versions, max_bytes, read_timeout, connections),
-        http="h11",
+        http=TimedConnection,
         log_config=None,
         access_log=False,
         limit_concurrency=connections + 1,  # the connection that gets status 503 is counted

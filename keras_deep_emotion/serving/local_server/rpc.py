@@ -105,7 +105,7 @@ class PredictionService(
 
 
 def start_rpc(versions, host, port, max_bytes, parallel):
-    """Start the gRPC server; return it and its port. Four times `parallel` requests may wait."""
+    """Start the gRPC server; return it and its port. It holds four times `parallel` requests."""
     server = grpc.server(
         futures.ThreadPoolExecutor(parallel, "rpc"),
         maximum_concurrent_rpcs=4 * parallel,

@@ -116,6 +116,8 @@ class ModelVersions:
     def stop(self):
         """Close all versions; running calls are cancelled."""
         self._stopped.set()
+        with self._released:
+            self._released.notify_all()  # `_unload` waits no longer
         for version in list(self._loaded.values()):
             version.session.close()
         if self._poller:
@@ -159,7 +161,8 @@ class ModelVersions:
         self._states[number] = ("UNLOADING", "OK", "")
         with self._released:
             version = self._loaded.pop(number)
-            self._released.wait_for(lambda: version.calls == 0, self._timeout)
+            idle = lambda: version.calls == 0 or self._stopped.is_set()  # noqa: E731
+            self._released.wait_for(idle, self._timeout)
         version.session.close()
         self._states[number] = ("END", "OK", "")
         self.report(f"{self.name}: version {number} was dropped.")
