@@ -21,7 +21,7 @@ from keras_deep_emotion.models.folding import fold_batch_normalization
 from keras_deep_emotion.reports.model_card import render_model_card
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.occlusion import occlusion_saliency
-from keras_deep_emotion.serving.models_config import update_models_config, write_models_config
+from keras_deep_emotion.serving.models_config import updated_models_config, write_models_config
 from keras_deep_emotion.serving.signatures import Signatures
 from keras_deep_emotion.serving.verification import verify
 from keras_deep_emotion.serving.warmup import write_warmup
@@ -114,7 +114,7 @@ def export_run(
         raise ValueError(f"keep must be 1 or more. Received: {keep}")
     model, export = run.load_model(), Export(Path(parent) / name)
     export.path.mkdir(parents=True, exist_ok=True)
-    update_models_config(parent)  # raises before there is a version that it cannot list
+    updated_models_config(parent)  # raises before there is a version that it cannot list
     remove_stale(export.path, "partial-*")  # of killed exports
     with tempfile.TemporaryDirectory(  # not a version's name
         prefix="partial-", dir=export.path, ignore_cleanup_errors=True

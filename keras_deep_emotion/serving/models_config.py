@@ -19,12 +19,12 @@ def write_models_config(parent: str | Path) -> None:
     """
     path = Path(parent) / "models.config"
     # Repeat: another export may finish meanwhile.
-    while (config := update_models_config(parent)) != read_models_config(path):
+    while (config := updated_models_config(parent)) != read_models_config(path):
         write_text(path, text_format.MessageToString(config))
 
 
-def update_models_config(parent: str | Path) -> ModelServerConfig:
-    """Read `models.config` and bring it up to date with the folders beside it."""
+def updated_models_config(parent: str | Path) -> ModelServerConfig:
+    """The `models.config` of a folder of exports, updated to its models; nothing is written."""
     config = read_models_config(Path(parent) / "models.config") or ModelServerConfig()
     models = config.model_config_list.config
     names = {
@@ -32,12 +32,13 @@ def update_models_config(parent: str | Path) -> ModelServerConfig:
         for folder in sorted(Path(parent).iterdir())
         if folder.is_dir() and Export(folder).versions()
     }
+    listed = {PurePosixPath(model.base_path) for model in models}  # drops a trailing /
     for model in list(models):
-        path = PurePosixPath(model.base_path)  # drops a trailing /
-        if names.pop(path, None) is None and path.parent == PurePosixPath(CONTAINER_ROOT):
+        path = PurePosixPath(model.base_path)
+        if path not in names and path.parent == PurePosixPath(CONTAINER_ROOT):
             models.remove(model)
-    for path, name in names.items():
-        models.add(name=name, base_path=str(path), model_platform="tensorflow")
+    for path in sorted(names.keys() - listed):
+        models.add(name=names[path], base_path=str(path), model_platform="tensorflow")
     return config
 
 

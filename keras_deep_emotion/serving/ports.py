@@ -5,7 +5,7 @@ import socket
 
 
 def listen(host: str, port: int, option: str = "--port") -> socket.socket:
-    """Open a socket that listens at a port, or for 0 at a free one; `option` sets the port."""
+    """Open a socket that listens at a port, 0 for a free one; OSError says to change `option`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

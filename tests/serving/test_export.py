@@ -261,10 +261,14 @@ def test_colour_spaces_and_depths_are_decoded(session, picture):
         encoded(sixteen, "PNG"),
         encoded(picture.convert("RGBA"), "PNG"),
         encoded(picture.convert("CMYK"), "JPEG"),
+        encoded(picture, "PNG"),
     )
     got = session.call("predict_bytes", {"image_bytes": contents})
     assert got["valid"].all()
-    np.testing.assert_allclose(got["probabilities"][0], got["probabilities"][1], atol=1e-6)
+    eight, sixteen, rgba, cmyk, rgb = got["probabilities"]
+    np.testing.assert_allclose(eight, sixteen, atol=1e-6)
+    np.testing.assert_allclose(rgba, rgb, atol=1e-6)
+    np.testing.assert_allclose(cmyk, rgb, atol=0.05)  # JPEG
 
 
 @pytest.mark.parametrize("signature", ["serving_default", "saliency"])
@@ -412,18 +416,21 @@ def test_what_a_user_wrote_into_the_list_stays(tmp_path):
     path.write_text(labelled)
     write_models_config(tmp_path)
     assert path.read_text() == labelled
-    elsewhere = 'config { name: "theirs" base_path: "/elsewhere/theirs" }'
+    elsewhere = (
+        'config { name: "theirs" base_path: "/elsewhere/theirs" } '
+        'config { name: "twice" base_path: "/models/face" }'
+    )
     path.write_text(f"{labelled.rstrip().removesuffix('}')}{elsewhere} }}")
     (tmp_path / "other" / "1").mkdir(parents=True)
     write_models_config(tmp_path)
     models = read_models_config(path).model_config_list.config
-    assert [model.name for model in models] == ["face", "theirs", "other"]
+    assert [model.name for model in models] == ["face", "theirs", "twice", "other"]
     assert dict(models[0].version_labels) == {"stable": 1}
     assert list(models[0].model_version_policy.specific.versions) == [1, 2]
     shutil.rmtree(tmp_path / "other")
     write_models_config(tmp_path)
     models = read_models_config(path).model_config_list.config
-    assert [model.name for model in models] == ["face", "theirs"]
+    assert [model.name for model in models] == ["face", "theirs", "twice"]
 
 
 def test_a_list_that_cannot_be_read_stops_an_export_before_it_begins(run_dir, tmp_path):

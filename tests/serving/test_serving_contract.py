@@ -450,10 +450,10 @@ def test_what_grpc_refuses(server, what, code, says):
 
 
 def test_what_grpc_refuses_of_requests_themselves(server):
-    no_model = (("INVALID_ARGUMENT", "Missing ModelSpec"),)
-    assert refusal(server.predictions.Predict, predict_pb2.PredictRequest()) in no_model
+    no_model = ("INVALID_ARGUMENT", "Missing ModelSpec")
+    assert refusal(server.predictions.Predict, predict_pb2.PredictRequest()) == no_model
     status = get_model_status_pb2.GetModelStatusRequest()
-    assert refusal(server.models.GetModelStatus, status) in no_model
+    assert refusal(server.models.GetModelStatus, status) == no_model
     status.model_spec.name = "nobody"
     assert refusal(server.models.GetModelStatus, status) == (
         "NOT_FOUND",
@@ -477,7 +477,7 @@ def test_what_grpc_refuses_of_requests_themselves(server):
     code, text = refusal(server.predictions.GetModelMetadata, metadata)
     assert code == "INVALID_ARGUMENT" and "metadata_field" in text
     request = classification_pb2.ClassificationRequest()
-    assert refusal(server.predictions.Classify, request) in no_model
+    assert refusal(server.predictions.Classify, request) == no_model
     request.model_spec.name = server.name
     assert refusal(server.predictions.Classify, request)[0] == "INVALID_ARGUMENT"
 
