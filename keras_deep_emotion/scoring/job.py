@@ -81,7 +81,12 @@ def open_job(output: str, arguments: dict) -> dict | None:
         if present:
             _refuse_foreign(output)
         return None
-    manifest = json.loads(storage.read(storage.join(output, "manifest.json")))
+    try:
+        manifest = json.loads(storage.read(storage.join(output, "manifest.json")))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{output}/manifest.json is damaged: {error}. Name a new folder with --output."
+        ) from None
     for name, value in arguments.items():
         if manifest["arguments"][name] != value:
             raise ValueError(
@@ -129,7 +134,10 @@ def part_counts(output: str, manifest: dict) -> list[dict | None]:
     def counts_of(part):
         if part_file(manifest, "part", part) not in present:
             return None
-        counts = json.loads(storage.read(counts_file(output, part)))
+        try:
+            counts = json.loads(storage.read(counts_file(output, part)))
+        except (FileNotFoundError, json.JSONDecodeError):  # a power cut left it short
+            return None
         is_whole = all(present.get(name) == size for name, size in counts["files"].items())
         return counts if is_whole else None
 

@@ -121,7 +121,7 @@ class ScorePart(beam.DoFn):
             readable = [content.image for content in batch if content.error is None]
             answers = iter(self.model(readable) if readable else ())
             for name, image, error in batch:
-                answer = None if error else next(answers)
+                answer = next(answers) if error is None else None
                 if answer is not None:
                     rows.append((name, *answer))
                 else:

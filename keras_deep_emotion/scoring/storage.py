@@ -63,7 +63,7 @@ def read(path: str) -> bytes:
 def expand(pattern: str) -> list[str]:
     """Sorted paths of the files that a pattern matches, relative if the pattern is.
 
-    A pattern has `*`, `?`, `[...]`, or `**` for folders at any depth, including none.
+    A pattern has `*`, `?`, `[...]`, or one `**` for folders at any depth, including none.
     """
     if not is_remote(pattern):
         if os.path.isfile(pattern):  # its name may contain [ or *
@@ -72,7 +72,7 @@ def expand(pattern: str) -> list[str]:
         paths = glob.glob(pattern, recursive=True)
         return sorted(path for path in paths if os.path.isfile(path) or not os.path.exists(path))
     # For Beam, a/**/b is at least one folder deep.
-    matches = FileSystems.match([pattern, pattern.replace("/**/", "/")])
+    matches = FileSystems.match(sorted({pattern, pattern.replace("/**/", "/")}))
     return sorted({file.path for match in matches for file in match.metadata_list})
 
 
@@ -106,7 +106,7 @@ def write_atomically(path: str, content: bytes, temporary_folder: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file or a folder with its content, if it exists."""
+    """Remove a file if it exists, or a local folder with its content; at a URL folders stay."""
     if is_remote(path):
         if FileSystems.exists(path):
             FileSystems.delete([path])

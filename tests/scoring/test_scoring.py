@@ -552,6 +552,22 @@ def test_the_folder_of_another_job_is_refused(faces, export_dir, tmp_path):
     assert (out / "manifest.json").read_bytes() == before
 
 
+def test_files_that_a_power_cut_left_empty(faces, export_dir, tmp_path):
+    out = tmp_path / "out"
+    arguments = (export_dir, "--input", f"{faces}/*.png", "--output", out, "--part-size", 2)
+    score(*arguments)
+    before, (counts, *_) = rows_of(out), sorted((out / "job" / "counts").iterdir())
+    counts.write_text("")
+    assert "parts done already: 2 of 3" in score(*arguments)
+    assert rows_of(out) == before
+    counts.unlink()
+    assert "parts done already: 2 of 3" in score(*arguments)
+    (out / "manifest.json").write_text("")
+    said = score(*arguments, status=1)
+    assert f"Error: {out}/manifest.json is damaged: Expecting value" in said
+    assert said.endswith("Name a new folder with --output.")
+
+
 def test_a_second_process_waits_outside(faces, export_dir, tmp_path):
     out = tmp_path / "out"
     with job.exclusive_job(str(out)):
