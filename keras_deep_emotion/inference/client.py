@@ -91,7 +91,7 @@ def connect(
     While the server is unavailable, each request is tried `TRIES` times, with doubling pauses.
 
     Args:
-        address: See the top of this file.
+        address: See the module's docstring.
         timeout: Seconds allowed for a try.
         authority: PEM file of the certificates to trust over grpcs or https; None for those that
             the system (for gRPC: its library) trusts.
@@ -252,7 +252,7 @@ class RestClient:
     def labels(self) -> list[str]:
         """As `GrpcClient.labels`."""
         body = {"signature_name": "classify", "examples": [{"image_bytes": {"b64": ""}}]}
-        return [label for label, _ in self._post("classify", body)["results"][0]]
+        return [label for label, _ in self._post("classify", body, "results")[0]]
 
     def predict_bytes(self, files: list[bytes]) -> np.ndarray:
         """As `GrpcClient.predict_bytes`."""
@@ -267,9 +267,9 @@ class RestClient:
     def _outputs(self, signature, files):
         encoded = [{"b64": base64.b64encode(file).decode()} for file in files]
         body = {"signature_name": signature, "inputs": {"image_bytes": encoded}}
-        return self._post("predict", body)["outputs"]
+        return self._post("predict", body, "outputs")
 
-    def _post(self, verb, body):
+    def _post(self, verb, body, key):
         try:
             response = self._session.post(
                 f"{self._url}:{verb}", json=body, timeout=self.timeout, verify=self._verify
@@ -282,8 +282,8 @@ class RestClient:
         with contextlib.suppress(ValueError):  # another server may answer with anything
             content = response.json()
         is_object = isinstance(content, dict)
-        if response.status_code == 200 and is_object:
-            return content
+        if response.status_code == 200 and is_object and key in content:
+            return content[key]
         details = content.get("error") if is_object else None
         raise rejected_error(self.address, response.status_code == 404, details or response.reason)
 
@@ -291,7 +291,9 @@ class RestClient:
         """The error to raise for one of `requests`."""
         if isinstance(error, requests.exceptions.ReadTimeout) or "Read timed out" in str(error):
             return timeout_error(self.address, self.timeout)
-        if not isinstance(error, requests.exceptions.ConnectionError):
+        # The second: the server died while it sent its answer.
+        closed = requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError
+        if not isinstance(error, closed):
             return error
         reason = getattr(error.args[0], "reason", error.args[0])
         if isinstance(error, requests.exceptions.SSLError):

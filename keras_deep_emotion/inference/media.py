@@ -92,7 +92,7 @@ def predict_crops(
         for file, (_, error) in zip(batch, contents, strict=True):
             row = None if error else next(rows)[None]
             if row is not None and not row.any():
-                row, error = None, "the server cannot read the image"
+                row, error = None, "the model cannot read the image"
             yield ImageResult(file, probabilities=row, error=error)
 
 

@@ -110,7 +110,10 @@ class RunPredictor(LocalPredictor):
         return self._folded(images, training=False)
 
     def predict_bytes(self, contents: list[bytes]) -> np.ndarray:
-        """Probabilities of JPEG or PNG files: (batch, classes) float32."""
+        """Probabilities of JPEG or PNG files: (batch, classes) float32.
+
+        A damaged file raises tf.errors.InvalidArgumentError; exports and servers return zeros.
+        """
         faces = [prepare_face(decode_image(content), self.size) for content in contents]
         return self._folded.predict_on_batch(tf.stack(faces))
 

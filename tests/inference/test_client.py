@@ -1,5 +1,6 @@
 """The client, against real servers on loopback."""
 
+import json
 import socket
 import ssl
 import threading
@@ -128,6 +129,12 @@ def test_the_command_prints_what_it_prints_locally(address, export_dir, files, t
         assert (local.exit_code, local.stderr) == (1, f"{damaged}: the image is damaged.\n")
         if not options:
             assert served.stdout == local.stdout
+            continue
+        for pair in zip(served.stdout.splitlines(), local.stdout.splitlines(), strict=True):
+            theirs, ours = map(json.loads, pair)
+            for one in (theirs, ours):
+                one.update(one.pop("probabilities"))
+            assert theirs == pytest.approx(ours, abs=1e-6)
 
 
 def test_a_version_or_its_label_can_be_named(address, files):

@@ -76,8 +76,9 @@ def test_bad_files_are_named_and_the_rest_goes_on(run_dir, files, tmp_path):
 
 
 def test_highest_version_is_taken_by_number(export_dir, tmp_path):
-    for version in ("9", "10"):
-        (tmp_path / version).symlink_to(export_dir, target_is_directory=True)
+    (tmp_path / "9").mkdir()
+    (tmp_path / "9" / "saved_model.pb").touch()  # cannot be opened
+    (tmp_path / "10").symlink_to(export_dir, target_is_directory=True)
     (tmp_path / "11").mkdir()  # no export in it
     assert load_folder(tmp_path).labels == load_folder(export_dir).labels
 
