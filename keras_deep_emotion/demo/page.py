@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from starlette.middleware import Middleware
 from keras_deep_emotion.demo.examples import write_examples
 from keras_deep_emotion.demo.sheet import Sheet, message, predict_sheets
 from keras_deep_emotion.images.faces import Detector
+from keras_deep_emotion.serving.ports import url_host
 
 DETECT, CROPPED = "Find the faces", "One face, cropped"
 MAX_FILE_SIZE = 64 * 2**20  # ours, bytes
@@ -105,7 +107,7 @@ def build_page(model: Any, detector: Detector, about: str, folder: str) -> gr.Bl
     with gr.Blocks(
         title="Deep-Emotion", analytics_enabled=False, delete_cache=(SWEEP_INTERVAL, MAX_UPLOAD_AGE)
     ) as page:
-        gr.HTML(f'<h1>Deep-Emotion</h1><p class="lead">{about}</p>')
+        gr.HTML(f'<h1>Deep-Emotion</h1><p class="lead">{html.escape(about)}</p>')
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 inputs = add_inputs(folder, [path for path, _ in examples])
@@ -189,7 +191,7 @@ def launch(page: gr.Blocks, host: str, port: int) -> str:
         font_mono=["ui-monospace", "Consolas", "monospace"],
     )
     _, url, _ = page.launch(
-        server_name=f"[{host}]" if ":" in host else host,  # as in a URL
+        server_name=url_host(host),
         server_port=port,
         prevent_thread_lock=True,
         quiet=True,

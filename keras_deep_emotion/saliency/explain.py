@@ -3,6 +3,7 @@
 `reports` draws the results like the paper's figures 11 and 12.
 """
 
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,9 +112,14 @@ def attended_regions(network: keras.Model | None, images) -> tuple:
     """Transforms and transformed images, `theta` and `attended` of `Explanation`."""
     if network is None or not any(layer.name == "attended" for layer in network.layers):
         return None, None
-    outputs = [network.get_layer(name).output for name in ("theta", "attended")]
-    theta, attended = keras.Model(network.input, outputs).predict_on_batch(images)
+    theta, attended = _attended_model(network).predict_on_batch(images)
     return theta, (attended[..., 0].astype(np.float32) + 1) * 127.5  # from the network's -1..1
+
+
+@functools.lru_cache(maxsize=1)  # the demo asks for one face after another
+def _attended_model(network):
+    outputs = [network.get_layer(name).output for name in ("theta", "attended")]
+    return keras.Model(network.input, outputs)
 
 
 def top_windows(lost: np.ndarray, count: int = TOP_WINDOWS) -> list[tuple[int, int]]:
