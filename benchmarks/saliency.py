@@ -1,10 +1,9 @@
-"""Speed and memory of saliency maps: ours, Xplique's Occlusion, and a loop of `model.predict`.
+"""Speed and memory of saliency maps: ours, and a loop of `model.predict`.
 
     PYTHONPATH=. python benchmarks/saliency.py [--run RUN | --weights NAME] [--faces 8] [--rounds 3]
 
-All explain the same faces of one model in turns, after a first call that is not timed. Xplique is
-left out if it is not installed. Memory is what the peak grows by, after the first face, while ours
-explains 1 and then 256 faces.
+Both explain the same faces of one model in turns, after a first call that is not timed. Memory is
+what the peak grows by, after the first face, while ours explains 1 and then 256 faces.
 """
 
 import itertools
@@ -44,6 +43,8 @@ def ours(model):
 def predict_loop(model):
     """One `model.predict` a window, with windows gathered as in our maps."""
     starts = window_starts(SIZE, WINDOW, STRIDE)
+    side = coverage(SIZE, WINDOW, STRIDE).numpy().sum(axis=0)
+    times_covered = np.outer(side, side)
 
     def map_of(image):
         probabilities = model.predict(image[None], verbose=0)[0]
@@ -54,30 +55,9 @@ def predict_loop(model):
             hidden[y : y + WINDOW, x : x + WINDOW] = 0
             changed = model.predict(hidden[None], verbose=0)[0]
             lost[y : y + WINDOW, x : x + WINDOW] += probabilities[class_id] - changed[class_id]
-        return lost / times_covered()
+        return lost / times_covered
 
     return lambda images: np.stack([map_of(image) for image in images])
-
-
-def times_covered():
-    """How many windows cover each pixel."""
-    side = coverage(SIZE, WINDOW, STRIDE).numpy().sum(axis=0)
-    return np.outer(side, side)
-
-
-def xplique(model, batch_size):
-    """Xplique's Occlusion, divided by the number of windows that cover a pixel."""
-    from xplique.attributions import Occlusion
-
-    explainer = Occlusion(
-        model, batch_size=batch_size, patch_size=WINDOW, patch_stride=STRIDE, occlusion_value=0.0
-    )
-
-    def maps(images):
-        targets = np.eye(7, dtype=np.float32)[model.predict(images, verbose=0).argmax(axis=1)]
-        return explainer(images, targets).numpy()[..., 0] / times_covered()
-
-    return maps
 
 
 def echo_memory(maps):
@@ -104,11 +84,6 @@ def main(run, weights, count, rounds):
     folded = ours(fold_batch_normalization(model))  # as `explain` computes
     echo_memory(folded)
     methods = {"ours": (folded, count), "ours, the model as it was trained": (ours(model), count)}
-    try:
-        for size in (32, 256):
-            methods[f"Xplique's Occlusion, batches of {size}"] = (xplique(model, size), count)
-    except ModuleNotFoundError:
-        click.echo("xplique is not installed")
     methods["a loop of model.predict"] = (predict_loop(model), 1)
     reference = folded(random_faces(1))
     for name, (maps, _) in methods.items():

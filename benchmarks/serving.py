@@ -2,8 +2,7 @@
 
     python benchmarks/serving.py EXPORT [--rounds 300]
 
-EXPORT is a version's folder. With PyPI's `fer` installed (its classifier only, given the face's
-box), `predict_bytes` and it take turns on the same files. A face is a JPEG of 40 to 200 pixels.
+EXPORT is a version's folder. A face is a JPEG of 40 to 200 pixels.
 """
 
 import re
@@ -79,37 +78,6 @@ def main(export, rounds):
         server.wait()
     maps = milliseconds(lambda: call("saliency_bytes", "image_bytes", files[:1]), 5)
     click.echo(f"\nsaliency_bytes, one face, bare SavedModel: {np.median(maps):.0f} ms")
-    echo_beside_fer(
-        lambda file: call("predict_bytes", "image_bytes", np.array([file], object)), files
-    )
-
-
-def echo_beside_fer(predict, files):
-    """One file after another, by `predict_bytes` and by fer in turn."""
-    try:
-        from fer.fer import FER
-    except ImportError as error:
-        click.echo(f"fer was not measured: {error}.")
-        return
-    import cv2
-
-    def by_fer(detector, file):
-        picture = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
-        height, width = picture.shape[:2]
-        return detector.detect_emotions(picture, face_rectangles=[(0, 0, width, height)])
-
-    sides = {
-        "predict_bytes": predict,
-        "fer, its TFLite model (the default)": partial(by_fer, FER()),
-        "fer, its Keras model": partial(by_fer, FER(use_tflite=False)),
-    }
-    taken = {title: [] for title in sides}
-    for file in files:
-        calls = {title: partial(side, file) for title, side in sides.items()}
-        for title, (_, *seconds) in take_turns(calls, 4).items():
-            taken[title] += seconds
-    for title, seconds in taken.items():
-        click.echo(f"one file after another, {title}: {1000 * np.median(seconds):.2f} ms a face")
 
 
 if __name__ == "__main__":

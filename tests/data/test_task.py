@@ -18,6 +18,7 @@ def test_the_papers_accuracies():
 
 def test_names_and_variants():
     assert Task.parse("fer2013") == Task("fer2013", "ferplus", "paper", None)
+    assert Task.parse("fer2013") == Task.parse("fer2013/ferplus") != Task.parse("fer2013/original")
     assert Task.parse("fer2013/original").dataset == "fer2013/original"
     assert Task.parse("jaffe").dataset == "jaffe" and Task.parse("jaffe").variant is None
     assert Task.parse("folder/mine_1").variant == "mine_1" and Task.parse("folder").variant is None

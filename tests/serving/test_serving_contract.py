@@ -106,12 +106,6 @@ def predict(server, signature, **inputs):
     return {name: tf.make_ndarray(proto) for name, proto in outputs.items()}
 
 
-def as_objects(contents):
-    array = np.empty(len(contents), object)
-    array[:] = contents
-    return array
-
-
 def faces(count):
     return np.random.default_rng(count).integers(0, 256, (count, 48, 48, 1)).astype(np.float32)
 
@@ -138,7 +132,7 @@ def values_for(signature, count):
     """(array for gRPC, list for JSON) of a signature's input."""
     if INPUTS[signature] == "image":
         return faces(count), faces(count).tolist()
-    return as_objects(files(count)), in_json(files(count))
+    return np.array(files(count), object), in_json(files(count))
 
 
 def expected_shapes(signature):
@@ -274,7 +268,7 @@ def test_the_only_input_needs_no_name(server):
 
 
 def test_bytes_that_are_no_picture_are_marked(server):
-    contents = as_objects([b"a text", files(1)[0]])
+    contents = np.array([b"a text", files(1)[0]], object)
     got = predict(server, "predict_bytes", image_bytes=contents)
     assert got["valid"].tolist() == [False, True]
     body = {"signature_name": "predict_bytes", "instances": ["a text", *in_json(files(1))]}
@@ -497,7 +491,8 @@ def test_examples_are_classified_by_both_ways(server):
         example = request.input.example_list.examples.add()
         example.features.feature["image_bytes"].bytes_list.value.append(content)
     by_rpc = server.predictions.Classify(request, TIMEOUT).result.classifications
-    expected = predict(server, "predict_bytes", image_bytes=as_objects(contents))["probabilities"]
+    image_bytes = np.array(contents, object)
+    expected = predict(server, "predict_bytes", image_bytes=image_bytes)["probabilities"]
     for rest, rpc, row in zip(by_rest, by_rpc, expected, strict=True):
         assert [label for label, _ in rest] == [one.label for one in rpc.classes] == list(EMOTIONS)
         np.testing.assert_allclose([score for _, score in rest], row, atol=1e-5)
