@@ -5,6 +5,7 @@
 EXPORT is a version's folder. A face is a JPEG of 40 to 200 pixels.
 """
 
+import io
 import re
 import subprocess
 import sys
@@ -13,14 +14,21 @@ from pathlib import Path
 
 import click
 import numpy as np
-from corruptions import draw_face, encode
 from timing import echo_header, echo_row, take_turns
 
 from keras_deep_emotion.inference.client import connect
 from keras_deep_emotion.serving.c_loader import Session
 from keras_deep_emotion.serving.verification import LoadedExport
+from tfds_builders.contract import EMOTIONS
+from tfds_builders.toon_faces.drawing import draw
 
 BATCH = 64
+
+
+def draw_jpeg(emotion, size):
+    file = io.BytesIO()
+    draw("mira", emotion, size).image.save(file, "JPEG")
+    return file.getvalue()
 
 
 def milliseconds(call, rounds):
@@ -41,7 +49,8 @@ def echo_speed(title, predict, faces, rounds):
 @click.option("--rounds", default=300, show_default=True)
 def main(export, rounds):
     random = np.random.default_rng(0)
-    files = np.array([encode(draw_face(random), "JPEG") for _ in range(BATCH)], object)
+    sizes = random.integers(40, 200, BATCH).tolist()
+    files = np.array([draw_jpeg(EMOTIONS[i % 7], size) for i, size in enumerate(sizes)], object)
     session = LoadedExport(Session(export))
     image = session.signatures["serving_default"].inputs["image"]
     size = image.tensor_shape.dim[1].size
