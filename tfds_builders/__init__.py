@@ -2,9 +2,10 @@
 
 `import tfds_builders; tfds.load("fer2013/ferplus")` is all that a TFDS user needs.
 
-Every builder gives the features `image` (uint8, native size and channels), `label` (the seven of
-`contract.EMOTIONS`), `subject` (text, "" where unknown), `name` (text: the native file or row) and
-`face` (BBox). The split of an example is a pure function of its name (see `protocols`).
+Every builder gives the features `image` (uint8, native size, one or three channels), `label` (the
+seven of `contract.EMOTIONS`; CK+ can add contempt), `subject` (text, "" where unknown), `name`
+(text: the native file or row) and `face` (BBox). Splits are those of the release (FER-2013) or of
+the user's folders; all others depend only on names, labels and people (see `protocols`).
 """
 
 from tfds_builders.ck_plus.ck_plus_dataset_builder import Builder as CkPlus

@@ -23,7 +23,8 @@ def stratified_split(
 ) -> dict[str, str]:
     """Split names into "train", "validation" and "test" with the same shares of every label.
 
-    Shares are 0 to 1, and rounded within each label.
+    Shares are rounded within each label. Raises ValueError if one is below 0, or their sum is 1 or
+    more.
     """
     if validation < 0 or test < 0 or validation + test >= 1:
         raise ValueError(
@@ -41,7 +42,7 @@ def sized_split(labels: Mapping[str, str], validation: int, test_per_label: int)
     """Split names into parts of given sizes, with equally many names of each label in test.
 
     Validation is shared among the labels in proportion to what test left of them (largest
-    remainders first).
+    remainders first). Raises ValueError if there are too few names.
     """
     by_label = _shuffled_by_label(labels, SEED)
     rest = {label: len(names) - test_per_label for label, names in sorted(by_label.items())}
@@ -64,7 +65,10 @@ def sized_split(labels: Mapping[str, str], validation: int, test_per_label: int)
 
 
 def subject_folds(subjects: Iterable[str], folds: int) -> dict[str, int]:
-    """Assign people to folds 0, 1, ... of nearly equal size, so that no two share a person."""
+    """Assign people to folds 0, 1, ... of nearly equal size, so that no two share a person.
+
+    Raises ValueError if `folds` is below 2 or exceeds the number of people.
+    """
     people = sorted(set(subjects), key=shuffle_rank)
     if not 2 <= folds <= len(people):
         raise ValueError(f"folds must be between 2 and {len(people)} people. Received: {folds}")

@@ -9,9 +9,7 @@ from typing import NamedTuple
 import tensorflow_datasets as tfds
 
 from tfds_builders.protocols import PAPER_SHARES, protocol_split, sized_split, stratified_split
-from tfds_builders.sources import Source, find_sources, manual_folder
-
-IMAGES = (".tiff", ".tif", ".png", ".jpg", ".jpeg")
+from tfds_builders.sources import IMAGES, Source, find_sources, manual_folder
 
 
 class Picture(NamedTuple):
@@ -41,7 +39,7 @@ class Release:
     unit: str = "images"  # what is counted and split
     # of protocol "paper": images in validation, of each emotion in test; None for `PAPER_SHARES`
     sizes: tuple[int, int] | None = None
-    # images that cannot be decoded, so that many deleted them: the splits of the others stay
+    # images damaged in the release, which many copies lack; the splits of the others do not change
     undecodable: tuple[Picture, ...] = ()
 
     @property

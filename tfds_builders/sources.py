@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 JUNK = {"__MACOSX", ".DS_Store"}
 LARGEST_RECORD = 2**20  # bytes; tar pads its end to a whole record, by default of 10 KiB
@@ -88,13 +89,14 @@ def find_sources(folder: Path) -> list[Source]:
     return sources
 
 
-def _files(folder):
-    """Paths of the files below a folder; each folder once, even if links form a circle."""
-    seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(place))
-        folders[:] = [one for one in folders if os.path.realpath(f"{place}/{one}") not in seen]
-        yield from filter(Path.is_file, (Path(place, name) for name in names))
+def _files(folder, above=frozenset()):
+    """Paths of the files below a folder; links are followed, but not in a circle."""
+    above = above | {folder.resolve()}
+    for path in folder.iterdir():
+        if path.is_file():
+            yield path
+        elif path.is_dir() and path.resolve() not in above:
+            yield from _files(path, above)
 
 
 def _is_junk(path):
@@ -174,7 +176,12 @@ def _decode(file):
     try:
         with Image.open(io.BytesIO(content)) as image:
             kind = image.format
-            if image.mode not in ("L", "RGB", "RGBA"):
+            if image.mode == "F":
+                raise ValueError("its pixels are floats of unknown range")
+            if image.mode.startswith("I"):  # 16 bits, in a mode of 16 or 32
+                levels = np.asarray(image, np.int64) >> 8
+                image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+            elif image.mode not in ("L", "RGB", "RGBA"):
                 image = image.convert("RGB" if image.mode in ("P", "CMYK", "YCbCr") else "L")
             return NativeImage(name, content, kind, np.asarray(image)), None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -188,7 +195,8 @@ def _open_archive(path):
     is_zip = path.name.lower().endswith(".zip")
     try:
         with zipfile.ZipFile(path) if is_zip else tarfile.open(path, tarinfo=_Member) as archive:
-            yield _members(_files_of_zip(archive) if is_zip else _files_of_tar(archive))
+            files = _files_of_zip(archive) if is_zip else _files_of_tar(archive)
+            yield _members(files, path.name)
     except (*DAMAGED, NotImplementedError, OSError) as error:  # zipfile: unknown compression
         # A disk error; gzip's and bzip2's have no errno.
         if getattr(error, "errno", None) is not None:
@@ -235,16 +243,16 @@ def _files_of_tar(archive):
     return files
 
 
-def _members(files):
+def _members(files, archive):
     """{name: function that opens it} of (name, bytes, function) where the name is safe."""
     if len(files) > MOST_FILES:
-        raise ValueError(f"The archive holds {len(files):,} files, more than these data sets.")
+        raise ValueError(f"{archive} holds {len(files):,} files, more than these data sets.")
     members = {}
     for name, size, open_member in files:
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or _is_junk(path):
             continue
         if size > MOST_BYTES:
-            raise ValueError(f"{name} in the archive has {size:,} bytes; at most {MOST_BYTES:,}.")
+            raise ValueError(f"{name} in {archive} has {size:,} bytes; at most {MOST_BYTES:,}.")
         members[path.as_posix()] = open_member
     return members

@@ -92,7 +92,7 @@ def crop(photo: Image.Image, face: Face, side: float = SIDE, upright: bool = Tru
     """Crop a face as FER-2013's faces are cropped: a square, turned until the eyes are level.
 
     Args:
-        photo: The photo, in any mode.
+        photo: The photo, in mode L, RGB or RGBA.
         face: A face in it.
         side: Side of the square, in geometric means of the box's width and height.
         upright: Whether to turn the face.

@@ -7,17 +7,24 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image
 
 from keras_deep_emotion.images.formats import has_exif_rotation, is_jpeg_or_png
 from keras_deep_emotion.images.preprocessing import (
     MAX_PIXELS,
+    MAX_SCANS,
     decode_image,
     decode_untrusted,
     image_size,
     prepare_face,
 )
-from keras_deep_emotion.images.reading import UnreadableImage, decode_photo, read_bytes, to_rgb
+from keras_deep_emotion.images.reading import (
+    UnreadableImage,
+    decode_photo,
+    read_bytes,
+    to_rgb,
+    turn_upright,
+)
 
 
 def check_images(images: Any) -> Sequence:
@@ -74,7 +81,7 @@ def load_image(image: Any, index: int) -> bytes | np.ndarray:
             raise ValueError(f"{image}: {error}.")
         return content
     if isinstance(image, Image.Image):
-        image = ImageOps.exif_transpose(image)  # upright, as if read from its file
+        image = turn_upright(image)  # as if read from its file
         if image.mode != "I":  # 32-bit integers are levels, as in an array
             return _pil_to_array(image, index)
     return _check_array(np.asarray(image), index, type(image).__name__)
@@ -140,11 +147,13 @@ def to_upright_png(content: bytes) -> bytes:
 
 
 def check_decodable(content: bytes) -> None:
-    """Raise UnreadableImage if a JPEG or PNG file is damaged or has over `MAX_PIXELS` pixels."""
+    """Raise UnreadableImage if `decode_untrusted` rejects a JPEG or PNG file."""
     try:
         _check_pixel_count(*image_size(content).numpy())
         decode_untrusted(content)
-    except tf.errors.InvalidArgumentError:
+    except tf.errors.InvalidArgumentError as error:
+        if "too many scans" in error.message:
+            raise UnreadableImage(f"a JPEG of more than {MAX_SCANS} scans: save it again") from None
         raise UnreadableImage("the image is damaged") from None
 
 

@@ -112,7 +112,7 @@ def decode_photo(content: bytes) -> Image.Image:
         try:
             image = Image.open(io.BytesIO(content))
             image.load()
-            return to_rgb(ImageOps.exif_transpose(image))
+            return to_rgb(turn_upright(image))
         except UnreadableImage:
             raise
         except UnidentifiedImageError:
@@ -122,6 +122,14 @@ def decode_photo(content: bytes) -> Image.Image:
             raise UnreadableImage(f"too many pixels: more than {limit:,}; shrink it") from None
         except Exception:  # Pillow raises many types for damaged files
             raise UnreadableImage("the image is damaged") from None
+
+
+def turn_upright(image: Image.Image) -> Image.Image:
+    """Turn an image by its EXIF orientation; damaged EXIF data count as none."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow raises many types for damaged EXIF data
+        return image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -78,7 +78,7 @@ def test_a_file_that_is_no_png_becomes_one(native_copy, tmp_path):
     np.testing.assert_array_equal(one["image"], pixels)
 
 
-def test_sequences_that_begin_late_give_a_warning(native_copy, drawn, tmp_path, caplog):
+def test_sequences_that_begin_late_give_a_warning(native_copy, tmp_path, caplog):
     (native_copy / IMAGES.format("S005", "001", "S005", "001", 1)).unlink()
     splits = built("ck_plus/peak_neutral_paper", native_copy, tmp_path / "data")
     assert "S005_001_00000002.png" in set.union(*map(names_of, splits.values()))

@@ -118,7 +118,7 @@ def test_what_ck48_lacks_is_refused(cropped, source, tmp_path):
     write(source, {name: png(pixels) for name, pixels in cropped.items()})
     assert refused("ck_plus/last3_neutral_contempt_paper", source, tmp_path / "data") == (
         "CK+48 lacks the neutral faces that ck_plus/last3_neutral_contempt_paper needs: build "
-        "ck_plus/last3_contempt, or name the native images with their emotion files."
+        "ck_plus/last3_contempt_paper, or name the native images with their emotion files."
     )
     path = source / "CK+48" / "anger" / "S005_001_00000004.png"
     Image.new("L", (64, 49)).save(path)
@@ -163,9 +163,10 @@ def test_ckextended(config, kept, source, tmp_path, caplog):
 
 def test_what_ckextended_lacks_is_refused(source, tmp_path):
     write_archive(source / "archive.zip", {"ckextended.csv": extended()[0].encode()})
-    assert refused("ck_plus/last3_contempt_paper", source, tmp_path / "data") == (
-        "ckextended.csv lacks the frames before the last that ck_plus/last3_contempt_paper needs: "
-        "build ck_plus/peak_contempt_paper, or name the native images with their emotion files."
+    assert refused("ck_plus/last3_contempt_subjects", source, tmp_path / "data") == (
+        "ckextended.csv lacks the frames before the last that ck_plus/last3_contempt_subjects "
+        "needs: build ck_plus/peak_contempt_paper, or name the native images with their emotion "
+        "files."
     )
     assert refused("ck_plus/peak_subjects", source, tmp_path / "data") == (
         "ckextended.csv lacks the names of people that ck_plus/peak_subjects needs: build "

@@ -241,37 +241,6 @@ def test_another_size_is_named(tmp_path):
     )
 
 
-def test_missing_source_names_the_remedy(tmp_path):
-    assert refused("ferg/paper", None, tmp_path / "data") == (
-        "FERG is missing: request it at https://grail.cs.washington.edu/projects/deepexpr/"
-        "ferg-2d-db.html (signed agreement), then run python cli.py build-data ferg "
-        "--source DIR_OR_ARCHIVE"
-    )
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "readme.txt").write_text("no pictures")
-    assert refused("ferg/paper", tmp_path / "source", tmp_path / "data") == (
-        "FERG was not found: no file is named like FERG_DB_256/aia/aia_joy/aia_joy_1.png, neither "
-        "in the folder nor in an archive in it; request FERG at https://grail.cs.washington.edu/"
-        "projects/deepexpr/ferg-2d-db.html and name with --source what you received."
-    )
-
-
-def test_too_few_images_for_a_protocol(tmp_path):
-    for name in NAMES[:3]:
-        write(tmp_path / "source", name)
-    assert refused("ferg/paper", tmp_path / "source", tmp_path / "data") == (
-        "3 of the 55,767 images of FERG are too few for train, validation and test. Request the "
-        "whole set at https://grail.cs.washington.edu/projects/deepexpr/ferg-2d-db.html."
-    )
-    assert refused("ferg/subjects", tmp_path / "source", tmp_path / "data") == (
-        "The protocol subjects needs images of at least 6 characters. Found: 1 (no images of "
-        "bonnie, jules, malcolm, mery, ray). Request the whole set at https://grail.cs.washington."
-        "edu/projects/deepexpr/ferg-2d-db.html, or build the protocol paper."
-    )
-    with pytest.raises(ValueError, match="protocol must be 'paper' or 'subjects'. Received: 'x'"):
-        RELEASE.assign([], "x")
-
-
 def test_beam_builds_the_same(release, paper, tmp_path):
     pytest.importorskip("apache_beam")
     (builder,) = build_dataset("ferg/paper", release, tmp_path, beam=[])

@@ -21,10 +21,8 @@ def test_folders_give_no_row_for_ferplus(pixels, tmp_path):
 
 
 def test_ferplus_labels_follow_the_rule(pixels, tmp_path, caplog):
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "fer2013.csv").write_text(csv_text(pixels))
-    write_ferplus(tmp_path / "source")
-    splits = build("fer2013/ferplus", tmp_path / "source", tmp_path / "data")
+    source = write_source(tmp_path / "source", pixels)
+    splits = build("fer2013/ferplus", source, tmp_path / "data")
     assert sizes_of(splits) == {
         "train": 5,  # one is no face
         "validation": 3,
@@ -44,10 +42,10 @@ def test_ferplus_labels_follow_the_rule(pixels, tmp_path, caplog):
 
 
 def test_ferplus_beside_a_csv_named_as_source(pixels, tmp_path):
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "fer2013.csv").write_text(csv_text(pixels))
-    write_ferplus(tmp_path / "source")
-    splits = build("fer2013/ferplus", tmp_path / "source" / "fer2013.csv", tmp_path / "data")
+    source = write_source(tmp_path / "source", pixels)
+    for path in source.rglob("*.csv"):
+        path.write_text(path.read_text() + "\n")  # a blank line at the end
+    splits = build("fer2013/ferplus", source / "fer2013.csv", tmp_path / "data")
     assert len(splits["train"]) == 5
 
 
@@ -108,10 +106,8 @@ def test_registered_checksums_are_the_published_files():
 
 
 def test_ferplus_needs_every_row(pixels, tmp_path):
-    source = tmp_path / "source"
-    source.mkdir()
+    source = write_source(tmp_path / "source", pixels)
     lines = csv_text(pixels).splitlines(keepends=True)
-    write_ferplus(source)
     (source / "fer2013.csv").write_text("".join(lines[:-1]))
     with pytest.raises(ValueError, match="fer2013new.csv has 12 rows, the images 11"):
         build("fer2013/ferplus", source, tmp_path / "data")
@@ -121,10 +117,7 @@ def test_ferplus_needs_every_row(pixels, tmp_path):
 
 
 def test_broken_votes_are_named(pixels, tmp_path):
-    source = tmp_path / "source"
-    source.mkdir()
-    (source / "fer2013.csv").write_text(csv_text(pixels))
-    write_ferplus(source)
+    source = write_source(tmp_path / "source", pixels)
     label = source / "FER2013Test" / "label.csv"
     for content, message in (
         (

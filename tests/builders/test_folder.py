@@ -8,12 +8,14 @@ from collections import Counter
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from native_files import names_of
 from PIL import Image
 
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.data import building
 from keras_deep_emotion.data.building import build_dataset, damaged_files_path, exclusive_build
 from tfds_builders.contract import EMOTIONS
+from tfds_builders.folder.folder_dataset_builder import find_pictures
 
 SPELLED = ("Angry", "disgusted", "fear", "HAPPY", "neutral", "sad", "Surprise")
 
@@ -75,17 +77,19 @@ def test_given_parts_and_a_missing_one(tmp_path):
         assert np.abs(np.asarray(image).astype(int) - splits["test"][0]["image"]).mean() < 2
 
 
-def test_the_same_from_an_archive_and_other_pictures_are_another_set(tmp_path):
+def test_the_same_from_an_archive_and_other_pictures_are_another_set(tmp_path, caplog):
     draw(tmp_path / "faces", 10)
     with tarfile.open(tmp_path / "faces.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "faces", "top")
     (from_folder,) = build_dataset("folder", tmp_path / "faces", tmp_path / "data")
     (from_archive,) = build_dataset("folder", tmp_path / "faces.tar.gz", tmp_path / "data")
     names = [
-        sorted(one["name"].decode().removeprefix("top/") for one in read(builder)["train"])
-        for builder in (from_folder, from_archive)
+        sorted(name.removeprefix("top/") for part in read(one).values() for name in names_of(part))
+        for one in (from_folder, from_archive)
     ]
-    assert len(names[0]) == len(names[1]) == 49
+    assert names[0] == names[1] and len(set(names[0])) == 70
+    assert find_pictures(tmp_path)[0].path == tmp_path
+    assert "; ignored: faces.tar.gz." in caplog.text
     (again,) = build_dataset("folder", tmp_path / "faces.tar.gz", tmp_path / "data")
     assert again.builder_config.name == from_archive.builder_config.name
     draw(tmp_path / "faces", 11)
@@ -116,7 +120,7 @@ def test_too_few_pictures_and_none(tmp_path):
         list(build_dataset("folder", tmp_path / "few", tmp_path / "data"))
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "notes.txt").touch()
-    with pytest.raises(FileNotFoundError, match="There are no PNG or JPEG files under"):
+    with pytest.raises(FileNotFoundError, match="There are no images under"):
         list(build_dataset("folder", tmp_path / "none", tmp_path / "data"))
     draw(tmp_path / "parts" / "test", 2)
     with pytest.raises(ValueError, match="no folder train beside the others"):
@@ -148,10 +152,22 @@ def test_images_that_tensorflow_would_not_decode_upright_are_converted(tmp_path)
         exif[0x0112] = 8  # to be turned by 90 degrees, against the clock
         image.transpose(Image.Transpose.ROTATE_270).save(sad / "1.png", exif=exif)
     (sad / "2.png").rename(sad / "2.jpeg")  # PNG under another's name is read by its content
+    converted = ["sad/0.png", "sad/1.png"]
+    for i, ending in enumerate(("webp", "bmp", "gif", "tif"), start=3):
+        with Image.open(sad / f"{i}.png") as image:
+            image.save(sad / f"{i}.{ending}")
+        (sad / f"{i}.png").unlink()
+        converted.append(f"sad/{i}.{ending}")
+        with Image.open(sad / f"{i}.{ending}") as image:
+            pixels[converted[-1]] = np.asarray(image.convert("RGB"))
+    with Image.open(sad / "7.png") as image:  # EXIF data that cannot be read count as none
+        image.save(sad / "7.png", "JPEG", exif=b"Exif\0\0no data", dpi=(72, 72))
+        with pytest.raises(SyntaxError), Image.open(sad / "7.png") as damaged:
+            damaged.getexif()
     (builder,) = build_dataset("folder", tmp_path / "faces", tmp_path / "data")
     stored = {one["name"].decode(): one["image"] for part in read(builder).values() for one in part}
     assert len(stored) == 70
-    for name in ("sad/0.png", "sad/1.png"):
+    for name in converted:
         np.testing.assert_array_equal(stored[name], pixels[name])
     np.testing.assert_array_equal(stored["sad/2.jpeg"], pixels["sad/2.png"])
 

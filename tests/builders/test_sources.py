@@ -39,10 +39,11 @@ def test_links_to_folders_are_followed_and_circles_not(tmp_path):
     (tmp_path / "far" / "happy" / "1.png").write_bytes(b"1")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "happy").symlink_to(tmp_path / "far" / "happy")
+    (tmp_path / "mine" / "joy").symlink_to(tmp_path / "far" / "happy")
     (tmp_path / "far" / "happy" / "up").symlink_to(tmp_path / "mine")
     (source,) = find_sources(tmp_path / "mine")
-    assert source.names == ("happy/1.png",)
-    assert dict(source.read(source.names)) == {"happy/1.png": b"1"}
+    assert source.names == ("happy/1.png", "joy/1.png")
+    assert dict(source.read(source.names)) == {"happy/1.png": b"1", "joy/1.png": b"1"}
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar.gz"])
@@ -139,5 +140,8 @@ def test_an_encrypted_zip_asks_for_its_password(tmp_path):
 def test_a_file_that_claims_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("tfds_builders.sources.MOST_BYTES", 999)
     write_archive(tmp_path / "x.zip", FILES)
-    with pytest.raises(ValueError, match="three.bin in the archive has 1,000 bytes"):
+    with pytest.raises(ValueError, match="three.bin in x.zip has 1,000 bytes"):
+        find_sources(tmp_path)
+    monkeypatch.setattr("tfds_builders.sources.MOST_FILES", 2)
+    with pytest.raises(ValueError, match="x.zip holds 3 files, more than"):
         find_sources(tmp_path)

@@ -133,11 +133,10 @@ def _landmarks(sources, parts):
 def _check_variant(form, config):
     """Raise if a layout lacks the images of a variant."""
     if form == "CK+48" and config.neutral:
-        missing, other = "neutral faces", f"{config.frames}{'_contempt' * config.contempt}"
-    elif form == "ckextended.csv" and config.frames != "peak":
-        missing, other = "frames before the last", config.name.replace(config.frames, "peak")
-    elif form == "ckextended.csv" and config.protocol == "subjects":
-        missing, other = "names of people", config.name.replace("subjects", "paper")
+        missing, other = "neutral faces", config.name.replace("_neutral", "")
+    elif form == "ckextended.csv" and (config.frames, config.protocol) != ("peak", "paper"):
+        missing = "names of people" if config.frames == "peak" else "frames before the last"
+        other = config.name.replace(config.frames, "peak").replace("subjects", "paper")
     else:
         return
     raise ValueError(

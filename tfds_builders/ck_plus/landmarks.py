@@ -39,7 +39,8 @@ def face_box(points: np.ndarray, height: int, width: int, name: str) -> tfds.fea
     """The square around the landmarks and the forehead, clipped to the image.
 
     A square, because the network's input is one: other boxes would stretch the face. `points` are
-    (68, 2) x and y, in pixels of the image that is called `name`.
+    (68, 2) x and y, in pixels of the image that is called `name`. Raises ValueError if the square
+    contains no pixel of the image.
     """
     (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
     longer = max(right - left, bottom - top)

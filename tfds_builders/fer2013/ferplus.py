@@ -70,6 +70,7 @@ def read_votes(contents: Mapping[str, bytes], splits: Sequence[str]) -> list[Lab
     that reproduces the paper's figure 8 to the last face. Names do not contain row numbers; of a
     name that occurs twice in fer2013new.csv, the first row counts. `contents` has all four files,
     `splits` is that of each row of fer2013.csv. The faces are in the order of the label.csv files.
+    Raises ValueError, with the line, if a file is malformed, or does not fit the others.
     """
     rows = _rows_by_name(_read_csv(contents, NAMES)[1:], splits)
     labeled = []
@@ -118,7 +119,8 @@ def _rows_by_name(names, splits):
 
 def _read_csv(contents, path):
     try:
-        rows = list(csv.reader(io.StringIO(contents[path].decode("utf-8-sig"), newline="")))
+        text = contents[path].decode("utf-8-sig").rstrip()  # editors leave blank lines at the end
+        rows = list(csv.reader(io.StringIO(text, newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read ({error}); obtain it again.") from error
     if not rows:

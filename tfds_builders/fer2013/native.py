@@ -35,7 +35,10 @@ class Faces(NamedTuple):
 
 
 def read_faces(sources: Sequence[Source]) -> Faces:
-    """Read FER-2013 from a CSV file, in a folder before in an archive, or from JPEG folders."""
+    """Read FER-2013 from a CSV file, in a folder before in an archive, or from JPEG folders.
+
+    Raises FileNotFoundError if there is neither, ValueError if a row or file is not valid.
+    """
     without_usage, others = None, []
     for source in sources:
         tables = [name for name in source.names if name.lower().endswith(".csv")]

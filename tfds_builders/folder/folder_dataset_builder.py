@@ -1,16 +1,25 @@
-"""Pictures of your own: `DIR/<emotion>/*.png|jpg`, with or without train, test, ... above."""
+"""Pictures of your own: `DIR/<emotion>/*`, with or without train, test, ... above."""
 
 import hashlib
 import io
+import logging
 import re
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
 
 from tfds_builders import contract
 from tfds_builders.protocols import PAPER_SHARES, stratified_split
-from tfds_builders.sources import Source, find_sources, manual_folder, read_images
+from tfds_builders.sources import (
+    IMAGES,
+    NativeImage,
+    Source,
+    find_sources,
+    manual_folder,
+    read_images,
+)
 
 ORIENTATION = 0x0112  # EXIF 2.3, 4.6.4
 # What people call their folders, in lower case.
@@ -24,23 +33,30 @@ PARTS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation",
     "val": "validation", "test": "test", "testing": "test",
 }  # fmt: skip
-ENDINGS = (".png", ".jpg", ".jpeg")
 REMEDY = "python cli.py fit --dataset folder --source DIR, where DIR has a folder for each emotion"
 MISSING = f"Your pictures are missing: {REMEDY}"
+logger = logging.getLogger(__name__)
 
 
 def find_pictures(folder: Path) -> tuple[Source, dict[str, str], dict[str, str]]:
-    """Find the pictures in a folder, or in an archive in it.
+    """Find the pictures in a folder, or in the first archive in it that has any.
 
-    Returns the source, and by the names of the pictures their emotions and their parts ("train",
-    ...), which are empty if the user made none.
+    Pictures in other archives are ignored with a warning: they may be the same. Returns the source,
+    and by the names of the pictures their emotions and their parts ("train", ...), which are empty
+    if the user made none. Raises FileNotFoundError if there are no pictures, ValueError if one lies
+    in a folder of another name, or outside the parts.
     """
-    for source in find_sources(folder):
-        names = [name for name in source.names if name.lower().endswith(ENDINGS)]
-        if names:
-            break
-    else:
-        raise FileNotFoundError(f"There are no PNG or JPEG files under {folder}; {REMEDY}.")
+    found = [
+        (source, names)
+        for source in find_sources(folder)
+        if (names := [name for name in source.names if name.lower().endswith(IMAGES)])
+    ]
+    if not found:
+        raise FileNotFoundError(f"There are no images under {folder}; {REMEDY}.")
+    (source, names), *others = found
+    if others:
+        ignored = ", ".join(other.path.name for other, _ in others)
+        logger.warning(f"Pictures are read from {source.path.name}; ignored: {ignored}.")
     labels, parts = {}, {}
     for name in names:
         *_, part, emotion, _ = ("", "", *PurePosixPath(name).parts)
@@ -84,18 +100,21 @@ def config_of(folder: Path, title: str) -> tfds.core.BuilderConfig:
     return tfds.core.BuilderConfig(name=name, description="Pictures of your own.")
 
 
-def as_stored(content: bytes) -> bytes:
+def as_stored(image: NativeImage) -> bytes:
     """The bytes to store for a picture, which TensorFlow decodes upright.
 
-    The file itself, or a PNG of photographs with an EXIF orientation and of other formats under the
-    name of a PNG or JPEG, such as WebP files saved from a browser.
+    PNG and JPEG files as they are, unless their EXIF orientation turns them; a PNG of all others.
     """
-    with Image.open(io.BytesIO(content)) as image:
-        if image.format in ("JPEG", "PNG") and image.getexif().get(ORIENTATION, 1) == 1:
-            return content
-        png = io.BytesIO()
-        ImageOps.exif_transpose(image).convert("RGB").save(png, "PNG")
-    return png.getvalue()
+    try:
+        with Image.open(io.BytesIO(image.content)) as file:
+            orientation = file.getexif().get(ORIENTATION, 1)
+    except Exception:  # Pillow raises many types for damaged EXIF data, which count as none
+        orientation = 1
+    if image.format in ("JPEG", "PNG") and orientation == 1:
+        return image.content
+    upright = Image.fromarray(image.pixels)
+    upright.getexif()[ORIENTATION] = orientation
+    return contract.encode_png(np.asarray(ImageOps.exif_transpose(upright)))
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -125,5 +144,5 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, source, labels):
         for image in read_images(source, labels):
-            content = as_stored(image.content)
-            yield image.name, contract.example(image.name, content, labels[image.name])
+            png_or_jpeg = as_stored(image)
+            yield image.name, contract.example(image.name, png_or_jpeg, labels[image.name])
