@@ -7,9 +7,6 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-from keras_deep_emotion.files import read_json
 
 SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
 LABELS = "assets/labels.txt"
@@ -65,22 +62,7 @@ class Export:
         paths = {int(path.name): path for path in self.path.iterdir() if is_version(path.name)}
         return {number: paths[number] for number in sorted(paths) if paths[number].is_dir()}
 
-    @property
-    def model_dir(self) -> Path:
-        """Folder of the chosen version; the newest if none was chosen."""
-        return self.path / str(self.version or max(self.versions()))
-
     def next_version(self) -> Path:
         """Folder that the next version gets: its number is above every name that is a number."""
         newest = newest_version(entry.name for entry in self.path.iterdir())
         return self.path / str(int(newest or 0) + 1)
-
-    @property
-    def labels(self) -> list[str]:
-        """Class names, in the order of the probabilities."""
-        return (self.model_dir / LABELS).read_text().split()
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """Data set, accuracy and settings of the exported run."""
-        return read_json(self.model_dir / ABOUT) or {}

@@ -19,12 +19,13 @@ from keras_deep_emotion.data.task import Task
 @data_dir_option
 def data(dataset, protocol, sheet, data_dir):
     """Show a built data set: counts, people, sizes, duplicates across splits, a sheet of faces."""
+    task = Task.parse(dataset, protocol)
     load_tensorflow()
     from keras_deep_emotion.data.inspection import inspect_dataset
     from keras_deep_emotion.data.reading import open_dataset
     from keras_deep_emotion.reports.figures.sheets import save_contact_sheet
 
-    builder = open_dataset(Task.parse(dataset, protocol), data_dir)
+    builder = open_dataset(task, data_dir)
     inspection = inspect_dataset(builder)
     click.echo(f"{builder.info.full_name}: {builder.data_path}")
     click.echo(inspection.counts.rename_axis(None, axis=1).rename_axis(None).to_string())

@@ -29,7 +29,7 @@ def evaluate(run, flip, against, output, data_dir):
     if against is not None:
         load_predictions(against)  # refuse a wrong folder before minutes of evaluation
     report = evaluate_run(run, data_dir, flip, output)
-    folder = Run(output or run)
+    folder = output or run.path
     draw_evaluation(folder)
     click.echo("\n".join(evaluation_lines(report)))
     files = [Run.CONFUSION_MATRIX, Run.RELIABILITY, Run.PREDICTIONS, Run.REPORT]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import FOLDER, PATH, data_dir_option, load_tensorflow
+from keras_deep_emotion.cli import options
 from keras_deep_emotion.runs import Run
 
 
 @click.command()
-@click.argument("paths", nargs=-1, type=PATH, metavar="[MODEL] [IMAGE]...")
+@click.argument("paths", nargs=-1, type=options.PATH, metavar="[MODEL] [IMAGE]...")
 @click.option(
     "--weights", metavar="NAME", help="Instead of MODEL: weights that come with the package."
 )
@@ -35,11 +35,11 @@ from keras_deep_emotion.runs import Run
 @click.option("--faces", default=200, help="With --score: number of faces.")
 @click.option(
     "--output",
-    type=FOLDER,
+    type=options.FOLDER,
     help="Folder for the files.  [default: MODEL, a run; explanation for IMAGEs; with --weights, a "
     "folder of their name here]",
 )
-@data_dir_option
+@options.data_dir_option
 def explain(paths, weights, split, per_class, score, faces, output, data_dir, **windows):
     """Draw saliency maps: which regions of a face a prediction depends on.
 
@@ -50,31 +50,33 @@ def explain(paths, weights, split, per_class, score, faces, output, data_dir, **
     """
     if weights is None and not paths:
         raise click.UsageError("Name MODEL, a run or an export, or --weights NAME.")
-    load_tensorflow()
+    run, images = (Run.shipped(weights), paths) if weights else (Run(paths[0]), paths[1:])
+    options.check_folder(run.path)
+    if images and score:
+        raise click.UsageError("--score evaluates faces of a run's data set: name no IMAGEs.")
+    if not images:
+        if not run.has(Run.CONFIG):
+            raise click.UsageError(
+                f"{run} is not a run: it has no {Run.CONFIG}. An export has no data set: name "
+                "IMAGEs, or the run's folder."
+            )
+        Run.open(run)
+    options.load_tensorflow()
     from keras_deep_emotion.saliency.occlusion import Windows
 
     windows = Windows(**windows)
-    run, images = (Run.shipped(weights), paths) if weights else (Run(paths[0]), paths[1:])
     if images:
-        if score:
-            raise click.UsageError("--score evaluates faces of a run's data set: name no IMAGEs.")
         sys.exit(explain_images(run.path, images, output or Path("explanation"), windows))
-    if not run.has(Run.CONFIG):
-        from keras_deep_emotion.inference.loading import load_folder
-
-        load_folder(run.path)  # raises if this is not an export either
-        raise click.UsageError("An export has no data set: name IMAGEs, or the run's folder.")
-    Run.open(run)
-    folder = Run(output or weights or run)
+    folder = Path(output or weights or run.path)
     if score:
         written = score_run(run, data_dir, folder, faces, windows)
     else:
         from keras_deep_emotion.reports.figures.saliency import draw_saliency
         from keras_deep_emotion.saliency.explain import explain_split
 
-        maps = explain_split(run, data_dir, folder.path, split, per_class, windows)
+        maps = explain_split(run, data_dir, folder, split, per_class, windows)
         written = [maps, *draw_saliency(folder)]
-    if folder.path == run.path and run.has(Run.REPORT):
+    if folder == run.path and run.has(Run.REPORT):
         from keras_deep_emotion.reports.page import write_page
 
         written.append(write_page(run))
@@ -102,6 +104,6 @@ def score_run(run, data_dir, folder, faces, windows):
     from keras_deep_emotion.reports.text import saliency_lines
     from keras_deep_emotion.saliency.benchmark import benchmark_saliency
 
-    result = benchmark_saliency(run, data_dir, folder.path, faces, windows=windows)
+    result = benchmark_saliency(run, data_dir, folder, faces, windows=windows)
     click.echo("\n".join(saliency_lines(result)))
     return [folder / Run.FAITHFULNESS, *draw_mean_saliency(folder)]

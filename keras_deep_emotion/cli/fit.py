@@ -110,8 +110,11 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
     cluster = (distribute, processes, process)
     settings = {name: value for name, value in settings.items() if value is not None}
     all_folds = settings.get("fold") == "all"
-    check_combination(settings, run_dir, resumed, profile, source, cluster)
-    config = parse_config(settings)
+    check_combination(settings, all_folds, run_dir, resumed, profile, source, cluster)
+    config = TrainConfig.from_recipe(**settings | ({"fold": None} if all_folds else {}))
+    task = Task.from_config(config)
+    if all_folds:
+        task.folds()  # raises if the protocol has none
     if resumed is not None:
         _ = Run(resumed).config  # raises if it is not a run
     if distribute is not None:
@@ -136,19 +139,8 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
         click.echo(f"run: {run_dir}")
 
 
-def parse_config(settings):
-    """The settings as `TrainConfig`, with fold "all" as None; raises ValueError if invalid."""
-    all_folds = settings.get("fold") == "all"
-    config = TrainConfig.from_recipe(**(settings | ({"fold": None} if all_folds else {})))
-    task = Task.from_config(config)
-    if all_folds:
-        task.folds()  # raises if the protocol has none
-    return config
-
-
-def check_combination(settings, run_dir, resumed, profile, source, cluster):
+def check_combination(settings, all_folds, run_dir, resumed, profile, source, cluster):
     """Raise UsageError for options that exclude or require each other."""
-    all_folds = settings.get("fold") == "all"
     if resumed is not None and (settings or run_dir or source):
         raise click.UsageError("A run goes on with its own settings: --resume takes no others.")
     if all_folds and profile:

@@ -131,6 +131,12 @@ def run_or_weights(command: Callable) -> Callable:
     return with_run
 
 
+def check_folder(path: Path) -> None:
+    """Raise FileNotFoundError if the folder of a model does not exist."""
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path} is not a folder; name a run or an export.")
+
+
 @dataclass(frozen=True)
 class ModelChoice:
     """The model that the options of `model_options` name."""
@@ -152,10 +158,13 @@ class ModelChoice:
         return load_folder(self.folder())
 
     def folder(self) -> Path | None:
-        """The folder of the model; None for a server."""
-        if self.server is not None or self.model is not None:
-            return self.model
-        return Run.shipped(self.weights).path
+        """The folder of the model, which exists; None for a server."""
+        if self.server is not None:
+            return None
+        if self.model is None:
+            return Run.shipped(self.weights).path
+        check_folder(self.model)
+        return self.model
 
     def __str__(self) -> str:
         """The model in words."""
@@ -197,6 +206,7 @@ def model_options(command: Callable) -> Callable:
                 "Name one of --model, a run or an export, --weights NAME and --server URL."
             )
         choice = ModelChoice(model, weights or "ferplus", server, timeout, authority)
+        choice.folder()  # raises if it does not exist
         return command(choice=choice, **others)
 
     return with_model

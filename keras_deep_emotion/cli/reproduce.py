@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from keras_deep_emotion.cli import options
+from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.catalog import CATALOG
 from keras_deep_emotion.data.task import Task
 
@@ -55,6 +56,7 @@ def reproduce(datasets, seeds, sources, output, data_dir, **settings):
     listed as not available. The same command continues an interrupted reproduction.
     """
     given = {name: value for name, value in settings.items() if value is not None}
+    TrainConfig.from_recipe(**given)  # raises if a setting is out of range
     for dataset in datasets:
         options.checked_by(Task.parse)(None, None, dataset)
     options.load_tensorflow()

@@ -6,12 +6,13 @@ import click
 
 from keras_deep_emotion.cli.options import FOLDER, config_option, data_dir_option, load_tensorflow
 from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.data.task import Task
 
 
 @click.command()
 @config_option("dataset", help="Data set, or name/variant.")
 @config_option("protocol", help="How it is split.")
-@config_option("fold", type=int, help="Fold to test on, with --protocol subjects.")
+@config_option("fold", type=int, help="Test fold, which is not read, with --protocol subjects.")
 @config_option("recipe", help="Defaults of other settings.")
 @config_option("epochs", help="Epochs of each trial.")
 @config_option("precision", help="auto: fastest on the device.")
@@ -40,17 +41,18 @@ def tune(trials, output, storage, data_dir, **settings):
     """
     given = {name: value for name, value in settings.items() if value is not None}
     config = TrainConfig.from_recipe(**given)
+    Task.from_config(config)  # raises if there is no such protocol or fold
     if importlib.util.find_spec("optuna") is None:
         raise ModuleNotFoundError("Optuna is not installed: pip install 'keras-deep-emotion[tune]'")
     load_tensorflow()
     from keras_deep_emotion.experiments.tuning import tune
+    from keras_deep_emotion.reports.commands import fit_command
 
     table = tune(config, output, trials, data_dir, storage, click.echo)
     click.echo(table.to_string(index=False))
     click.echo(f"wrote {output / 'tuning.csv'}")
     if table["val_accuracy"].notna().any():
-        searched = table.columns[1:-1]
-        best = {**given, **table.loc[0, searched].to_dict(), "width": int(table.loc[0, "width"])}
-        best.pop("epochs", None)  # a trial has few
-        options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in best.items())
-        click.echo(f"To train with the best: python cli.py fit {options}")
+        given.pop("epochs", None)  # a trial has few
+        found = table.loc[0, table.columns[1:-1]].to_dict()
+        best = TrainConfig.from_recipe(**given, **found | {"width": int(found["width"])})
+        click.echo(f"To train with the best: {fit_command(best)}")

@@ -102,8 +102,7 @@ def count_duplicates(faces: pd.DataFrame, thumbnails: dict[str, np.ndarray]) -> 
     digests = {split: faces.loc[faces["split"] == split, "digest"] for split in thumbnails}
     rows = []
     for first, second in itertools.combinations(thumbnails, 2):
-        parts = [one for one in (first, second) if one.endswith("_deduplicated")]
-        if first in parts or (parts and first != "train"):
+        if first != "train" and any(one.endswith("_deduplicated") for one in (first, second)):
             continue  # parts are compared with training only
         exact = digests[second].isin(set(digests[first])).to_numpy()
         near = exact | near_duplicates(thumbnails[first], thumbnails[second])

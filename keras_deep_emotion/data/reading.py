@@ -31,7 +31,7 @@ def open_dataset(task: Task, data_dir: str | Path | None = None) -> tfds.core.Da
     builder = tfds.builder(task.name, config=config, data_dir=data_dir)
     if not builder.is_prepared():
         raise FileNotFoundError(
-            f"{task.title} is not built in {Path(builder.data_path).parents[1]}; "
+            f"{task.info.title} is not built in {Path(builder.data_path).parents[1]}; "
             f"{task.info.obtain}. To build it: {task.build_command(data_dir)}"
         )
     return builder

@@ -24,7 +24,7 @@ class Task:
 
     Example:
     >>> task = Task.parse("fer2013/original")
-    >>> task.tfds_config, task.splits["test"], task.paper_accuracy
+    >>> task.tfds_config, task.splits["test"], task.info.paper_accuracy
     ('original', 'test', 70.02)
     >>> Task.parse("jaffe", "subjects", fold=3).splits["validation"]
     'fold_4'
@@ -50,27 +50,21 @@ class Task:
         info = CATALOG[name]
         if not info.named_by_source and variant and variant not in info.variants:
             raise ValueError(_unknown_variant(name, variant))
-        task = cls(name, variant or next(iter(info.variants), None), protocol, fold)
-        task._check_protocol()
-        return task
+        if protocol not in info.protocols:
+            known = ", ".join(info.protocols)
+            raise ValueError(f"{info.title} has no protocol {protocol!r}; it has: {known}.")
+        if fold is not None and protocol != "subjects":
+            raise ValueError(f"--fold requires --protocol subjects. Received: {protocol}")
+        if fold is not None and not 0 <= fold < info.folds:
+            raise ValueError(
+                f"{info.title} has folds 0 to {info.folds - 1}. Received: --fold {fold}"
+            )
+        return cls(name, variant or next(iter(info.variants), None), protocol, fold)
 
     @classmethod
     def from_config(cls, config) -> "Task":
         """The task of a `TrainConfig`."""
         return cls.parse(config.dataset, config.protocol, config.fold)
-
-    def _check_protocol(self):
-        info = self.info
-        if self.protocol not in info.protocols:
-            known = ", ".join(info.protocols)
-            raise ValueError(f"{info.title} has no protocol {self.protocol!r}; it has: {known}.")
-        if self.protocol != "subjects":
-            if self.fold is not None:
-                raise ValueError(f"--fold requires --protocol subjects. Received: {self.protocol}")
-        elif self.fold is not None and not 0 <= self.fold < info.folds:
-            raise ValueError(
-                f"{info.title} has folds 0 to {info.folds - 1}. Received: --fold {self.fold}"
-            )
 
     @property
     def info(self) -> DatasetInfo:
@@ -81,16 +75,6 @@ class Task:
     def dataset(self) -> str:
         """`name`, or `name/variant`."""
         return f"{self.name}/{self.variant}" if self.variant else self.name
-
-    @property
-    def title(self) -> str:
-        """Name in print, such as FER-2013."""
-        return self.info.title
-
-    @property
-    def paper_accuracy(self) -> float | None:
-        """Test accuracy reported in the paper, percent; None if it reports none."""
-        return self.info.paper_accuracy
 
     @property
     def tfds_config(self) -> str | None:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from keras_deep_emotion.data.reading import open_dataset, read_examples
+from keras_deep_emotion.data.reading import class_names, open_dataset, read_examples
 from keras_deep_emotion.evaluation.metrics import classification_report
 from keras_deep_emotion.evaluation.predictions import predictions_table, read_predictions
 from keras_deep_emotion.evaluation.statistics import mcnemar
@@ -33,8 +33,8 @@ def evaluate_run(
     `attention_statistics` of a model with a spatial transformer.
 
     Raises:
-        FileNotFoundError: If the run has no model, or the data set is not built.
-        ValueError: If the model is damaged.
+        FileNotFoundError: If the run is not finished, or the data set is not built.
+        ValueError: If settings or model are damaged, the training diverged, or the split is empty.
     """
     run, output = Run.open(run), Run(output or run)
     task, size = run.task, run.config.image_size
@@ -49,7 +49,7 @@ def evaluate_run(
         "dataset": builder.info.full_name,
         "protocol": task.protocol,
         "split": split,
-        "paper_accuracy": task.paper_accuracy,
+        "paper_accuracy": task.info.paper_accuracy,
         "paper_differs": task.differences_from_paper,
         **classification_report(table),
     }
@@ -69,16 +69,16 @@ def evaluate_run(
 
 
 def predict_split(
-    model: keras.Model, builder, split: str, size: int, batch_size: int = 256, flip: bool = False
+    model: keras.Model, builder, split: str, size: int, flip: bool = False
 ) -> pd.DataFrame:
     """Predict a split of a built data set: a `predictions.predictions_table`.
 
     `model` maps (batch, size, size, 1) grey levels 0..255 to probabilities. With `flip`, the
     predictions for each image and its mirror image are averaged.
     """
-    classes = builder.info.features["label"].names
+    classes = class_names(builder)
     names, subjects, labels, probabilities = [], [], [], [np.zeros((0, len(classes)), np.float32)]
-    for batch in read_examples(builder, split, size).batch(batch_size):
+    for batch in read_examples(builder, split, size).batch(256):
         names += [name.decode() for name in batch["name"].numpy()]
         subjects += [subject.decode() for subject in batch["subject"].numpy()]
         labels += batch["label"].numpy().tolist()
@@ -90,15 +90,15 @@ def predict_split(
 
 
 def attention_statistics(
-    model: keras.Model, builder, split: str, size: int, count: int = 1024
+    model: keras.Model, builder, split: str, size: int
 ) -> dict[str, list[float]]:
-    """`mean` and `spread` of the spatial transformer's transforms of the first images of a split.
+    """`mean` and `spread` of the spatial transformer's transforms of a split's first 1,024 images.
 
     They show whether it has collapsed to the same transform for every image: six numbers each, the
     2 x 3 matrix by rows; the spread is the standard deviation.
     """
     theta_model = keras.Model(model.input, model.get_layer("theta").output)
-    batches = read_examples(builder, split, size).take(count).batch(256)
+    batches = read_examples(builder, split, size).take(1024).batch(256)
     theta = np.concatenate([theta_model.predict_on_batch(batch["image"]) for batch in batches])
     return {"mean": theta.mean(axis=0).tolist(), "spread": theta.std(axis=0).tolist()}
 
@@ -109,11 +109,7 @@ def load_predictions(folder: str | Path) -> pd.DataFrame:
     FileNotFoundError is raised if the run has no predictions, ValueError if they are damaged.
     """
     run = Run(folder)
-    if not run.has(Run.PREDICTIONS):
-        raise FileNotFoundError(
-            f"{run} is not a finished run: it has no {Run.PREDICTIONS}. "
-            "Name a folder that `python cli.py fit` or `evaluate --output` made."
-        )
+    run.require(Run.PREDICTIONS)
     return read_predictions(run / Run.PREDICTIONS)
 
 

@@ -13,11 +13,10 @@ from keras_deep_emotion.evaluation.predictions import predicted_classes
 SIGNIFICANCE_LEVEL = 0.05
 
 
-def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Confidence interval (low, high) of the proportion correct / total (Wilson, 1927).
+def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+    """95 % confidence interval (low, high), 0 to 1, of a proportion correct / total (Wilson, 1927).
 
-    It is valid for proportions near 0 and 1 and for small samples too. `confidence`, low and high
-    are between 0 and 1.
+    It is valid for proportions near 0 and 1 and for small samples too.
 
     Raises:
         ValueError: If not 0 <= correct <= total, or total is 0.
@@ -26,11 +25,10 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     >>> low, high = wilson_interval(81, 263)  # Newcombe (1998), table I
     >>> f"{low:.4f} to {high:.4f}"
     '0.2553 to 0.3662'
-
     """
     if not 0 <= correct <= total or total < 1:
         raise ValueError(f"correct must be 0 to total >= 1. Received: {correct} of {total}")
-    interval = stats.binomtest(correct, total).proportion_ci(confidence, method="wilson")
+    interval = stats.binomtest(correct, total).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -47,7 +46,6 @@ def fit_folds(
     run.write_config(config)
     accuracies, tables = [], []
     for one in configs:
-        keras.backend.clear_session()
         fold = run.fold(one.fold)
         accuracies.append(finished_report(one, fold, data_dir)["accuracy"])
         tables.append(load_predictions(fold.path))
@@ -55,7 +53,7 @@ def fit_folds(
         "accuracies": accuracies,
         "mean": float(np.mean(accuracies)),
         "spread": float(np.std(accuracies, ddof=1)),
-        "paper_accuracy": task.paper_accuracy,
+        "paper_accuracy": task.info.paper_accuracy,
         "paper_differs": task.differences_from_paper,
         "pooled": classification_report(pd.concat(tables)),
     }

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -136,8 +135,6 @@ def report_of(config: TrainConfig, run: Run, data_dir: str | Path | None) -> dic
         raise ValueError(f"{run} is a run with other settings: name another --output.")
     if run.has(Run.FOLDS):
         return read_json(run / Run.FOLDS)
-    if not run.is_finished:
-        keras.backend.clear_session()  # else the networks of all runs stay in memory
     if config.protocol == "subjects":
         return fit_folds(config, run.path, data_dir, resumed=started)
     return finished_report(config, run, data_dir)
@@ -166,8 +163,8 @@ def table_row(task: Task, reports: list[dict], note: str = "") -> tuple:
     The interval of the mean accuracy covers the choice of test images, not of the seed.
     """
     paper, notes = "-", [note] if note else []
-    if task.paper_accuracy and task.protocol == "paper":
-        paper = f"{task.paper_accuracy:.2f} (table {IN_THE_PAPER[task.name][0]})"
+    if task.info.paper_accuracy and task.protocol == "paper":
+        paper = f"{task.info.paper_accuracy:.2f} (table {IN_THE_PAPER[task.name][0]})"
         notes += task.differences_from_paper
     if not reports:
         return (task.dataset, task.protocol, paper, "-", "-", "-", "; ".join(notes))

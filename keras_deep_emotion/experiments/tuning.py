@@ -71,9 +71,14 @@ def tune(
             a shared disk; None for a journal file in `output`.
         announce: Called with a line of text after each trial.
 
-    Returns the table of tuning.csv, with `COLUMNS`, best first. `val_accuracy` is that of the best
-    epoch, null if the trial failed. Raises ValueError if `output` belongs to a search with other
-    settings or is in use, or `storage` cannot be opened.
+    Returns the table of tuning.csv: `COLUMNS`, a row for each trial that has ended, best first.
+    `val_accuracy` is that of the best epoch, NaN if the trial failed.
+
+    Raises:
+        FileNotFoundError: If the data set is not built.
+        ValueError: If there is no such data set, protocol or fold, `output` belongs to a search
+            with other settings or is in use, or `storage` cannot be opened.
+        Exception: The error of the last of `FAILURES` failed trials in a row.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     open_dataset(Task.from_config(config), data_dir)
@@ -196,7 +201,6 @@ def run_trial(study, trial, config, folder, data_dir):
     if has_settings(interrupted, chosen) and not run.path.exists():
         interrupted.path.rename(run.path)  # training continues from its backup
     run.write_config(chosen)
-    keras.backend.clear_session()  # else the networks of all trials stay in memory
     is_pruned = False
 
     def report(epoch, logs):

@@ -1,7 +1,8 @@
 """Keras layers: spatial transformer, geometric augmentation, fast batch normalization.
 
-They use `keras.ops` only and run on every Keras backend. Importing this package registers them,
-so that `keras.saving.load_model` finds them. Networks built from them are in `models`.
+They run on every Keras backend; on TensorFlow, batch normalization uses its fused operation.
+Importing this package registers them, so that `keras.saving.load_model` finds them. Networks built
+from them are in `models`.
 """
 
 from keras_deep_emotion.layers.augmentation import RandomAffine, RandomCutout

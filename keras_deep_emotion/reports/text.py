@@ -1,9 +1,9 @@
 """Text of reports: formatted numbers, sentences, and the lines that commands print."""
 
-import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task
@@ -38,29 +38,24 @@ MEASURES = {  # of faithfulness.json: title, explanation
 }
 
 
-def missing(value: float | None) -> bool:
-    """Whether a number is None or NaN."""
-    return value is None or math.isnan(value)
-
-
 def percent(share: float | None, digits: int = 1) -> str:
     """A share in percent, with a no-break space; a dash if missing."""
-    return "–" if missing(share) else f"{100 * share:.{digits}f}{NO_BREAK}%"
+    return "–" if pd.isna(share) else f"{100 * share:.{digits}f}{NO_BREAK}%"
 
 
 def plain_percent(share: float | None, digits: int = 1) -> str:
     """A share in percent, in ASCII; a hyphen if missing."""
-    return "-" if missing(share) else f"{share:.{digits}%}"
+    return "-" if pd.isna(share) else f"{share:.{digits}%}"
 
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number with fixed decimals; a dash if missing."""
-    return "–" if missing(value) else f"{value:.{digits}f}"
+    return "–" if pd.isna(value) else f"{value:.{digits}f}"
 
 
 def count(value: float | None) -> str:
     """A whole number with thousands separators; a dash if missing."""
-    return "–" if missing(value) else f"{value:,.0f}"
+    return "–" if pd.isna(value) else f"{value:,.0f}"
 
 
 def setting_text(value: Any) -> str:

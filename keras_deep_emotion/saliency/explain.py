@@ -158,8 +158,9 @@ def save_explanation(
     (-1 where there are fewer) and `occluded` (count, 9, size, size), the images with them hidden.
     """
     explanation = explain_faces(model, images, class_id, windows)
-    images, (window, stride, filling) = images[..., 0], windows
-    filled = fill_image(tf.constant(images[..., None], tf.float32), filling, window)[..., 0].numpy()
+    window, stride, filling = windows
+    filled = fill_image(tf.constant(images, tf.float32), filling, window)[..., 0].numpy()
+    images = images[..., 0]
     places = np.full((len(images), TOP_WINDOWS, 2), -1)
     occluded = np.zeros((len(images), TOP_WINDOWS, *images.shape[1:]), np.float32)
     for i, lost in enumerate(explanation.lost):
@@ -186,11 +187,11 @@ def explain_split(
 ) -> Path:
     """Explain `per_class` images of each class of a run's split; return the path of saliency.npz.
 
-    `split` is "train", "validation" or "test", of which the first images are taken; `output` is the
-    folder of the file, None for the run's own.
+    The explained class is the true one. `split` is "train", "validation" or "test", of which the
+    first images are taken; `output` is the folder of the file, None for the run's own.
 
     Raises:
-        ValueError: If windows do not fit the images, or the split is empty.
+        ValueError: If windows do not fit the images, `per_class` is below 1, or the split is empty.
     """
     task, size = run.task, run.config.image_size
     window_starts(size, *windows[:2])  # checked before data are read

@@ -113,9 +113,9 @@ def occlude(
     predict: Predict,
     images: tf.Tensor,
     class_id: Sequence[int] | tf.Tensor | None = None,
-    window: int = 8,
-    stride: int = 2,
-    filling: str = "zero",
+    window: int = DEFAULT_WINDOWS.window,
+    stride: int = DEFAULT_WINDOWS.stride,
+    filling: str = DEFAULT_WINDOWS.filling,
     chunk: int = 256,
 ) -> Occlusions:
     """Predict images with each window hidden. Graph code.
@@ -189,9 +189,9 @@ def occlusion_saliency(
     predict: Predict,
     images: tf.Tensor,
     class_id: Sequence[int] | tf.Tensor | None = None,
-    window: int = 8,
-    stride: int = 2,
-    filling: str = "zero",
+    window: int = DEFAULT_WINDOWS.window,
+    stride: int = DEFAULT_WINDOWS.stride,
+    filling: str = DEFAULT_WINDOWS.filling,
     chunk: int = 256,
 ) -> SaliencyMaps:
     """Compute saliency maps by occlusion; arguments and errors as in `occlude`. Graph code.

@@ -18,7 +18,10 @@ from keras_deep_emotion.training.compile import averaged_weights
 
 
 class Throughput(keras.callbacks.Callback):
-    """Logs `learning_rate`, and `images_per_second` of training on `images` an epoch."""
+    """Logs `learning_rate` and `images_per_second`, the speed of training without validation.
+
+    `images` is the number of training images in an epoch.
+    """
 
     def __init__(self, images: int):
         super().__init__()

@@ -5,8 +5,6 @@ the image and its mirror image. Sources: Hinton et al., "Distilling the Knowledg
 Network" (2015); Furlanello et al., "Born-Again Neural Networks" (2018).
 """
 
-from pathlib import Path
-
 import numpy as np
 
 from keras_deep_emotion.config import TrainConfig
@@ -29,8 +27,8 @@ def teacher_runs(config: TrainConfig, labels: list[str]) -> list[Run]:
         run = Run.open(Run.shipped(name) if name in shipped_weights() else name)
         if not same_training_images(run.task, task):
             raise ValueError(
-                f"{name} was trained on other images of {task.title} than this run will be, and "
-                "may know its test images. Name a teacher of the same protocol and fold."
+                f"{name} was trained on other images of {task.info.title} than this run will be, "
+                "and may know its test images. Name a teacher of the same protocol and fold."
             )
         if run.labels != list(labels):
             known, needed = ", ".join(run.labels), ", ".join(labels)
@@ -74,9 +72,9 @@ def distillation_targets(
     return faces._replace(targets=(1 - share) * faces.targets + share * np.load(path))
 
 
-def teacher_predictions(run: Run | str | Path, images: np.ndarray) -> np.ndarray:
+def teacher_predictions(run: Run, images: np.ndarray) -> np.ndarray:
     """A run's mean prediction for each image and its mirror image: (count, classes) float32."""
-    model = Run(run).load_model()
+    model = run.load_model()
     if model.input.shape[1:] != images.shape[1:]:
         raise ValueError(
             f"{run} takes faces of {model.input.shape[1]} pixels. Received: {images.shape[1]}"

@@ -126,12 +126,12 @@ def finish(run: Run, data_dir: str | Path | None) -> dict:
 
 def train(
     config: TrainConfig,
-    run_dir: str | Path | Run,
+    run: Run,
     data_dir: str | Path | None = None,
     profile: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> float:
-    """Train, from the backup in the folder if it has one, and keep the best epoch on validation.
+    """Train, from the run's backup if it has one, and keep the best epoch on validation.
 
     The test split is not read. `callbacks` come after those of the run. Returns the validation
     accuracy of the best epoch.
@@ -139,9 +139,10 @@ def train(
     Raises:
         ValueError: If the backup is damaged, or there is no epoch left to profile.
     """
-    run, task = Run(run_dir), Task.from_config(config)
+    task = Task.from_config(config)
     builder = open_dataset(task, data_dir)
     labels = class_names(builder)
+    keras.backend.clear_session()  # else the networks of several runs stay in memory
     keras.config.set_dtype_policy("float32")
     faces = load_split(
         builder, task.splits["train"], config.image_size, config.soft_labels, config.label_smoothing

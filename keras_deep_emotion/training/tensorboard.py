@@ -11,7 +11,7 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import summary as hparams
 
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.data.pipeline import FaceArrays
+from keras_deep_emotion.data.targets import FaceArrays
 from keras_deep_emotion.evaluation.metrics import classification_report
 from keras_deep_emotion.evaluation.predictions import predictions_table
 from keras_deep_emotion.reports.figures.canvas import figure_pixels
@@ -45,9 +45,9 @@ def tensorboard_callbacks(
     ]
 
 
-def drawn_epochs(epochs: int, count: int = IMAGES) -> set[int]:
-    """At most `count` epochs, counted from 0: evenly spaced, with the first and the last."""
-    return set(np.linspace(0, epochs - 1, min(count, epochs)).round().astype(int).tolist())
+def drawn_epochs(epochs: int) -> set[int]:
+    """At most `IMAGES` epochs, counted from 0: evenly spaced, with the first and the last."""
+    return set(np.linspace(0, epochs - 1, min(IMAGES, epochs)).round().astype(int).tolist())
 
 
 class ImageSummaries(keras.callbacks.Callback):

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def run_command(monkeypatch):
+def run_command():
     """Runs a command; asserts its exit status and that no traceback is shown."""
 
     def run(*arguments, status=0):
@@ -194,7 +194,7 @@ def test_evaluate_against_another_run(run_command, run_dir, toon_faces_dir, tmp_
     )  # fmt: skip
 
 
-def test_evaluate_against_what_is_no_run(run_command, run_dir, tmp_path, monkeypatch):
+def test_evaluate_against_a_folder_without_predictions(run_command, run_dir, tmp_path, monkeypatch):
     from keras_deep_emotion.evaluation import evaluate
 
     def too_late(*arguments):
@@ -212,7 +212,7 @@ def test_evaluate_against_what_is_no_run(run_command, run_dir, tmp_path, monkeyp
     )  # fmt: skip
 
 
-def test_the_deduplicated_part_is_judged_in_full(
+def test_the_deduplicated_part_is_evaluated_in_full(
     run_command, run_dir, toon_faces_dir, tmp_path, monkeypatch
 ):
     from types import SimpleNamespace
@@ -307,6 +307,26 @@ def test_mistakes_with_fit(run_command, tmp_path):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("data jaffe --protocol half", "JAFFE has no protocol 'half'; it has: paper, subjects."),
+        ("tune --fold 1", "--fold requires --protocol subjects. Received: paper"),
+        ("reproduce --epochs 0", "epochs must be 1 or more. Received: 0"),
+        ("fit --fold all", "--fold all requires --protocol subjects. Received: paper"),
+        ("predict --model none x.png", "none is not a folder; name a run or an export."),
+        ("demo --weights none", "There are no weights 'none'; there are: "),
+        ("explain --weights none", "There are no weights 'none'; there are: "),
+        ("explain none x.png", "none is not a folder; name a run or an export."),
+        ("explain tests", "tests is not a run: it has no config.json. An export has no data set"),
+    ],
+)
+def test_what_is_known_without_tensorflow_is_checked_first(run_command, monkeypatch, command, says):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # importing it raises
+    fails(run_command, *command.split(), says=says, status=2 if command == "explain tests" else 1)
+
+
 def test_damaged_settings_of_a_run(run_command, run_dir, tmp_path):
     for name in ("labels.txt", "model.keras"):
         (tmp_path / name).write_bytes((run_dir / name).read_bytes())
@@ -321,11 +341,11 @@ def test_damaged_model_of_a_run(run_command, run_dir, tmp_path):
     fails(run_command, "evaluate", tmp_path, says="model.keras is damaged")
 
 
-def test_a_bug_keeps_its_traceback(monkeypatch):
+def test_a_bug_keeps_its_traceback(monkeypatch, tmp_path):
     monkeypatch.setattr(
         "keras_deep_emotion.inference.loading.load_folder", lambda path: int("no number")
     )
-    result = CliRunner().invoke(main, ["predict", "--model", "x", "y.png"])
+    result = CliRunner().invoke(main, ["predict", "--model", str(tmp_path), "y.png"])
     # Raised in this test, not by the package's check of its input.
     assert isinstance(result.exception, ValueError)
 

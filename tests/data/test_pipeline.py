@@ -7,13 +7,13 @@ from PIL import Image
 
 from keras_deep_emotion.data.mixup import mixup
 from keras_deep_emotion.data.pipeline import (
-    FaceArrays,
     load_split,
     training_batches,
     validation_batches,
     vote_distribution,
 )
 from keras_deep_emotion.data.reading import open_dataset, read_examples
+from keras_deep_emotion.data.targets import FaceArrays
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.images import preprocessing
 from keras_deep_emotion.images.preprocessing import (

@@ -147,7 +147,7 @@ def test_calibration_of_a_class_never_answered_is_null():
     assert found["per_class"]["b"] == {"faces": 0, "probability": None, "accuracy": None}
 
 
-def test_a_dead_transformer_is_called_one():
+def test_attention_summary_says_whether_the_transform_varies():
     dead = {"mean": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0], "spread": [0.0] * 6}
     assert "100% of the width" in attention_summary(dead)
     assert "the transform is the same for every face" in attention_summary(dead)
@@ -176,7 +176,7 @@ def test_the_reliability_curve_is_drawn_where_the_bins_are():
     np.testing.assert_allclose(drawn, [(9 / 15, 1 / 15, 1), (14 / 15, 1 / 15, 4)])
 
 
-def test_each_person_is_judged_on_their_own_faces(table):
+def test_accuracy_of_each_person(table):
     # Right are a, b, d and f; face f is of nobody known.
     table["subject"] = ["ann", "bob", "ann", "bob", "ann", ""]
     people = classification_report(table)["per_person"]
@@ -193,7 +193,7 @@ def test_each_person_is_judged_on_their_own_faces(table):
     assert (per_subject(twice)["ann"]["faces"], per_subject(twice)["ann"]["correct"]) == (6, 2)
 
 
-def test_nobody_named_is_nobody_judged(table):
+def test_unnamed_people_have_no_accuracy(table):
     assert per_subject(table) == {}
 
 
@@ -256,7 +256,7 @@ def test_a_model_does_not_differ_from_itself(table):
     assert (found["difference"], found["p_value"]) == (0, 1)
 
 
-def test_coins_that_fall_on_one_side():
+def test_p_values_of_the_sign_test():
     assert sign_test(0, 0) == 1
     assert sign_test(5, 5) == 1
     assert sign_test(0, 6) == 2 / 64

@@ -47,7 +47,7 @@ def test_only_the_papers_own_faces_stand_beside_its_figures():
         assert table_row(Task.parse(f"{dataset.partition('/')[0]}/{theirs}"), [])[-1] == ""
 
 
-def test_what_is_not_at_hand_is_named_as_such(tiny_faces_dir, tmp_path):
+def test_data_sets_that_are_not_built_are_listed_as_not_available(tiny_faces_dir, tmp_path):
     said = []
     table = reproduce(
         ["jaffe"],

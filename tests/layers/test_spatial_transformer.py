@@ -137,7 +137,7 @@ def test_mixed_precision_keeps_positions_in_float32(policy):
     assert np.abs(ops.convert_to_numpy(exact)[0, :, :-1] - ramp[0, :, :-1]).max() > 3e-4
 
 
-def test_config_holds_every_argument(images, thetas):
+def test_config_holds_every_argument():
     layer = SpatialTransformer(output_size=(5, 7), name="warp")
     again = SpatialTransformer.from_config(layer.get_config())
     assert again.output_size == (5, 7)

@@ -33,6 +33,15 @@ def test_a_runs_card_holds_its_own_numbers(run_dir):
     assert max(map(len, card.splitlines())) < 400
 
 
+def test_a_card_says_how_many_people_are_identified():
+    report = Run.shipped("ferplus").report
+    assert "The data do not identify people" in render_model_card(TrainConfig(), report)
+    report["per_person"] = {"ann": {"accuracy": 0.5}}
+    card = render_model_card(TrainConfig(), report)
+    assert "Only one person in the test split is identified" in card
+    assert "do not identify people" not in card and "for another" not in card
+
+
 @pytest.mark.parametrize("name", shipped_weights())
 def test_shipped_cards_are_of_their_reports(name):
     folder = Run.shipped(name).path

@@ -13,7 +13,6 @@ from chromium import requests, set_screen
 from matplotlib.figure import Figure
 
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.metrics import classification_report
 from keras_deep_emotion.evaluation.predictions import predictions_table
 from keras_deep_emotion.reports.commands import fit_command
@@ -100,13 +99,6 @@ def test_the_command_gives_the_settings_back(config):
         names = {field.name for field in dataclasses.fields(TrainConfig)}
         given = {key: context.params[key] for key in names if context.params.get(key) is not None}
     assert TrainConfig.from_recipe(**given) == config
-
-
-def test_the_command_names_only_what_differs_from_the_recipe():
-    config = TrainConfig.from_recipe("paper", dataset="ferg", flip=False, dropout=0.4, seed=2)
-    assert fit_command(config) == (
-        "python cli.py fit --dataset ferg --recipe paper --dropout 0.4 --no-flip --seed 2"
-    )
 
 
 def test_what_a_run_learnt_from_others_is_said(tmp_path):
@@ -221,18 +213,6 @@ def test_damage_and_strangers_are_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match="history.csv is damaged: .* saw 4"):
         _ = Run(tmp_path).history
     assert not (tmp_path / "report.html").exists()
-
-
-@pytest.mark.parametrize(
-    ("dataset", "command"),
-    [
-        ("ck_plus/last3", "build-data ck_plus/last3 --source DIR_OR_ARCHIVE"),
-        ("folder/faces_12345678", "build-data folder --source DIR"),
-        ("toon_faces", "build-data toon_faces"),
-    ],
-)
-def test_what_is_to_be_built_is_what_was_trained_on(dataset, command):
-    assert Task.parse(dataset).build_command() == f"python cli.py {command}"
 
 
 def test_the_same_run_gives_the_same_page_without_tensorflow(tmp_path):

@@ -178,7 +178,7 @@ def test_a_model_that_sees_nothing_is_scored_too(run_dir, toon_faces_dir, tmp_pa
     assert "mean_saliency.png" not in output and not (tmp_path / "mean_saliency.png").exists()
 
 
-def test_scrambling_leaves_the_model_as_it_is(run_dir, face):
+def test_scrambling_leaves_the_model_as_it_is(run_dir):
     model = Classifier.from_run(Run(run_dir))
     before = [weight.copy() for weight in model.network.get_weights()]
     last = randomize_layers(model, 0.0, seed=0).network.get_weights()

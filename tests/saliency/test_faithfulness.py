@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_deep_emotion.saliency.faithfulness import (
     area_under_curve,
@@ -141,25 +140,3 @@ def test_a_map_that_is_right_beats_all_baselines():
     # The pixel goes in the first of 48 steps: what is left is half a step.
     expected = images[:, 1, 9, 0].mean() / 255 / 96
     assert scores["deletion"]["saliency"]["mean"] == pytest.approx(expected)
-
-
-def test_areas_agree_with_xplique():
-    metrics = pytest.importorskip("xplique.metrics", reason="xplique is not installed")
-    random = np.random.default_rng(2)
-    images = random.integers(0, 256, (6, 8, 8, 1)).astype(np.float32)
-    maps = random.random((6, 8, 8))
-    kernel = tf.constant(random.normal(size=(64, 3)) / 255, tf.float32)
-
-    def model(faces):
-        return tf.nn.softmax(tf.reshape(faces, (-1, 64)) @ kernel)
-
-    class_id = np.argmax(model(images), axis=1)
-    targets = np.eye(3, dtype=np.float32)[class_id]
-    black = np.zeros_like(images)
-    for metric, (start, end) in (
-        (metrics.Deletion, (images, black)),
-        (metrics.Insertion, (black, images)),
-    ):
-        theirs = metric(model, images, targets, steps=16, baseline_mode=0.0)(maps)
-        curve = causal_curve(lambda x: model(x).numpy(), start, end, maps, class_id, steps=16)
-        assert area_under_curve(curve).mean() == pytest.approx(theirs, abs=1e-6)

@@ -1,4 +1,4 @@
-"""Runs that learn from others: whose answers, in what share, and from whom never."""
+"""Distillation: the targets, which teachers a run may have, and resuming without them."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.data.pipeline import FaceArrays
+from keras_deep_emotion.data.targets import FaceArrays
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.reports.model_card import render_model_card
 from keras_deep_emotion.runs import Run
@@ -67,14 +67,14 @@ def test_targets_are_in_part_the_teachers_mean_over_both_sides(run_dir, faces, t
         (("folder/mine_1", "paper", None), ("folder/mine_2", "paper", None), False),
     ],
 )
-def test_who_may_teach_whom(teacher, student, may):
+def test_teachers_must_not_know_the_students_test_images(teacher, student, may):
     teacher, student = (
         Task.parse(dataset, protocol, fold) for dataset, protocol, fold in (teacher, student)
     )
     assert same_training_images(teacher, student) == may
 
 
-def test_who_teaches_not(run_dir, faces, toon_faces_dir, tmp_path):
+def test_unsuitable_teachers_are_refused(run_dir, faces, toon_faces_dir, tmp_path):
     with pytest.raises(FileNotFoundError, match="none is not a finished run"):
         fit(TrainConfig(teachers=f"{tmp_path}/none"), tmp_path / "run", toon_faces_dir)
     config = TrainConfig(protocol="subjects", fold=2, teachers=str(run_dir))
@@ -90,7 +90,9 @@ def test_who_teaches_not(run_dir, faces, toon_faces_dir, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_taught_run_is_resumed_without_its_teacher(run_dir, run_config, toon_faces_dir, tmp_path):
+def test_a_distilled_run_is_resumed_without_its_teacher(
+    run_dir, run_config, toon_faces_dir, tmp_path
+):
     config = dataclasses.replace(run_config, epochs=1, teachers=str(run_dir), teacher_share=1.0)
     fit(config, tmp_path / "run", toon_faces_dir)
     alone = pd.read_csv(run_dir / "history.csv")["loss"][0]

@@ -150,9 +150,10 @@ config = TrainConfig.from_recipe(
 trainer = training.build_trainer(config, 7, 1)[1]
 assert trainer.distribute_strategy.num_replicas_in_sync == devices
 run_dir.mkdir()
-accuracy = training.train(config, run_dir, data_dir)
+run = training.Run(run_dir)
+accuracy = training.train(config, run, data_dir)
 (run_dir / "model.keras").rename(run_dir / "first.keras")
-assert training.train(config, run_dir, data_dir) == accuracy  # from its backup: nothing to do
+assert training.train(config, run, data_dir) == accuracy  # from its backup: nothing to do
 (run_dir / "first.keras").rename(run_dir / "model.keras")
 """
     for devices in (1, 2):

@@ -140,7 +140,7 @@ def test_faces_are_mixed_in_training_if_asked_for(run_dir, run_config, toon_face
             assert (tmp_path / "history.csv").exists()  # the run's own callbacks come first
             self.model.stop_training = True
 
-    train(config, tmp_path, toon_faces_dir, callbacks=[StopAfterFirst()])
+    train(config, Run(tmp_path), toon_faces_dir, callbacks=[StopAfterFirst()])
     assert len(pd.read_csv(tmp_path / "history.csv")) == 1
     mixed, plain = (
         pd.read_csv(folder / "history.csv")["loss"][0] for folder in (tmp_path, run_dir)
@@ -330,7 +330,7 @@ def test_resume_refuses_what_is_no_run_or_damaged(run_dir, toon_faces_dir, tmp_p
         resume(tmp_path, toon_faces_dir)
 
 
-def test_what_was_trained_without_a_backup_is_not_trained_over(run_dir, toon_faces_dir, tmp_path):
+def test_resume_refuses_a_trained_run_without_a_backup(run_dir, toon_faces_dir, tmp_path):
     shutil.copytree(run_dir, tmp_path / "run")
     (tmp_path / "run" / "backup.npz").unlink()
     before = (tmp_path / "run" / "model.keras").read_bytes()
@@ -340,7 +340,7 @@ def test_what_was_trained_without_a_backup_is_not_trained_over(run_dir, toon_fac
 
 
 @pytest.mark.parametrize(("steps", "count"), [(225, 15), (224, 16), (34, 2), (17, 1), (3, 3)])
-def test_calls_make_an_epoch_and_no_more(steps, count):
+def test_steps_per_execution_divide_the_epoch(steps, count):
     assert steps_per_execution(steps) == count
 
 

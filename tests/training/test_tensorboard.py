@@ -12,8 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.data.pipeline import FaceArrays, load_split
+from keras_deep_emotion.data.pipeline import load_split
 from keras_deep_emotion.data.reading import open_dataset
+from keras_deep_emotion.data.targets import FaceArrays
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.experiments.folds import resume_run
 from keras_deep_emotion.models.deep_emotion import build_model

@@ -57,7 +57,7 @@ def draw_confusion_matrix(axes: Axes, report: dict[str, Any], title: str) -> Non
     axes.set_title(f"{title}\n{scores}, {report['faces']:,} faces", **TITLE)
 
 
-def reliability_figure(report: dict[str, Any], title: str = "") -> Figure:
+def reliability_figure(report: dict[str, Any], title: str) -> Figure:
     """Draw the reliability diagram of a `classification_report` (Guo et al., 2017).
 
     Above, the accuracy of each bin of `calibration` with its 95 % Wilson interval, at the mean
@@ -81,7 +81,7 @@ def reliability_figure(report: dict[str, Any], title: str = "") -> Figure:
     # Outside the axes, where no interval can cross it.
     figure.legend(loc="outside lower center", frameon=False, fontsize=9)
     error = f"expected calibration error {report['calibration']['error']:.3f}"
-    curve.set_title(f"{title}\n{error}, {report['faces']:,} faces".strip(), **TITLE)
+    curve.set_title(f"{title}\n{error}, {report['faces']:,} faces", **TITLE)
     bars = counts.bar(low, faces, high - low, align="edge", color="0.75", edgecolor="white")
     counts.bar_label(bars, [f"{count:,}" for count in faces], fontsize=7, padding=1)
     counts.set_ylim(0, 1.2 * faces.max())  # room for the labels
