@@ -1,6 +1,6 @@
 """The command line: `python cli.py COMMAND`."""
 
-from keras_deep_emotion.cli import main
+from keras_deep_emotion.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -21,7 +21,8 @@ from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.models.deep_emotion import build_model
 from keras_deep_emotion.models.folding import fold_batch_normalization
 from keras_deep_emotion.runs import Run
-from keras_deep_emotion.saliency.occlusion import coverage, occlusion_saliency, window_starts
+from keras_deep_emotion.saliency.occlusion import occlusion_saliency
+from keras_deep_emotion.saliency.windows import coverage, window_starts
 
 WINDOW, STRIDE, SIZE = 8, 2, 48
 

@@ -1,34 +1,65 @@
-"""Add a run's model to the package, with its report and model card.
+"""Add a run's model to the package, also for LiteRT, with its report and model card.
 
-    PYTHONPATH=. python benchmarks/ship_weights.py RUN NAME [--data-dir DIR]
+    PYTHONPATH=. python benchmarks/ship_weights.py RUN NAME [--quantize dynamic] [--data-dir DIR]
 
-The report is that of `python cli.py evaluate RUN --flip`.
+The report is that of `python cli.py evaluate RUN --flip`; a RUN that is the shipped one keeps its
+own. --quantize is of the LiteRT model, whose answers are compared with Keras's on the test faces.
 """
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
+import numpy as np
 
-from keras_deep_emotion.evaluation.evaluate import evaluate_run
+from keras_deep_emotion.data.reading import open_dataset
+from keras_deep_emotion.evaluation.evaluate import evaluate_run, predict_split
+from keras_deep_emotion.evaluation.metrics import classification_report
+from keras_deep_emotion.evaluation.predictions import predicted_classes
 from keras_deep_emotion.files import write_json, write_text
+from keras_deep_emotion.inference.litert import LiteRTPredictor
 from keras_deep_emotion.reports.model_card import render_model_card
 from keras_deep_emotion.runs import SHIPPED, Run
+from keras_deep_emotion.serving.edge import QUANTIZATIONS, write_litert
+
+
+def ship_litert(run, quantize, data_dir):
+    """Write the LiteRT model of a run; return its accuracy, and how often it agrees with Keras."""
+    model, task, size = run.load_model(), run.task, run.config.image_size
+    write_litert(model, run / Run.LITERT, quantize)
+    light = LiteRTPredictor(run)
+    sides = model, SimpleNamespace(predict_on_batch=lambda batch: light.classify(batch.numpy()))
+    builder, split = open_dataset(task, data_dir), task.splits["test"]
+    tables = [predict_split(side, builder, split, size) for side in sides]
+    ours, theirs = (predicted_classes(table)[0] for table in tables)
+    return {
+        "quantize": quantize,
+        "bytes": (run / Run.LITERT).stat().st_size,
+        "accuracy": classification_report(tables[1])["accuracy"],
+        "agreement": float(np.mean(ours == theirs)),
+    }
 
 
 @click.command()
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @click.argument("name")
+@click.option("--quantize", type=click.Choice(QUANTIZATIONS), default="dynamic")
 @click.option("--data-dir", type=click.Path(path_type=Path))
-def main(run, name, data_dir):
+def main(run, name, quantize, data_dir):
     run, shipped = Run.open(run), Run(SHIPPED / name)
-    report = evaluate_run(run, data_dir, flip=True)
-    shipped.path.mkdir(parents=True, exist_ok=True)
-    for file in (Run.CONFIG, Run.LABELS, Run.MODEL):
-        shutil.copy(run / file, shipped / file)
+    if run.path.resolve() == shipped.path:
+        report = run.report
+    else:
+        report = evaluate_run(run, data_dir, flip=True)
+        shipped.path.mkdir(parents=True, exist_ok=True)
+        for file in (Run.CONFIG, Run.LABELS, Run.MODEL):
+            shutil.copy(run / file, shipped / file)
+    report["litert"] = ship_litert(shipped, quantize, data_dir)
     write_json(shipped / Run.REPORT, report)
     write_text(shipped / Run.CARD, render_model_card(run.config, report))
     size = sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file())
+    click.echo(f"LiteRT: {report['litert']}")
     click.echo(f"wrote {shipped}; all shipped weights: {size / 1e6:.1f} MB")
 
 

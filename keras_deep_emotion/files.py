@@ -1,4 +1,4 @@
-"""Files that are either whole or not there. Standard library only."""
+"""Files that are either whole or not there, and a quiet stderr. Standard library only."""
 
 import contextlib
 import glob
@@ -6,6 +6,8 @@ import json
 import os
 import secrets
 import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +58,27 @@ def read_json(path: str | Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from None
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep what libraries write to stderr off the screen; show it if an error is raised.
+
+    TensorFlow and LiteRT log when they start, which none of their settings silences.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as log:
+        stderr = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            log.seek(0)
+            os.write(stderr, log.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def printable_path(path: str | Path) -> str:

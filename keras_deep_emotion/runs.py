@@ -35,6 +35,7 @@ class Run:
     LABELS = "labels.txt"  # class names, in order
     VERSIONS = "versions.json"  # libraries and machine
     MODEL = "model.keras"  # best epoch on validation
+    LITERT = "model.tflite"  # the same for LiteRT; of shipped weights
     HISTORY = "history.csv"  # metrics of each epoch
     BACKUP = "backup.npz"  # state for `fit --resume`
     LOGS = "logs"  # TensorBoard

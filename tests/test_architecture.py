@@ -129,6 +129,16 @@ def test_nothing_imports_the_command_line():
             assert not {name for name in anywhere if name.startswith("keras_deep_emotion.cli")}
 
 
+@pytest.mark.parametrize("room", ["images", "inference", "saliency"])
+def test_predictions_by_litert_do_without_tensorflow(room):
+    """A test of `load` sees that nothing imports it; here, which modules may."""
+    heavy = {"graph", "client", "tensorflow_predictors", "benchmark", "explain", "faithfulness"}
+    for path in modules(room):
+        _, top = imports(path)
+        packages = {name.split(".")[0] for name in top}
+        assert not packages & {"keras", "tensorflow"} or path.stem in heavy | {"occlusion"}, path
+
+
 def test_what_opens_an_export_never_imports_tensorflow():
     anywhere, _ = imports(PACKAGE / "serving" / "c_loader.py")
     packages = {one.split(".")[0] for one in anywhere}

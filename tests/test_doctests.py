@@ -24,8 +24,9 @@ def test_the_main_entry_points_have_examples():
     }
     names = (
         "loading.load",
-        "LocalPredictor.predict",
-        "LocalPredictor.explain",
+        "Predictor.predict",
+        "Predictor.explain",
+        "Predictor.analyze",
         "SpatialTransformer",
     )
     assert all(any(one.endswith(name) for one in examples) for name in names)

@@ -3,7 +3,10 @@
 TensorFlow is imported inside commands only, so that --help is instant.
 """
 
+import atexit
+import contextlib
 import os
+import sys
 import traceback
 
 import click
@@ -99,3 +102,24 @@ for command in (
     *(predict, demo, export, verify, serve, score),
 ):
     main.add_command(command)
+
+
+def run() -> None:
+    """Run the command line and end the process with its last line.
+
+    Without this, a process that has TensorFlow loaded takes 1.5 s to take itself apart.
+    """
+    status = 1  # of an exception that Python prints
+
+    def end():
+        with contextlib.suppress(OSError):  # a closed pipe
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+    atexit.register(end)  # registered first: it runs after what libraries register
+    try:
+        main()
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        raise

@@ -3,7 +3,7 @@
 import click
 
 from keras_deep_emotion.cli.options import PATH, checked_by, data_dir_option, load_tensorflow
-from keras_deep_emotion.data.task import parse_build_target
+from keras_deep_emotion.data.task import check_source, parse_build_target
 
 
 @click.command("build-data")
@@ -30,6 +30,8 @@ def build_data(dataset, source, data_dir, skip_damaged, beam, beam_options):
     folder for each emotion. Name a variant or protocol to build only that, such as
     fer2013/original or toon_faces/subjects.
     """
+    if source is not None:
+        check_source(source)
     load_tensorflow()
     from keras_deep_emotion.data.building import build_dataset, damaged_files_path
 

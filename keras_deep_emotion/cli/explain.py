@@ -62,7 +62,7 @@ def explain(paths, weights, split, per_class, score, faces, output, data_dir, **
             )
         Run.open(run)
     options.load_tensorflow()
-    from keras_deep_emotion.saliency.occlusion import Windows
+    from keras_deep_emotion.saliency.windows import Windows
 
     windows = Windows(**windows)
     if images:

@@ -10,7 +10,7 @@ import click
 
 from keras_deep_emotion.cli.options import PATH, config_option, data_dir_option, load_tensorflow
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.data.task import Task, check_source
 from keras_deep_emotion.runs import Run, new_run
 
 
@@ -119,6 +119,8 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
         _ = Run(resumed).config  # raises if it is not a run
     if distribute is not None:
         os.environ["KERAS_BACKEND"] = "jax"  # before anything imports Keras
+    if source is not None:
+        check_source(source)
     load_tensorflow()
     # A supervisor's SIGTERM ends training like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -2,10 +2,8 @@
 
 import functools
 import logging
-import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import click
 
 from keras_deep_emotion.config import NETWORKS, OPTIMIZERS, PRECISIONS, RECIPES, TrainConfig
 from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.files import quiet_stderr
 from keras_deep_emotion.runs import Run
 
 PATH = click.Path(path_type=Path)
@@ -37,19 +36,8 @@ def load_tensorflow() -> None:
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     for library in ("absl", "tensorflow", "urllib3"):
         logging.getLogger(library).setLevel(logging.ERROR)
-    with tempfile.TemporaryFile() as log:
-        stderr = os.dup(2)
-        os.dup2(log.fileno(), 2)
-        try:
-            import tensorflow  # noqa: F401
-        except BaseException:
-            log.seek(0)
-            os.write(stderr, log.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-
+    with quiet_stderr():
+        import tensorflow  # noqa: F401
     import tensorflow_datasets as tfds
 
     if not sys.stderr.isatty():
@@ -147,15 +135,16 @@ class ModelChoice:
     timeout: float
     authority: Path | None
 
-    def open(self):
-        """Open the model, a predictor. TensorFlow must be loaded."""
+    def open(self, runtime: str | None = None):
+        """Open the model, a predictor; TensorFlow is imported if it is needed."""
         if self.server is not None:
+            load_tensorflow()
             from keras_deep_emotion.inference.client import connect
 
             return connect(self.server, self.timeout, self.authority)
         from keras_deep_emotion.inference.loading import load_folder
 
-        return load_folder(self.folder())
+        return load_folder(self.folder(), runtime)
 
     def folder(self) -> Path | None:
         """The folder of the model, which exists; None for a server."""

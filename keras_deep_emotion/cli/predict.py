@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from keras_deep_emotion.cli.options import FOLDER, PATH, load_tensorflow, model_options
+from keras_deep_emotion.cli.options import FOLDER, PATH, model_options
 
 
 @click.command()
@@ -21,9 +21,9 @@ from keras_deep_emotion.cli.options import FOLDER, PATH, load_tensorflow, model_
 )
 @click.option(
     "--smallest",
-    type=click.IntRange(min=20),
+    type=click.IntRange(min=13),
     metavar="PIXELS",
-    help="Side of the smallest face to find.  [default: 1/64 of the longer side, at least 20]",
+    help="Side of the smallest face to find.  [default: 1/98 of the longer side, at least 13]",
 )
 @click.option(
     "--every",
@@ -57,10 +57,10 @@ def predict(choice, faces, smallest, every, annotate, output, images, **table):
     """
     if table["as_json"] and table["as_csv"]:
         raise click.UsageError("Name one of --json and --csv.")
-    load_tensorflow()
     from keras_deep_emotion.images import Detector, find_files
     from keras_deep_emotion.inference import predict_media
 
+    choice.folder()  # raises if there are no such weights
     detector = Detector() if faces == "find" else None
     model = choice.open()
     printer = Printer(model.labels, detector is not None, **table)
@@ -77,6 +77,7 @@ def predict(choice, faces, smallest, every, annotate, output, images, **table):
                 error = result.error
                 if error is None:
                     printer.print(result)
+                    echo_turn(result)
                     error = annotate and save_annotated(result, model.labels, annotate, used)
                     frames.append(result._replace(image=None))  # a video has too many to keep
                 if error is not None:
@@ -86,6 +87,16 @@ def predict(choice, faces, smallest, every, annotate, output, images, **table):
             save_video(frames, model.labels, output, used)
     if not is_successful:
         sys.exit(1)
+
+
+def echo_turn(result):
+    """Say to stderr if a photo had to be turned."""
+    if result.faces and (degrees := result.faces[0].turned):
+        click.echo(
+            f"{result.file}: turned by {degrees} degrees to find its faces; boxes are of the photo "
+            "as it is.",
+            err=True,
+        )
 
 
 class Printer:

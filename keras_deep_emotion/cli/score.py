@@ -3,10 +3,11 @@
 import importlib.util
 import logging
 from functools import partial
+from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import load_tensorflow
+from keras_deep_emotion.cli.options import check_folder, load_tensorflow
 
 
 @click.command()
@@ -57,6 +58,8 @@ def score(export, beam_options, inputs, **settings):
             f"{beam_options[0]} is left over. Put a pattern in quotes, or the shell replaces it by "
             "the names of the files: --input 'DIR/*.jpg'."
         )
+    if "://" not in export:
+        check_folder(Path(export))
     load_tensorflow()
     logging.disable(logging.WARNING)  # when imported, Beam warns of optional libraries
     from keras_deep_emotion.scoring import score

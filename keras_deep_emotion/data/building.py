@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import shuffle
 
 from keras_deep_emotion.data.catalog import CATALOG
-from keras_deep_emotion.data.task import parse_build_target
+from keras_deep_emotion.data.task import check_source, parse_build_target
 from tfds_builders.folder.folder_dataset_builder import config_of
 from tfds_builders.sources import skipping_damaged
 
@@ -79,8 +79,7 @@ def source_folder(source: Path | None) -> Iterator[Path | None]:
     if source is None or source.is_dir():
         yield source
         return
-    if not source.exists():
-        raise FileNotFoundError(f"{source} does not exist; name what you obtained with --source.")
+    check_source(source)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / source.name).symlink_to(source.resolve())
         yield Path(folder)

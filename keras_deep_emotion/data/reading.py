@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 
 import tfds_builders  # noqa: F401  (registers the builders)
 from keras_deep_emotion.data.task import Task
-from keras_deep_emotion.images.preprocessing import prepare_face
+from keras_deep_emotion.images.graph import prepare_face
 
 
 def open_dataset(task: Task, data_dir: str | Path | None = None) -> tfds.core.DatasetBuilder:

@@ -179,3 +179,9 @@ def parse_build_target(text: str) -> tuple[str, tuple[str, ...]]:
         known = ", ".join(f"{name}/{one}" for one in info.variants or configs)
         raise ValueError(f"There is no data set {text!r}; there is: {known}.")
     return name, chosen
+
+
+def check_source(path: Path) -> None:
+    """Raise FileNotFoundError if what a data set is to be built from does not exist."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; name what you obtained with --source.")

@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 from keras_deep_emotion.images.faces import Detector, Face, crop
-from keras_deep_emotion.images.inputs import prepare_batch
 from keras_deep_emotion.images.reading import UnreadableImage, decode_photo
 from keras_deep_emotion.inference.media import predict_faces
 from keras_deep_emotion.reports.annotation import COLORS, annotate
@@ -123,7 +122,7 @@ def saliency_card(model: Any, picture: Image.Image) -> dict[str, Any]:
     }
     if model.network is None:
         return card
-    theta, attended = attended_regions(model.network, prepare_batch([picture], model.size))
+    theta, attended = attended_regions(model.network, model.prepare(picture)[None])
     if theta is None:
         return card
     # From pixels, with 0 at the center of the first, to fractions of the sides.

@@ -1,7 +1,7 @@
 """Images: reading files, photos and videos, detecting and cropping faces, preprocessing.
 
-There is one preprocessing path, in `preprocessing`; training, prediction and exports all use it.
-What a model predicts for an image is in `inference`.
+Every road to a model shares `preprocessing`, in NumPy, or the same as graph code of TensorFlow in
+`graph`, the only module here that imports it. What a model predicts for an image is in `inference`.
 """
 
 import lazy_loader
@@ -10,8 +10,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "faces": ["Detector", "Face", "crop"],
-        "inputs": ["encode_image", "prepare_batch", "read_crop"],
-        "preprocessing": ["decode_image", "prepare_face"],
+        "inputs": ["encode_image", "load_photo", "load_pixels"],
+        "preprocessing": ["prepare_face"],
         "reading": ["UnreadableImage", "find_files", "open_photo", "read_frames"],
     },
 )

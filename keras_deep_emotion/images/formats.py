@@ -6,6 +6,11 @@ from PIL import Image
 
 JPEG_START = b"\xff\xd8\xff"  # ITU T.81, B.1.1.3
 PNG_START = b"\x89PNG\r\n\x1a\n"  # PNG specification, 5.2
+SCAN = b"\xff\xda"  # starts a scan of a JPEG; ITU T.81, B.2.3
+# Ours: bound the cost of decoding a crop from a stranger. A photo of a phone has 12 million pixels;
+# a progressive JPEG has about ten scans, each as costly as the whole image.
+MAX_PIXELS = 4096 * 4096
+MAX_SCANS = 64
 ORIENTATION = 0x0112  # EXIF 2.3, 4.6.4
 # Files without any of these have no orientation: EXIF in JPEG, its two forms in PNG, XMP.
 EXIF_MARKERS = (b"Exif\0\0", b"eXIf", b"Raw profile type exif", b"tiff:Orientation")

@@ -1,113 +1,127 @@
-"""Crops of faces in any form (files, PIL images, arrays) as the input of a model."""
+"""Images of faces in any form (files, bytes, PIL images, arrays) as pixels, and as files."""
 
+import contextlib
 import io
-from collections.abc import Sequence
-from pathlib import Path
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
-from keras_deep_emotion.images.formats import has_exif_rotation, is_jpeg_or_png
-from keras_deep_emotion.images.preprocessing import (
+from keras_deep_emotion.images.formats import (
+    JPEG_START,
     MAX_PIXELS,
     MAX_SCANS,
-    decode_image,
-    decode_untrusted,
-    image_size,
-    prepare_face,
+    SCAN,
+    has_exif_rotation,
+    is_jpeg_or_png,
 )
 from keras_deep_emotion.images.reading import (
     UnreadableImage,
     decode_photo,
+    header_size,
     read_bytes,
     to_rgb,
     turn_upright,
 )
 
-
-def check_images(images: Any) -> Sequence:
-    """Return `images`; raise ValueError if it is no list and no array of four axes."""
-    if hasattr(images, "shape"):
-        if len(images.shape) != 4:
-            raise ValueError(
-                "images must be an array of shape (batch, height, width, channels), or a list of "
-                f"images of any size. Received: an array of shape {tuple(images.shape)}"
-            )
-    elif not isinstance(images, list | tuple):
-        raise ValueError(
-            f"images must be a list; for a single one: [image]. Received: {type(images).__name__}"
-        )
-    return images
+CHANNELS = ("rgb", "bgr")
 
 
-def prepare_batch(images: Any, size: int) -> np.ndarray:
-    """Preprocess images to the input of a network, (batch, size, size, 1) float32 in 0..255.
+def list_images(images: Any) -> Sequence:
+    """The images that a caller named, one or several; raises ValueError for anything else.
+
+    One image is a path, bytes, a `PIL.Image`, or an array (height, width) or (height, width,
+    channels); several are a list of such, or an array of four axes.
+    """
+    axes = len(images.shape) if hasattr(images, "shape") else None
+    if axes in (2, 3) or isinstance(images, str | os.PathLike | bytes | Image.Image):
+        return [images]
+    if axes == 4 or isinstance(images, list | tuple):
+        return images
+    received = type(images).__name__ if axes is None else f"an array of shape {images.shape}"
+    raise ValueError(
+        "images must be an image (a path, bytes, a PIL image or an array of two or three axes), a "
+        f"list of images, or an array of shape (batch, height, width, channels). Received: "
+        f"{received}"
+    )
+
+
+@contextlib.contextmanager
+def naming(image: Any, name: str) -> Iterator[None]:
+    """Turn an UnreadableImage into a sentence that begins with the image's path, or with `name`."""
+    try:
+        yield
+    except UnreadableImage as error:
+        title = image if isinstance(image, str | os.PathLike) else name
+        raise ValueError(f"{title}: {error}.") from None
+
+
+def load_pixels(
+    image: Any,
+    name: str = "image",
+    channels: str = "rgb",
+    decode: Callable[[bytes], Image.Image] | None = None,
+) -> np.ndarray:
+    """Pixels of an image: (height, width, 1, 3 or 4), levels 0..255, RGB and upright.
 
     Args:
-        images: As in `predictors.RunPredictor.predict`.
-        size: Side of the faces, pixels.
+        image: A path or bytes of a file in any format that `reading.open_photo` reads; a
+            `PIL.Image` in any mode; or an array or tensor (height, width) or (height, width, 1, 3
+            or 4) of levels 0..255, integers or floats.
+        name: What messages call an array.
+        channels: Order of an array's colours, "rgb" or "bgr" (OpenCV's).
+        decode: Decodes the content of a file; None for `decode_crop`.
 
     Raises:
-        ValueError: If an element of `images` is not a valid image.
+        UnreadableImage: If a file cannot be read.
+        ValueError: If an array does not hold an image.
     """
-    faces = []
-    for index, image in enumerate(check_images(images)):
-        pixels = load_image(image, index)
-        if isinstance(pixels, bytes):
-            pixels = decode_image(pixels)
-        faces.append(prepare_face(pixels, size).numpy())
-    return np.stack(faces) if faces else np.zeros((0, size, size, 1), np.float32)
-
-
-def encode_image(image: Any, index: int) -> bytes:
-    """An image as a JPEG or PNG file. Arguments and errors are those of `load_image`."""
-    content = load_image(image, index)
-    if isinstance(content, bytes):
-        return content
-    levels = np.round(content[..., :3]).astype(np.uint8)
-    return encode_png(Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels))
-
-
-def load_image(image: Any, index: int) -> bytes | np.ndarray:
-    """Content of a JPEG or PNG file, or an array (height, width, 1, 3 or 4) of levels 0..255.
-
-    `index` is the image's place in the caller's list, which the ValueError of a bad one names.
-    """
-    if isinstance(image, str | Path):
-        content, error = read_crop(image)
-        if error:
-            raise ValueError(f"{image}: {error}.")
-        return content
+    if channels not in CHANNELS:
+        raise ValueError(f"channels must be one of {', '.join(CHANNELS)}. Received: {channels!r}")
+    if isinstance(image, str | os.PathLike):
+        image = read_bytes(image)
+    if isinstance(image, bytes):
+        image = (decode or decode_crop)(image)
     if isinstance(image, Image.Image):
         image = turn_upright(image)  # as if read from its file
         if image.mode != "I":  # 32-bit integers are levels, as in an array
-            return _pil_to_array(image, index)
-    return _check_array(np.asarray(image), index, type(image).__name__)
+            image = image if image.mode in ("L", "RGB") else to_rgb(image)
+        channels = "rgb"
+    pixels = _check_array(np.asarray(image), name, type(image).__name__)
+    return pixels[..., 2::-1] if channels == "bgr" and pixels.shape[2] > 1 else pixels
 
 
-def _pil_to_array(image, index):
-    try:
-        image = image if image.mode in ("L", "RGB") else to_rgb(image)
-    except UnreadableImage as error:
-        raise ValueError(f"images[{index}]: {error}.") from None
-    return np.asarray(image).reshape((image.height, image.width, -1))
+def decode_crop(content: bytes) -> Image.Image:
+    """As `decode_photo`, for crops: what TensorFlow Serving would reject is rejected here.
+
+    Raises:
+        UnreadableImage: If it has more than `MAX_PIXELS` pixels or `MAX_SCANS` scans, too.
+    """
+    if content.startswith(JPEG_START) and content.count(SCAN) > MAX_SCANS:
+        raise UnreadableImage(f"a JPEG of more than {MAX_SCANS} scans: save it again")
+    width, height = header_size(content)
+    if height * width > MAX_PIXELS:
+        raise UnreadableImage(
+            f"{width} x {height} pixels are too many: crop the face, or shrink it"
+        )
+    return decode_photo(content)
 
 
-def _check_array(levels, index, kind):
+def _check_array(levels, name, kind):
     """Return the array with a channel axis; raises ValueError if it does not hold levels 0..255."""
     shape = levels.shape
     levels = levels[..., None] if levels.ndim == 2 else levels
     if levels.ndim != 3 or levels.shape[2] not in (1, 3, 4) or 0 in shape:
         raise ValueError(
-            f"images[{index}] must be a path, a PIL image or an array of shape (height, width) or "
+            f"{name} must be a path, bytes, a PIL image or an array of shape (height, width) or "
             f"(height, width, 1, 3 or 4). Received: {kind} of shape {shape}"
         )
     if levels.dtype.kind not in "uif":
-        raise ValueError(f"images[{index}] must hold numbers. Received: {levels.dtype}")
+        raise ValueError(f"{name} must hold numbers. Received: {levels.dtype}")
     low, high = levels.min(), levels.max()
-    expected = f"images[{index}] must hold levels from 0 to 255. Received: {low:g} to {high:g}"
+    expected = f"{name} must hold levels from 0 to 255. Received: {low:g} to {high:g}"
     if not (low >= 0 and high <= 255):  # NaN fails too
         raise ValueError(expected)
     if levels.dtype.kind == "f" and 0 < high <= 1:
@@ -115,50 +129,36 @@ def _check_array(levels, index, kind):
     return levels
 
 
+def load_photo(photo: Any, channels: str = "rgb") -> Image.Image:
+    """A photo in any form that `load_pixels` takes, as an RGB image; of any size."""
+    if isinstance(photo, Image.Image) and photo.mode == "RGB":
+        return turn_upright(photo)
+    return to_image(load_pixels(photo, "photo", channels, decode_photo)).convert("RGB")
+
+
+def to_image(pixels: np.ndarray) -> Image.Image:
+    """Pixels of `load_pixels` as an image of mode L or RGB; alpha is dropped."""
+    levels = pixels[..., :3]
+    if levels.dtype != np.uint8:
+        levels = np.round(levels).astype(np.uint8)
+    return Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
+
+
+def encode_image(image: Any, name: str = "image", channels: str = "rgb") -> bytes:
+    """An image as a JPEG or PNG file; arguments and errors as of `load_pixels`.
+
+    JPEG and PNG files are returned unchanged unless their EXIF orientation turns the image.
+    """
+    if isinstance(image, str | os.PathLike):
+        image = read_bytes(image)
+    if isinstance(image, bytes) and is_jpeg_or_png(image) and not has_exif_rotation(image):
+        decode_crop(image)  # raises what the server would only mark
+        return image
+    return encode_png(to_image(load_pixels(image, name, channels)))
+
+
 def encode_png(image: Image.Image) -> bytes:
     """Encode an image as PNG."""
     file = io.BytesIO()
     image.save(file, format="PNG", compress_level=1)  # decoded soon: speed matters, not size
     return file.getvalue()
-
-
-def read_crop(file: str | Path) -> tuple[bytes | None, str | None]:
-    """Read an image file of a cropped face, in any format that `reading.open_photo` reads.
-
-    Returns:
-        (content of a JPEG or PNG file, None), or (None, reason) if it cannot be read. JPEG and PNG
-        files are returned unchanged unless their EXIF orientation turns the image.
-    """
-    try:
-        content = read_bytes(file)
-        if is_jpeg_or_png(content) and not has_exif_rotation(content):
-            check_decodable(content)
-            return content, None
-        return to_upright_png(content), None
-    except UnreadableImage as error:
-        return None, str(error)
-
-
-def to_upright_png(content: bytes) -> bytes:
-    """Convert an image file in any format, of at most `MAX_PIXELS` pixels, to an upright PNG."""
-    image = decode_photo(content)
-    _check_pixel_count(image.height, image.width)
-    return encode_png(image)
-
-
-def check_decodable(content: bytes) -> None:
-    """Raise UnreadableImage if `decode_untrusted` rejects a JPEG or PNG file."""
-    try:
-        _check_pixel_count(*image_size(content).numpy())
-        decode_untrusted(content)
-    except tf.errors.InvalidArgumentError as error:
-        if "too many scans" in error.message:
-            raise UnreadableImage(f"a JPEG of more than {MAX_SCANS} scans: save it again") from None
-        raise UnreadableImage("the image is damaged") from None
-
-
-def _check_pixel_count(height, width):
-    if height * width > MAX_PIXELS:
-        raise UnreadableImage(
-            f"{width} x {height} pixels are too many: crop the face, or shrink it"
-        )

@@ -1,93 +1,54 @@
-"""The only preprocessing: from image files and arrays to grey levels of the network's size.
+"""The preprocessing of every road: from the pixels of a face to grey levels of the network's size.
 
-Training, evaluation, prediction and the exports' graphs all call `prepare_face`.
+In NumPy, for predictions in this process. `graph` computes the same in TensorFlow's graphs, for
+training and for exports; a test holds the two together.
 """
 
-import tensorflow as tf
+import functools
 
-from keras_deep_emotion.images.formats import PNG_START
-
-# Ours: bound the cost of decoding a file from a stranger. A photo of a phone has 12 million pixels;
-# a progressive JPEG has about ten scans, each as costly as the whole image.
-MAX_PIXELS = 4096 * 4096
-MAX_SCANS = 64
+import numpy as np
 
 
-def to_grayscale(image: tf.Tensor) -> tf.Tensor:
+def to_grayscale(image: np.ndarray) -> np.ndarray:
     """Luma (ITU-R BT.601) of grey, RGB or RGBA images: (..., 1) float32 in the image's range.
 
     Alpha is ignored. Grey images keep their exact values, also when they are stored as RGB.
     """
-    image = tf.cast(image, tf.float32)
     if image.shape[-1] == 1:
-        return image
-    red, green, blue = (image[..., i : i + 1] for i in range(3))
+        return image.astype(np.float32)
+    red, green, blue = (image[..., i : i + 1].astype(np.float32) for i in range(3))
     # 0.299 R + 0.587 G + 0.114 B, in the form that is exact where all three are equal.
-    return green + 0.299 * (red - green) + 0.114 * (blue - green)
+    return green + np.float32(0.299) * (red - green) + np.float32(0.114) * (blue - green)
 
 
-def prepare_face(image: tf.Tensor, size: int, face: tf.Tensor | None = None) -> tf.Tensor:
-    """Crop an image to its face, convert it to grey levels and resize it. Graph code.
+def prepare_face(image: np.ndarray, size: int) -> np.ndarray:
+    """Convert the image of a face to grey levels and resize it.
 
     Returns (size, size, 1) float32, 0..255; grey images of that size are not changed.
 
     Args:
         image: (height, width, channels) uint8 or float, levels 0..255, 1, 3 or 4 channels.
         size: Side of the result, pixels.
-        face: (4,) float32 ymin, xmin, ymax, xmax in fractions of the sides; None for the whole
-            image.
+
+    Example:
+    >>> prepare_face(np.array([[[0], [100]], [[200], [100]]]), 1)
+    array([[[100.]]], dtype=float32)
     """
-    if face is not None:
-        sides = tf.cast(tf.shape(image)[:2], tf.float32)
-        corners = tf.cast(tf.round(face * tf.concat([sides, sides], 0)), tf.int32)
-        image = image[corners[0] : corners[2], corners[1] : corners[3]]
-    grey = to_grayscale(image)
-    # Without antialias, shrinking skips pixels: errors reach 117 grey levels.
-    return tf.ensure_shape(tf.image.resize(grey, (size, size), antialias=True), (size, size, 1))
+    grey = to_grayscale(image)[..., 0]
+    rows, columns = (_resize_weights(side, size) for side in grey.shape)
+    # Rounding may exceed the range by some 1e-5.
+    return (rows @ grey @ columns.T).clip(0, 255)[..., None]
 
 
-def decode_image(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
-    """Decode the content of a JPEG or PNG file to (height, width, 3) uint8. Graph code.
+@functools.lru_cache(maxsize=32)
+def _resize_weights(side, size):
+    """Weights of each pixel of a side in each of `size` pixels: (size, side) float32.
 
-    CMYK is converted to RGB, 16 bits to 8; alpha and all frames but the first are dropped.
+    Bilinear interpolation, with a wider triangle when the side shrinks: without this antialiasing
+    pixels are skipped, and errors reach 117 grey levels.
     """
-    # channels=1 would reject CMYK files.
-    return tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
-
-
-def image_size(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
-    """Read (2,) int64 height and width, pixels, from the header of a JPEG or PNG file. Graph code.
-
-    Raises tf.errors.InvalidArgumentError if the file is neither, or its header is cut off.
-    """
-
-    def png_size():  # PNG specification, 11.2.2: width, then height
-        header = tf.strings.substr(image_bytes, 16, 8)
-        return tf.io.decode_raw(header, tf.int32, little_endian=False)[::-1]
-
-    def jpeg_size():
-        return tf.image.extract_jpeg_shape(image_bytes)[:2]
-
-    return tf.cast(tf.reshape(tf.cond(_is_png(image_bytes), png_size, jpeg_size), (2,)), tf.int64)
-
-
-def decode_untrusted(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
-    """As `decode_image`, for files from strangers: files that cost too much are rejected.
-
-    Raises tf.errors.InvalidArgumentError if the file is not JPEG or PNG, is damaged or cut off, has
-    more than `MAX_PIXELS` pixels, or is a JPEG with more than `MAX_SCANS` scans.
-    """
-    pixels = tf.reduce_prod(image_size(image_bytes))
-    scans = tf.size(tf.strings.split(image_bytes, b"\xff\xda")) - 1  # ITU T.81, B.2.3
-    # In a PNG file these bytes occur by chance.
-    is_png = _is_png(image_bytes)
-    bounds = [
-        tf.debugging.Assert(pixels <= MAX_PIXELS, ["the image is too large"]),
-        tf.debugging.Assert(is_png | (scans <= MAX_SCANS), ["the JPEG has too many scans"]),
-    ]
-    with tf.control_dependencies(bounds):
-        return decode_image(tf.identity(image_bytes))
-
-
-def _is_png(image_bytes):
-    return tf.strings.substr(image_bytes, 0, len(PNG_START)) == PNG_START
+    step = side / size
+    center = (np.arange(size) + 0.5) * step
+    distance = np.abs(np.arange(side) + 0.5 - center[:, None])
+    weights = np.maximum(0, 1 - distance / max(step, 1.0))
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -90,7 +90,7 @@ def open_photo(path: str | Path) -> Image.Image:
     """Read an image in any format that Pillow reads; HEIC with the package pillow-heif.
 
     It is RGB, turned according to its EXIF orientation, and the first frame of an animation. CMYK
-    is converted to RGB, 16 bits to 8, and alpha is dropped, as `preprocessing.decode_image` does.
+    is converted to RGB, 16 bits to 8, and alpha is dropped, as `graph.decode_image` does.
 
     Raises:
         UnreadableImage: If it is not an image, or damaged.
@@ -111,6 +111,8 @@ def decode_photo(content: bytes) -> Image.Image:
         warnings.simplefilter("ignore")
         try:
             image = Image.open(io.BytesIO(content))
+            if image.format == "PNG":
+                Image.open(io.BytesIO(content)).verify()  # all checksums: `load` skips pixels'
             image.load()
             return to_rgb(turn_upright(image))
         except UnreadableImage:
@@ -122,6 +124,16 @@ def decode_photo(content: bytes) -> Image.Image:
             raise UnreadableImage(f"too many pixels: more than {limit:,}; shrink it") from None
         except Exception:  # Pillow raises many types for damaged files
             raise UnreadableImage("the image is damaged") from None
+
+
+def header_size(content: bytes) -> tuple[int, int]:
+    """Width and height from the header of an image file; (0, 0) if it cannot be read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return Image.open(io.BytesIO(content)).size
+        except Exception:  # decoding says why
+            return 0, 0
 
 
 def turn_upright(image: Image.Image) -> Image.Image:

@@ -1,7 +1,8 @@
 """Inference: open a model, wherever it is, and predict crops, photos, folders and videos.
 
-Predictors of a run, an export and a server have the same methods. Tables of predictions are here;
-annotated pictures are in `reports`.
+Predictors of a run, an export, a LiteRT model and a server have the same methods (`predictor`);
+those that need TensorFlow import it when they are opened. Tables of predictions are here; annotated
+pictures are in `reports`.
 """
 
 import lazy_loader
@@ -10,9 +11,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "client": ["ServerPredictor", "connect"],
-        "loading": ["load", "load_folder"],
+        "litert": ["LiteRTPredictor"],
+        "loading": ["load", "load_folder", "load_run"],
         "media": ["ImageResult", "predict_crops", "predict_faces", "predict_media"],
-        "predictors": ["ExportPredictor", "RunPredictor"],
+        "predictor": ["FaceAnalysis", "Predictor"],
         "tables": ["prediction_json", "prediction_row", "save_video_table"],
+        "tensorflow_predictors": ["KerasPredictor", "SavedModelPredictor"],
     },
 )

@@ -13,6 +13,7 @@ import base64
 import contextlib
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,9 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServic
 from urllib3.exceptions import ProtocolError
 from urllib3.util import Retry
 
-from keras_deep_emotion.images.inputs import check_images, encode_image
-from keras_deep_emotion.inference.predictors import predict_batches
-from keras_deep_emotion.saliency.occlusion import SaliencyMaps
+from keras_deep_emotion.images.inputs import encode_image
+from keras_deep_emotion.inference.predictor import Predictor
+from keras_deep_emotion.saliency.windows import DEFAULT_WINDOWS, SaliencyMaps
 
 ADDRESS = re.compile(
     r"(?P<scheme>grpcs?|https?)://(?P<host>\[[^]]+\]|[^][/:?#@]+)(:(?P<port>\d+))?"
@@ -106,48 +107,38 @@ def connect(
     if authority is not None and not Path(authority).is_file():
         raise FileNotFoundError(f"{authority} is not a file of certificates.")
     client = GrpcClient if parsed.scheme.startswith("grpc") else RestClient
-    return ServerPredictor(client(parsed, timeout, authority))
+    return ServerPredictor(client(parsed, timeout, authority), (str(parsed), timeout, authority))
 
 
-class ServerPredictor:
-    """A served model. Methods are those of `predictors.RunPredictor`; images travel as files.
+class ServerPredictor(Predictor):
+    """A served model; images travel as files, arrays as PNG, rounded to integers."""
 
-    Attributes:
-        labels: Class names, in the order of the probabilities.
-        size: None: the server resizes the images.
-        network: None: a server's layers cannot be read.
-    """
+    runtime = "server"
 
-    size = None
-    network = None
+    def __init__(self, client: "GrpcClient | RestClient", connection: tuple = ("a server",)):
+        self._client, self._connection = client, connection  # arguments of `connect`
+        super().__init__(connection[0], client.labels(), size=None)
 
-    def __init__(self, client: "GrpcClient | RestClient"):
-        self._client = client
-        self.labels = client.labels()
+    def __reduce__(self):
+        return connect, self._connection
 
-    def predict_bytes(self, contents: list[bytes]) -> np.ndarray:
+    def prepare(self, image: Any, name: str = "image", channels: str = "rgb") -> bytes:
+        """One image as a JPEG or PNG file, see `images.encode_image`."""
+        return encode_image(image, name, channels)
+
+    def predict_prepared(self, faces: Sequence[bytes]) -> np.ndarray:
         """Probabilities of JPEG or PNG files; a row of zeros where one cannot be read."""
-        parts = split_requests(contents, MOST_FILES)
+        parts = split_requests(faces, MOST_FILES)
         return np.concatenate([self._client.predict_bytes(part) for part in parts])
 
-    def predict(self, images: Any, batch_size: int = 256) -> np.ndarray:
-        """As `RunPredictor.predict`; levels are rounded to integers."""
-        files = [encode_image(image, index) for index, image in enumerate(check_images(images))]
-        return predict_batches(self.predict_bytes, files, batch_size, len(self.labels))
-
-    def explain(
-        self, images: Any, window: int = 8, stride: int = 2, filling: str = "zero"
-    ) -> SaliencyMaps:
-        """As `RunPredictor.explain`, with the default settings, which the export was made with."""
-        if not len(check_images(images)):
-            raise ValueError("images must hold one image or more. Received: none")
-        if (window, stride, filling) != (8, 2, "zero"):
+    def explain_prepared(self, faces, window, stride, filling) -> SaliencyMaps:
+        """See `Predictor`; the export was made with the default settings."""
+        if (window, stride, filling) != DEFAULT_WINDOWS:
             raise ValueError(
                 "A server's maps are made with window=8, stride=2, filling='zero'. Received: "
                 f"{window}, {stride}, {filling!r}; load the run or the export itself."
             )
-        files = [encode_image(image, index) for index, image in enumerate(images)]
-        maps = [self._client.explain_bytes(part) for part in split_requests(files, MOST_MAPS)]
+        maps = [self._client.explain_bytes(part) for part in split_requests(faces, MOST_MAPS)]
         return SaliencyMaps(*map(np.concatenate, zip(*maps, strict=True)))
 
 

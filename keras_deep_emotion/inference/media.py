@@ -3,14 +3,14 @@
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from keras_deep_emotion.images.faces import Detector, Face, crop, smallest_face
-from keras_deep_emotion.images.inputs import encode_png, read_crop
 from keras_deep_emotion.images.reading import UnreadableImage, is_video, open_photo, read_frames
+from keras_deep_emotion.inference.predictor import Predictor
 
 BATCH = 64  # crops
 CROP_LIKE = 128  # ours, pixels: an image this small without a face is probably the crop of one
@@ -40,7 +40,7 @@ class ImageResult(NamedTuple):
 
 
 def predict_media(
-    model: Any,
+    model: Predictor,
     files: Iterable[tuple[Path, str | None]],
     detector: Detector | None = None,
     smallest: float | None = None,
@@ -77,7 +77,7 @@ def predict_media(
 
 
 def predict_crops(
-    model: Any, files: Iterable[str | Path], batch_size: int = BATCH
+    model: Predictor, files: Iterable[str | Path], batch_size: int = BATCH
 ) -> Iterator[ImageResult]:
     """Predict image files of cropped faces, in any format that `images.open_photo` reads.
 
@@ -86,12 +86,17 @@ def predict_crops(
     files = [Path(file) for file in files]
     for start in range(0, len(files), batch_size):
         batch = files[start : start + batch_size]
-        contents = [read_crop(file) for file in batch]
-        good = [content for content, error in contents if error is None]
-        rows = iter(model.predict_bytes(good) if good else ())
-        for file, (_, error) in zip(batch, contents, strict=True):
+        prepared, errors = [], []
+        for file in batch:
+            try:
+                prepared.append(model.prepare(file))
+                errors.append(None)
+            except UnreadableImage as error:
+                errors.append(str(error))
+        rows = iter(model.predict_prepared(prepared) if prepared else ())
+        for file, error in zip(batch, errors, strict=True):
             row = None if error else next(rows)[None]
-            if row is not None and not row.any():
+            if row is not None and not row.any():  # only of a server
                 row, error = None, "the model cannot read the image"
             yield ImageResult(file, probabilities=row, error=error)
 
@@ -112,7 +117,7 @@ def _predict_video(model, path, detector, smallest, every):
     try:
         for number, seconds, image in read_frames(path, every):
             frames += 1
-            faces, probabilities = predict_faces(model, image, detector, smallest)
+            faces, probabilities = predict_faces(model, image, detector, smallest, turn=False)
             faces_seen = faces_seen or len(probabilities) > 0
             yield ImageResult(path, faces, probabilities, image, number, seconds)
     except UnreadableImage as error:
@@ -124,20 +129,22 @@ def _predict_video(model, path, detector, smallest, every):
 
 
 def predict_faces(
-    model: Any, image: Image.Image, detector: Detector | None = None, smallest: float | None = None
+    model: Predictor,
+    image: Image.Image,
+    detector: Detector | None = None,
+    smallest: float | None = None,
+    turn: bool = True,
 ) -> tuple[list[Face] | None, np.ndarray]:
     """Predict the faces in an image, RGB and upright; other arguments as `predict_media`.
+
+    `turn` is an argument of `Detector.find`.
 
     Returns the faces, the largest first (None without a detector), and (faces, classes) float32
     probabilities.
     """
-    faces = None if detector is None else detector.find(image, smallest)
+    faces = None if detector is None else detector.find(image, smallest, turn)
     crops = [image] if faces is None else [crop(image, face) for face in faces]
-    rows = [
-        model.predict_bytes([encode_png(one) for one in crops[start : start + BATCH]])
-        for start in range(0, len(crops), BATCH)
-    ]
-    return faces, np.concatenate(rows or [np.zeros((0, len(model.labels)), np.float32)])
+    return faces, model.predict(crops)
 
 
 def _no_face_message(size, smallest):

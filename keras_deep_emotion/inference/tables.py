@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from keras_deep_emotion.files import atomic_write, printable_path
 from keras_deep_emotion.inference.media import ImageResult
 
@@ -16,7 +14,8 @@ def prediction_row(result: ImageResult, labels: list[str], index: int) -> dict[s
     """Face number `index` of a result without an error as a row of CSV.
 
     The columns are file, frame and seconds ("" if not of a video), x, y, width and height of the
-    box ("" for a crop), emotion, probability, and one for each class.
+    box, the degrees by which the photo was turned ("" for a crop), emotion, probability, and one
+    for each class.
     """
     row = result.probabilities[index]
     box = [""] * 4 if result.faces is None else result.faces[index].box.round().astype(int).tolist()
@@ -25,6 +24,7 @@ def prediction_row(result: ImageResult, labels: list[str], index: int) -> dict[s
         "frame": "" if result.frame is None else result.frame,
         "seconds": "" if result.seconds is None else round(result.seconds, 3),
         **dict(zip(BOX, box, strict=True)),
+        "turned": "" if result.faces is None else result.faces[index].turned,
         "emotion": labels[row.argmax()],
         "probability": round(float(row.max()), 6),
         **{label: round(float(value), 6) for label, value in zip(labels, row, strict=True)},
@@ -34,22 +34,30 @@ def prediction_row(result: ImageResult, labels: list[str], index: int) -> dict[s
 def prediction_json(result: ImageResult, labels: list[str], index: int) -> dict[str, Any]:
     """One face of a result as a JSON object; arguments as `prediction_row`.
 
-    `frame` and `seconds` are of videos only; `box` is left out for crops. `file` is the exact path.
+    `frame` and `seconds` are of videos only; `box`, `landmarks` (x and y of eyes, nose, corners of
+    the mouth) and `turned` are left out for crops. `file` is the exact path.
     """
     row = prediction_row(result, labels, index)
     probabilities = list(map(float, result.probabilities[index]))
     return {
         "file": str(result.file),
         **({} if result.frame is None else {key: row[key] for key in ("frame", "seconds")}),
-        **({} if result.faces is None else {"box": [row[key] for key in BOX]}),
+        **({} if result.faces is None else _face_json(result.faces[index], row)),
         "emotion": row["emotion"],
         "probability": max(probabilities),
         "probabilities": dict(zip(labels, probabilities, strict=True)),
     }
 
 
+def _face_json(face, row):
+    landmarks = face.landmarks.round(1).tolist()
+    return {"box": [row[key] for key in BOX], "landmarks": landmarks, "turned": face.turned}
+
+
 def save_video_table(results: Iterable[ImageResult], labels: list[str], path: str | Path) -> None:
     """Write the results of a video's frames to a CSV file, a row for each face."""
+    import pandas as pd  # takes longer than to predict a photo
+
     rows = [
         prediction_row(result, labels, index)
         for result in results

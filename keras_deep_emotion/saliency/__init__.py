@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "benchmark": ["benchmark_saliency"],
         "explain": ["Classifier", "explain_faces", "explain_files", "explain_run", "explain_split"],
         "faithfulness": ["score_faithfulness"],
-        "occlusion": ["SaliencyMaps", "Windows", "occlude", "occlusion_saliency"],
+        "occlusion": ["occlude", "occlusion_saliency"],
+        "windows": ["SaliencyMaps", "Windows", "explain_by_windows"],
     },
 )

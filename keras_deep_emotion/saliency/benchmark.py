@@ -18,12 +18,8 @@ from keras_deep_emotion.saliency.faithfulness import (
     score_faithfulness,
     shuffle_weights,
 )
-from keras_deep_emotion.saliency.occlusion import (
-    DEFAULT_WINDOWS,
-    Windows,
-    fill_image,
-    window_starts,
-)
+from keras_deep_emotion.saliency.occlusion import fill_image
+from keras_deep_emotion.saliency.windows import DEFAULT_WINDOWS, Windows, window_starts
 
 PARTS = ("mouth", "eyes", "brows")  # boxes of toon_faces
 RANDOMIZED = 48  # images whose maps are compared with those of randomized weights

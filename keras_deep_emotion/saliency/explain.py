@@ -13,18 +13,13 @@ import tensorflow as tf
 
 from keras_deep_emotion.data.reading import open_dataset, read_examples
 from keras_deep_emotion.files import atomic_write
-from keras_deep_emotion.images.inputs import read_crop
-from keras_deep_emotion.images.preprocessing import decode_image, prepare_face
+from keras_deep_emotion.images.inputs import load_pixels
+from keras_deep_emotion.images.preprocessing import prepare_face
+from keras_deep_emotion.images.reading import UnreadableImage
 from keras_deep_emotion.models.folding import fold_batch_normalization
 from keras_deep_emotion.runs import Run
-from keras_deep_emotion.saliency.occlusion import (
-    DEFAULT_WINDOWS,
-    Windows,
-    fill_image,
-    gather_windows,
-    occlude,
-    window_starts,
-)
+from keras_deep_emotion.saliency.occlusion import fill_image, gather_windows, occlude
+from keras_deep_emotion.saliency.windows import DEFAULT_WINDOWS, Windows, window_starts
 
 TOP_WINDOWS = 9  # the paper, figure 11
 MISTAKES = 6
@@ -260,12 +255,11 @@ def explain_files(
     window_starts(model.size, *windows[:2])
     names, images, unreadable = [], [], []
     for file in files:
-        content, error = read_crop(file)
-        if error is not None:
-            unreadable.append((Path(file), error))
-            continue
-        names.append(str(file))
-        images.append(prepare_face(decode_image(content), model.size).numpy())
+        try:
+            images.append(prepare_face(load_pixels(file), model.size))
+            names.append(str(file))
+        except UnreadableImage as error:
+            unreadable.append((Path(file), str(error)))
     if not names:
         raise ValueError("; ".join(f"{file}: {error}" for file, error in unreadable) + ".")
     path = Run(output) / Run.SALIENCY_MAPS

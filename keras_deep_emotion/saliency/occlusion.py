@@ -9,25 +9,14 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-FILLINGS = ("zero", "mean", "blur")
+from keras_deep_emotion.saliency.windows import (
+    DEFAULT_WINDOWS,
+    SaliencyMaps,
+    coverage,
+    filling_weights,
+)
+
 Predict = Callable[[tf.Tensor], tf.Tensor]
-
-
-class Windows(NamedTuple):
-    """Which windows are hidden, and how.
-
-    Attributes:
-        window: Side of the hidden square, pixels.
-        stride: Step between windows, pixels, at most `window`.
-        filling: What hidden pixels become, see `fill_image`.
-    """
-
-    window: int = 8
-    stride: int = 2
-    filling: str = "zero"
-
-
-DEFAULT_WINDOWS = Windows()
 
 
 class Occlusions(NamedTuple):
@@ -47,66 +36,16 @@ class Occlusions(NamedTuple):
     answer: tf.Tensor
 
 
-class SaliencyMaps(NamedTuple):
-    """Saliency maps.
-
-    Attributes:
-        probabilities, class_id: As in `Occlusions`.
-        saliency: (batch, height, width) float32 in [-1, 1], the probability that the explained
-            class loses, mean over the windows that cover a pixel.
-        decisive: (batch, height, width) bool, whether the predicted class differs from the
-            explained class with a window hidden that covers the pixel.
-    """
-
-    probabilities: tf.Tensor
-    class_id: tf.Tensor
-    saliency: tf.Tensor
-    decisive: tf.Tensor
-
-
-def window_starts(side: int, window: int, stride: int) -> list[int]:
-    """First pixels of the windows along a side: 0, stride, ..., and one that ends at the edge.
-
-    Windows are 1 to `side` pixels wide, strides 1 to `window`: the windows cover every pixel.
-
-    Raises:
-        ValueError: If window or stride is out of range.
-
-    Example:
-    >>> window_starts(10, window=4, stride=4)
-    [0, 4, 6]
-    """
-    if not 1 <= window <= side:
-        raise ValueError(
-            f"window must be between 1 and the image's side={side}. Received: {window}"
-        )
-    if not 1 <= stride <= window:
-        raise ValueError(f"stride must be between 1 and window={window}. Received: {stride}")
-    last = side - window
-    return [*range(0, last, stride), last]
-
-
 def fill_image(images: tf.Tensor, filling: str, window: int) -> tf.Tensor:
     """What the pixels of images become when they are hidden, a tensor of the same shape.
 
-    Images are (batch, height, width, channels) float32; only the batch size may be dynamic. "zero"
-    is black, as in the paper; "mean" the mean of each image and channel; "blur" the image blurred
-    by a Gaussian with a standard deviation of half a window. Others raise ValueError.
+    Images are (batch, height, width, channels) float32; only the batch size may be dynamic. See
+    `Windows.filling`; others raise ValueError.
     """
+    rows, columns = (filling_weights(side, filling, window) for side in images.shape[1:3])
     if filling == "zero":
         return tf.zeros_like(images)
-    if filling == "mean":
-        return tf.zeros_like(images) + tf.reduce_mean(images, axis=(1, 2), keepdims=True)
-    if filling != "blur":
-        raise ValueError(f"filling must be one of {', '.join(FILLINGS)}. Received: {filling}")
-
-    def kernel(side):
-        """Weights of the blur along a side: (side, side); rows sum to 1."""
-        place = tf.range(side, dtype=tf.float32)
-        return tf.nn.softmax(-(((place[:, None] - place) / (window / 2)) ** 2) / 2, axis=1)
-
-    height, width = images.shape[1:3]
-    return tf.einsum("yY,xX,bYXc->byxc", kernel(height), kernel(width), images)
+    return tf.einsum("yY,xX,bYXc->byxc", rows, columns, images)
 
 
 def occlude(
@@ -176,13 +115,6 @@ def occlude(
         lost=tf.reshape(lost, (-1, rows, columns)),
         answer=tf.reshape(tf.argmax(scores[:, :-1], axis=2), (-1, rows, columns)),
     )
-
-
-def coverage(side: int, window: int, stride: int) -> tf.Tensor:
-    """Which pixels along a side each window covers: (windows, side) bool."""
-    starts = tf.constant(window_starts(side, window, stride))[:, None]
-    pixel = tf.range(side)
-    return (starts <= pixel) & (pixel < starts + window)
 
 
 def occlusion_saliency(

@@ -17,7 +17,7 @@ from apache_beam.runners.runner import create_runner
 
 from keras_deep_emotion.files import printable_path
 from keras_deep_emotion.images.formats import has_exif_rotation, is_jpeg_or_png
-from keras_deep_emotion.images.inputs import check_decodable, to_upright_png
+from keras_deep_emotion.images.inputs import decode_crop, encode_png
 from keras_deep_emotion.images.reading import UnreadableImage
 from keras_deep_emotion.scoring import job, storage
 from keras_deep_emotion.scoring.inputs import Content, read_entries
@@ -133,7 +133,7 @@ def to_upright(content: Content) -> Content:
     """Turn an image as its EXIF data say; most are returned unchanged."""
     if content.error is None and is_jpeg_or_png(content.image) and has_exif_rotation(content.image):
         with contextlib.suppress(UnreadableImage):  # the export marks it as damaged
-            return content._replace(image=to_upright_png(content.image))
+            return content._replace(image=encode_png(decode_crop(content.image)))
     return content
 
 
@@ -142,7 +142,7 @@ def unreadable_reason(image: bytes) -> str:
     if not is_jpeg_or_png(image):
         return "not a JPEG or PNG image"
     try:
-        check_decodable(image)
+        decode_crop(image)
     except UnreadableImage as error:
         return str(error)
     return "the image is damaged"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_deep_emotion.images.preprocessing import decode_untrusted, prepare_face
+from keras_deep_emotion.images.graph import decode_untrusted, prepare_face
 from keras_deep_emotion.saliency.occlusion import occlusion_saliency
 
 

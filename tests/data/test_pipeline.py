@@ -15,8 +15,8 @@ from keras_deep_emotion.data.pipeline import (
 from keras_deep_emotion.data.reading import open_dataset, read_examples
 from keras_deep_emotion.data.targets import FaceArrays
 from keras_deep_emotion.data.task import Task
-from keras_deep_emotion.images import preprocessing
-from keras_deep_emotion.images.preprocessing import (
+from keras_deep_emotion.images import graph
+from keras_deep_emotion.images.graph import (
     MAX_SCANS,
     decode_image,
     decode_untrusted,
@@ -63,9 +63,9 @@ def test_size_is_read_from_the_header_and_bounded(kind, monkeypatch):
     Image.new("L", (90, 70)).save(file, kind)
     content = file.getvalue()
     assert image_size(content).numpy().tolist() == [70, 90]
-    monkeypatch.setattr(preprocessing, "MAX_PIXELS", 70 * 90)
+    monkeypatch.setattr(graph, "MAX_PIXELS", 70 * 90)
     assert decode_untrusted(content).shape == (70, 90, 3)
-    monkeypatch.setattr(preprocessing, "MAX_PIXELS", 70 * 90 - 1)
+    monkeypatch.setattr(graph, "MAX_PIXELS", 70 * 90 - 1)
     with pytest.raises(tf.errors.InvalidArgumentError, match="the image is too large"):
         decode_untrusted(content)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from skimage import data
 from videos import write_video
 
-from keras_deep_emotion.images.inputs import load_image, read_crop
+from keras_deep_emotion.images.inputs import encode_image, load_pixels
 from keras_deep_emotion.images.reading import UnreadableImage, find_files, open_photo, read_frames
 
 
@@ -45,17 +45,26 @@ def test_damaged_exif_data_count_as_none(photo, tmp_path):
     with pytest.raises(SyntaxError), Image.open(path) as image:
         image.getexif()
     assert difference(open_photo(path), photo) < 10
-    assert read_crop(path) == (path.read_bytes(), None)
+    assert encode_image(path) == path.read_bytes()
     with Image.open(path) as image:
-        np.testing.assert_array_equal(load_image(image, 0), open_photo(path))
+        np.testing.assert_array_equal(load_pixels(image), open_photo(path))
 
 
 def test_a_jpeg_of_many_scans_is_refused(photo, tmp_path):
     photo.save(tmp_path / "a.jpg")
     with (tmp_path / "a.jpg").open("ab") as file:
         file.write(b"\xff\xda" * 64)
-    says = "a JPEG of more than 64 scans: save it again"
-    assert read_crop(tmp_path / "a.jpg") == (None, says)
+    for read in (encode_image, load_pixels):
+        with pytest.raises(UnreadableImage, match="a JPEG of more than 64 scans: save it again"):
+            read(tmp_path / "a.jpg")
+
+
+def test_a_png_whose_pixels_fail_their_checksum_is_damaged(photo, tmp_path):
+    photo.save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[-17] ^= 1  # of the checksum of the last pixels
+    with pytest.raises(UnreadableImage, match="the image is damaged"):
+        load_pixels(bytes(content))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "LA", "P", "CMYK", "1", "I;16"])

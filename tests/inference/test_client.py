@@ -159,14 +159,14 @@ def test_a_model_that_is_not_there_is_one_sentence(address):
 
 def test_unreadable_files_come_back_as_zeros_among_the_good(address, files):
     good = files[0].read_bytes()
-    found = connect(address).predict_bytes([b"", good, good[:99], b"a text"])
+    found = connect(address).predict_prepared([b"", good, good[:99], b"a text"])
     assert found.any(axis=1).tolist() == [False, True, False, False]
 
 
 def test_requests_are_bounded_in_size(address, files, monkeypatch):
     model = connect(address)
     contents = [file.read_bytes() for file in files]
-    whole = model.predict_bytes(contents)
+    whole = model.predict_prepared(contents)
     asked = []
     for kind in (GrpcClient, RestClient):
         send = kind.predict_bytes
@@ -176,11 +176,11 @@ def test_requests_are_bounded_in_size(address, files, monkeypatch):
             lambda self, part, send=send: asked.append(len(part)) or send(self, part),
         )
     monkeypatch.setattr(client, "MOST_BYTES", sum(map(len, contents[:2])))
-    np.testing.assert_allclose(model.predict_bytes(contents), whole, atol=1e-6)
+    np.testing.assert_allclose(model.predict_prepared(contents), whole, atol=1e-6)
     assert sum(asked) == 5 and asked[0] == 2 and len(asked) >= 3
     monkeypatch.setattr(client, "MOST_BYTES", 1)
     asked.clear()
-    model.predict_bytes(contents)
+    model.predict_prepared(contents)
     assert asked == [1] * 5  # one file goes, however large
 
 

@@ -1,5 +1,6 @@
 """The package as a library."""
 
+import pickle
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from skimage import data
 
 import keras_deep_emotion
 from keras_deep_emotion import load
-from keras_deep_emotion.images.preprocessing import prepare_face
+from keras_deep_emotion.images.graph import prepare_face
 from keras_deep_emotion.inference.client import ServerPredictor
 from tfds_builders.contract import EMOTIONS
 
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def model():
-    return load("ferplus")
+    return load("ferplus", runtime="keras")
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +51,10 @@ def test_only_load_is_lazy():
 
 def test_an_array_of_faces_is_what_the_keras_model_sees(model):
     faces = np.random.default_rng(0).uniform(0, 255, (5, 48, 48, 1)).astype(np.float32)
-    got = model.predict(faces, batch_size=2)
+    got = model.predict(faces)
     assert (got.shape, got.dtype) == ((5, 7), np.float32)
     np.testing.assert_allclose(got, model.network.predict_on_batch(faces), atol=1e-5)
-    np.testing.assert_array_equal(model.predict(tf.constant(faces), batch_size=2), got)
+    np.testing.assert_array_equal(model.predict(tf.constant(faces)), got)
     assert model.labels == list(EMOTIONS)
 
 
@@ -72,6 +73,18 @@ def test_every_way_to_name_a_face_gives_one_answer(model, face, tmp_path):
     grey = np.asarray(image.convert("L"))
     by_grey = model.predict([grey, grey[..., None], image.convert("L")])
     np.testing.assert_allclose(by_grey, by_grey[:1].repeat(3, 0), atol=1e-6)
+
+
+def test_one_crop_is_a_batch_of_one(model, face, tmp_path):
+    Image.fromarray(face).save(tmp_path / "a.png")
+    expected = model.predict([face])
+    given = (face, Image.fromarray(face), tmp_path / "a.png", (tmp_path / "a.png").read_bytes())
+    for one in given:
+        np.testing.assert_array_equal(model.predict(one), expected)
+    np.testing.assert_array_equal(model.predict(face[..., ::-1], channels="bgr"), expected)
+    assert np.abs(model.predict(face[..., ::-1]) - expected).max() > 1e-5
+    with pytest.raises(ValueError, match="channels must be one of rgb, bgr. Received: 'hsv'"):
+        model.predict(face, channels="hsv")
 
 
 def test_no_images_give_no_rows(model):
@@ -109,10 +122,10 @@ def test_a_run_an_export_and_the_name_of_weights(run_dir, export_dir, face):
 
 
 def test_a_server_gets_files(model, face):
-    client = SimpleNamespace(labels=lambda: model.labels, predict_bytes=model.predict_bytes)
+    client = SimpleNamespace(labels=lambda: model.labels, predict_bytes=model.predict)
     served = ServerPredictor(client)
     given = [face, Image.fromarray(face), face[..., 0].astype(np.float32)]
-    np.testing.assert_allclose(served.predict(given, batch_size=2), model.predict(given), atol=1e-5)
+    np.testing.assert_allclose(served.predict(given), model.predict(given), atol=1e-5)
     assert served.predict([]).shape == (0, 7)
     with pytest.raises(ValueError, match="A server's maps are made with window=8, stride=2, fil"):
         served.explain([face], stride=4)
@@ -121,8 +134,14 @@ def test_a_server_gets_files(model, face):
 @pytest.mark.parametrize(
     ("images", "says"),
     [
-        ("face.png", r"images must be a list; for a single one: \[image\]. Received: str"),
-        (np.zeros((48, 48)), r"\(batch, height, width, channels\).*an array of shape \(48, 48\)"),
+        (
+            5,
+            r"images must be an image .*or an array of shape \(batch, height, width, channels\). R",
+        ),
+        (np.zeros(48), r"\(batch, height, width, channels\). Received: an array of shape \(48,\)"),
+        (np.zeros((48, 48, 2)), r"images\[0\] must be a path.*Received: ndarray of shape"),
+        ("none.png", "none.png: no such file or directory."),
+        (b"none", r"images\[0\]: not a picture of a known format."),
         ([np.zeros((48, 48, 2))], r"images\[0\] must be a path.*Received: ndarray of shape"),
         ([np.full((9, 9), 300)], r"images\[0\] must hold levels from 0 to 255. Received: 300 to"),
         ([Image.fromarray(np.full((9, 9), 300, np.int32))], "from 0 to 255. Received: 300 to 300"),
@@ -136,14 +155,108 @@ def test_what_is_no_image_is_named(model, images, says):
         model.predict(images)
 
 
+def test_photos_are_analyzed(face, tmp_path):
+    model, photo = load("ferplus"), data.astronaut()
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    (found,) = model.analyze(photo)
+    assert found.emotion == "happiness" == max(found.probabilities, key=found.probabilities.get)
+    assert list(found.probabilities) == model.labels
+    assert sum(found.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert found.box == pytest.approx([178, 63, 90, 113], abs=6)
+    assert found.landmarks.shape == (5, 2) and found.turned == 0 and 0.9 < found.score < 1
+    for again in (
+        tmp_path / "a.png", (tmp_path / "a.png").read_bytes(), Image.fromarray(photo),
+        photo.astype(np.float32),
+    ):  # fmt: skip
+        assert model.analyze(again)[0].probabilities == found.probabilities
+    assert model.analyze(photo[..., ::-1], channels="bgr")[0].probabilities == found.probabilities
+    (turned,) = model.analyze(np.rot90(photo))
+    assert (turned.emotion, turned.turned) == ("happiness", 90)
+    assert model.analyze(photo, smallest=200) == []
+    with pytest.raises(ValueError, match="none.png: no such file or directory."):
+        model.analyze("none.png")
+
+
+def test_shipped_weights_open_without_tensorflow(face, tmp_path):
+    Image.fromarray(face).save(tmp_path / "face.png")
+    code = (
+        "import sys, keras_deep_emotion; model = keras_deep_emotion.load(sys.argv[1])\n"
+        "model.predict('face.png'), model.explain('face.png', 24, 24), model.analyze('face.png')\n"
+        "assert not {'tensorflow', 'keras', 'pandas', 'matplotlib'} & set(sys.modules)\n"
+        "print(model)"
+    )
+    for name in ("ferplus", "ferplus-paper"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, name], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.stderr == ""
+        assert re.fullmatch(
+            rf"<LiteRTPredictor of .*/{name}: 7 emotions, 48 x 48 pixels>\n", done.stdout
+        )
+
+
+@pytest.mark.parametrize(("name", "difference"), [("ferplus", 0.04), ("ferplus-paper", 0.005)])
+def test_litert_answers_as_keras(name, difference, face):
+    keras_model, light = load(name, runtime="keras"), load(name, runtime="litert")
+    assert (keras_model.runtime, light.runtime) == ("keras", "litert")
+    assert load(name).runtime == "litert"
+    faces = [face, face[::-1], face[:, ::-1], face[20:], face // 3, np.full((48, 48), 90)]
+    expected, got = keras_model.predict(faces), light.predict(faces)
+    assert (got.shape, got.dtype) == ((6, 7), np.float32)
+    np.testing.assert_allclose(got, expected, atol=difference)
+    np.testing.assert_array_equal(got.argmax(axis=1), expected.argmax(axis=1))
+    # Whatever stands beside it in the batch.
+    np.testing.assert_array_equal(light.predict(faces[3]), got[3:4])
+    for settings in ((16, 8, "zero"), (8, 8, "mean"), (12, 6, "blur")):
+        theirs, ours = (model.explain(face, *settings) for model in (keras_model, light))
+        np.testing.assert_allclose(ours.saliency, theirs.saliency, atol=2 * difference)
+        assert ours.class_id == theirs.class_id
+
+
+def test_what_has_no_light_model_is_opened_by_keras(run_dir):
+    assert load(run_dir).runtime == "keras"
+    with pytest.raises(ValueError, match="has no model.tflite; open it with runtime='keras'."):
+        load(run_dir, runtime="litert")
+    with pytest.raises(ValueError, match="runtime must be one of litert, keras. Received: 'tf'"):
+        load("ferplus", runtime="tf")
+
+
+def test_models_travel_between_processes(run_dir, export_dir, face):
+    for model in (load("ferplus"), load(run_dir), load(export_dir)):
+        again = pickle.loads(pickle.dumps(model))
+        assert type(again) is type(model)
+        np.testing.assert_array_equal(again.predict(face), model.predict(face))
+
+
+def test_a_fork_is_refused_in_one_sentence():
+    code = (
+        "import os, numpy as np, keras_deep_emotion\n"
+        "model = keras_deep_emotion.load('ferplus')\n"
+        "if os.fork(): os.wait(); model.predict(np.zeros((48, 48)))\n"
+        "else: model.predict(np.zeros((48, 48)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert (
+        "was opened before this process was forked. Open the model in each process"
+        in (done.stderr.splitlines()[-1])
+    )
+
+
 def test_the_example_in_the_readme_runs(face, tmp_path):
     text = (ROOT / "README.md").read_text()
     (code,) = re.findall(r"```python\n(from keras_deep_emotion import load\n.*?)```", text, re.S)
     assert len(code.splitlines()) <= 15
     Image.fromarray(face).save(tmp_path / "face.png")
+    Image.fromarray(data.astronaut()).save(tmp_path / "photo.jpg")
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "PATH": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.startswith("happiness 100%\n")
+    analyzed, predicted, *_ = done.stdout.splitlines()
+    assert analyzed.startswith("happiness {'anger': ") and predicted == "happiness 100%"

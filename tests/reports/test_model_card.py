@@ -69,7 +69,7 @@ def test_shipped_numbers_come_out_again_on_the_real_faces(name, fer2013_dir, tmp
 def test_weights_ship_and_are_small():
     assert "ferplus" in shipped_weights()
     files = [path for path in SHIPPED.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 10_000_000
+    assert sum(path.stat().st_size for path in files) < 12_000_000
 
 
 @pytest.mark.slow

@@ -25,7 +25,8 @@ from keras_deep_emotion.saliency.explain import (
     occluded_faces,
     top_windows,
 )
-from keras_deep_emotion.saliency.occlusion import Windows, occlusion_saliency
+from keras_deep_emotion.saliency.occlusion import occlusion_saliency
+from keras_deep_emotion.saliency.windows import Windows
 
 
 def run(*arguments, code=0):

@@ -3,12 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_deep_emotion.saliency.occlusion import (
-    fill_image,
-    occlude,
-    occlusion_saliency,
-    window_starts,
-)
+from keras_deep_emotion.saliency.occlusion import fill_image, occlude, occlusion_saliency
+from keras_deep_emotion.saliency.windows import window_starts
 
 
 def reads_one_pixel(row, column):

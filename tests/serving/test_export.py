@@ -17,7 +17,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from keras_deep_emotion import __version__, files
 from keras_deep_emotion.exports import Export
-from keras_deep_emotion.images.preprocessing import decode_image, prepare_face
+from keras_deep_emotion.images.graph import decode_image, prepare_face
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.occlusion import occlusion_saliency
 from keras_deep_emotion.serving import export as exporting
