@@ -4,6 +4,7 @@ Each kind of model has a class of its own: `KerasPredictor` (a run), `SavedModel
 export), `LiteRTPredictor` (a .tflite file) and `ServerPredictor`.
 """
 
+import abc
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ class FaceAnalysis(NamedTuple):
     turned: int
 
 
-class Predictor:
+class Predictor(abc.ABC):
     """A model that is open; `predict_prepared` and `explain_prepared` are of each class.
 
     Attributes:
@@ -67,13 +68,13 @@ class Predictor:
         """
         return prepare_face(load_pixels(image, name, channels), self.size)
 
+    @abc.abstractmethod
     def predict_prepared(self, faces: Sequence) -> np.ndarray:
         """Probabilities of what `prepare` returned: (faces, classes) float32."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def explain_prepared(self, faces: Sequence, window, stride, filling) -> SaliencyMaps:
         """Saliency maps of what `prepare` returned, one or more."""
-        raise NotImplementedError
 
     def _prepare_all(self, images, channels):
         if os.getpid() != self._process:

@@ -378,3 +378,42 @@ def test_a_full_disk_is_one_sentence(command, tiny_faces_dir, tmp_path):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "File too large" in done.stderr.splitlines()[-1]
+
+
+def test_a_command_ends_with_its_last_line(tiny_faces_dir, tmp_path):
+    options = ["--data-dir", tiny_faces_dir, "--sheet", tmp_path / "a.png"]
+    command = [sys.executable, "cli.py", "data", "toon_faces", *options]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        times = [time.monotonic() for _ in process.stdout]
+        assert process.wait() == 0
+    assert len(times) > 5 and time.monotonic() - times[-1] < 0.7  # TensorFlow's own end takes 1.5 s
+
+
+@pytest.mark.parametrize(("argument", "status"), [("--version", 0), ("nope", 2)])
+def test_the_exit_status_is_the_commands(argument, status):
+    done = subprocess.run([sys.executable, "cli.py", argument], cwd=ROOT, capture_output=True)
+    assert done.returncode == status
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("build-data", "fer2013", "--source", "none"),
+        ("fit", "--dataset", "folder", "--source", "none"),
+        ("score", "none", "--input", "x", "--output", "y"),
+        ("predict", "--model", "none", "x.png"),
+        ("data", "toon_faces", "--protocol", "deduplicated"),
+        ("explain", "none"),
+        ("tune", "--fold", "9"),
+        ("reproduce", "--epochs", "0"),
+        ("verify", "none"),
+        ("export", "none"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_mistakes_are_found_before_tensorflow_is_imported(command, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("keras_deep_emotion.files.quiet_stderr", None)
+    monkeypatch.setattr("keras_deep_emotion.cli.options.quiet_stderr", None)  # a call fails
+    done = CliRunner().invoke(main, list(command))
+    assert done.exit_code == 1 and done.output.startswith("Error: "), done.output
