@@ -54,23 +54,15 @@ def test_a_pack_in_two_parts_is_the_pack(parts, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("whole", "variant", "folder"),
+    ("whole", "variant"),
     [
-        (
-            True,
-            "paper epochs=10 batch_size=48 mixup=0.2",
-            "paper-epochs=10-batch_size=48-mixup=0.2",
-        ),
-        (
-            False,
-            "best epochs=4 width=2 batch_size=16 learning_rate=0.05",
-            "best-epochs=4-width=2-batch_size=16-learning_rate=0.05",
-        ),
+        (True, "paper epochs=10 batch_size=48 mixup=0.2"),
+        (False, "best epochs=4 width=2 batch_size=16 learning_rate=0.05"),
     ],
     ids=["an epoch in one call, as on a GPU", "step by step, as on a CPU"],
 )
-def test_trains_without_tensorflow(parts, tmp_path, whole, variant, folder):
-    paths, arrays = parts
+def test_trains_without_tensorflow(parts, tmp_path, whole, variant):
+    (paths, arrays), folder = parts, variant.replace(" ", "-")
     code = (
         "import sys\n"
         "for name in ('tensorflow', 'tensorflow_datasets', 'pandas'): sys.modules[name] = None\n"

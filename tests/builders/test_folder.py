@@ -197,18 +197,8 @@ def test_fit_builds_it_and_later_commands_find_it(tmp_path):
     draw(tmp_path / "faces", 10)
     data = ["--data-dir", str(tmp_path / "data")]
     run_dir = str(tmp_path / "run")
-    fit = [
-        "fit",
-        "--dataset",
-        "folder",
-        "--recipe",
-        "paper",
-        "--epochs",
-        "1",
-        "--run-dir",
-        run_dir,
-        *data,
-    ]
+    settings = ["--dataset", "folder", "--recipe", "paper", "--epochs", "1"]
+    fit = ["fit", *settings, "--run-dir", run_dir, *data]
     result = CliRunner().invoke(main, fit)
     assert result.exit_code == 1
     assert "Error: Which folder? Name it with --source DIR" in result.output

@@ -19,6 +19,7 @@ from tfds_builders.toon_faces.shapes import Pose
 from tfds_builders.toon_faces.toon_faces_dataset_builder import PICTURES, Builder, assign
 
 PARTS = ("mouth", "eyes", "brows")
+REST = Expression()
 
 
 @pytest.fixture(scope="module")
@@ -103,22 +104,18 @@ def test_every_action_unit_moves_something():
     assert tuple(ACTION_UNITS) == EMOTIONS
 
 
-def rest():
-    return Expression()
-
-
 def expressions(emotion, intensity):
     return [express(emotion, random.Random(take), intensity) for take in range(20)]
 
 
 @pytest.mark.parametrize("emotion", [emotion for emotion in EMOTIONS if emotion != "neutral"])
 def test_an_emotion_moves_mouth_and_brows_or_eyes(emotion):
-    assert express(emotion, random.Random(0), 0.0) == rest()
+    assert express(emotion, random.Random(0), 0.0) == REST
     for expression in expressions(emotion, 0.65):
-        moved = np.abs(np.array(mouth.mouth_edges(expression)) - mouth.mouth_edges(rest()))
+        moved = np.abs(np.array(mouth.mouth_edges(expression)) - mouth.mouth_edges(REST))
         assert moved.max() > 3  # pixels
         brows = abs(expression.brow_inner) + abs(expression.brow_outer)
-        lids = abs(expression.lower_lid - rest().lower_lid)
+        lids = abs(expression.lower_lid - REST.lower_lid)
         assert brows > 5 or lids > 0.15  # happiness leaves the brows alone
 
 
@@ -129,7 +126,7 @@ def corners_above_middle(expression):
 
 
 def test_lip_corners_rise_in_happiness_and_fall_in_sadness():
-    assert corners_above_middle(rest()) == 0
+    assert corners_above_middle(REST) == 0
     for intensity in (0.65, 1.0):
         assert min(map(corners_above_middle, expressions("happiness", intensity))) > 8
         assert max(map(corners_above_middle, expressions("sadness", intensity))) < -7

@@ -79,13 +79,10 @@ def test_intervals_are_those_of_the_mean():
 
 def test_ahead_is_better_whichever_way_the_score_goes():
     scores = {"saliency": [0.1, 0.2], "random": [0.4, 0.4]}
-    assert compare_with_baselines(scores, lower_is_better=True)["random"]["ahead"][
-        "mean"
-    ] == pytest.approx(0.25)
-    assert compare_with_baselines(scores, lower_is_better=False)["random"]["ahead"][
-        "mean"
-    ] == pytest.approx(-0.25)
-    assert "ahead" not in compare_with_baselines(scores, lower_is_better=True)["saliency"]
+    for lower_is_better, ahead in ((True, 0.25), (False, -0.25)):
+        compared = compare_with_baselines(scores, lower_is_better)
+        assert compared["random"]["ahead"]["mean"] == pytest.approx(ahead)
+        assert "ahead" not in compared["saliency"]
 
 
 def test_scrambled_weights_are_the_same_values_elsewhere():

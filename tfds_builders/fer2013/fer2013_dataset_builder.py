@@ -1,7 +1,6 @@
 """FER-2013, with its own labels or those of FER+."""
 
 import hashlib
-import itertools
 import logging
 import socket
 import urllib.parse
@@ -67,8 +66,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         sources = find_sources(folder)
         faces = read_faces(sources)
         if config == "original":
-            rows = zip(itertools.count(), faces.splits, faces.labels)
-            labeled = [ferplus.LabeledRow(*row) for row in rows]
+            rows = enumerate(zip(faces.splits, faces.labels, strict=True))
+            labeled = [ferplus.LabeledRow(i, *row) for i, row in rows]
         elif faces.from_csv:
             contents = _ferplus_files(dl_manager, sources, folder)
             labeled = ferplus.read_votes(contents, faces.splits)

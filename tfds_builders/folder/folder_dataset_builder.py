@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from tfds_builders import contract
 from tfds_builders.protocols import PAPER_SHARES, stratified_split
@@ -21,7 +21,6 @@ from tfds_builders.sources import (
     read_images,
 )
 
-ORIENTATION = 0x0112  # EXIF 2.3, 4.6.4
 # What people call their folders, in lower case.
 SPELLINGS = {
     "anger": "anger", "angry": "anger", "disgust": "disgust", "disgusted": "disgust",
@@ -107,13 +106,13 @@ def as_stored(image: NativeImage) -> bytes:
     """
     try:
         with Image.open(io.BytesIO(image.content)) as file:
-            orientation = file.getexif().get(ORIENTATION, 1)
+            orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # Pillow raises many types for damaged EXIF data, which count as none
         orientation = 1
     if image.format in ("JPEG", "PNG") and orientation == 1:
         return image.content
     upright = Image.fromarray(image.pixels)
-    upright.getexif()[ORIENTATION] = orientation
+    upright.getexif()[ExifTags.Base.Orientation] = orientation
     return contract.encode_png(np.asarray(ImageOps.exif_transpose(upright)))
 
 
