@@ -90,7 +90,9 @@ def explain_images(model, images, output, windows):
     from keras_deep_emotion.reports.figures.saliency import draw_saliency
     from keras_deep_emotion.saliency.explain import explain_files
 
-    maps, unreadable = explain_files(load_folder(model), images, output, windows)
+    # Maps are computed as graph code, and show the attended region: not by LiteRT.
+    predictor = load_folder(model, runtime="keras")
+    maps, unreadable = explain_files(predictor, images, output, windows)
     for file, error in unreadable:
         click.echo(f"{file}: {error}.", err=True)
     for path in [maps, *draw_saliency(output)]:
