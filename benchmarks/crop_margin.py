@@ -109,6 +109,15 @@ def compare_crops(detector, builder, model, split, turned):
     click.echo()
 
 
+def measure_turns(detector, builder, split):
+    """Print how often faces that lie on their side or stand on their head are turned rightly."""
+    native, _ = read_split(builder, split)
+    rows = [(detector.find(on_canvas(pixels, 90 * (i % 4))), i) for i, pixels in enumerate(native)]
+    found = [(faces[0].turned == 90 * (i % 4)) for faces, i in rows if faces]
+    click.echo(f"{split}, turned by 0, 90, 180 and 270 degrees: found {len(found)}, ", nl=False)
+    click.echo(f"turned rightly {sum(found)}\n")
+
+
 @click.command()
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of built data sets.")
 @click.option("--faces", default=500, show_default=True)
@@ -117,6 +126,7 @@ def main(data_dir, faces):
     builder = open_dataset(Task.parse("fer2013"), data_dir)
     click.echo(f"in use: side {SIDE}, centre {BELOW_EYES} sides below the eyes\n")
     measure_faces(detector, builder, 2 * faces)
+    measure_turns(detector, builder, f"validation[:{faces}]")
     for split in (f"validation[:{faces}]", f"test[:{faces}]"):
         for turned in (False, True):
             compare_crops(detector, builder, model, split, turned)

@@ -30,8 +30,7 @@ def build_data(dataset, source, data_dir, skip_damaged, beam, beam_options):
     folder for each emotion. Name a variant or protocol to build only that, such as
     fer2013/original or toon_faces/subjects.
     """
-    if source is not None:
-        check_source(source)
+    check_source(source)
     load_tensorflow()
     from keras_deep_emotion.data.building import build_dataset, damaged_files_path
 

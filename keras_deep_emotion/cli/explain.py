@@ -61,10 +61,12 @@ def explain(paths, weights, split, per_class, score, faces, output, data_dir, **
                 "IMAGEs, or the run's folder."
             )
         Run.open(run)
-    options.load_tensorflow()
-    from keras_deep_emotion.saliency.windows import Windows
+    from keras_deep_emotion.saliency.windows import Windows, window_starts
 
     windows = Windows(**windows)
+    if run.has(Run.CONFIG):  # checked before TensorFlow is imported
+        window_starts(run.config.image_size, windows.window, windows.stride)
+    options.load_tensorflow()
     if images:
         sys.exit(explain_images(run.path, images, output or Path("explanation"), windows))
     folder = Path(output or weights or run.path)

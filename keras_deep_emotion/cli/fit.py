@@ -119,8 +119,7 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
         _ = Run(resumed).config  # raises if it is not a run
     if distribute is not None:
         os.environ["KERAS_BACKEND"] = "jax"  # before anything imports Keras
-    if source is not None:
-        check_source(source)
+    check_source(source)
     load_tensorflow()
     # A supervisor's SIGTERM ends training like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

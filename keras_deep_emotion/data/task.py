@@ -181,7 +181,7 @@ def parse_build_target(text: str) -> tuple[str, tuple[str, ...]]:
     return name, chosen
 
 
-def check_source(path: Path) -> None:
-    """Raise FileNotFoundError if what a data set is to be built from does not exist."""
-    if not path.exists():
+def check_source(path: Path | None) -> None:
+    """Raise FileNotFoundError if the source of a data set is given and does not exist."""
+    if path is not None and not path.exists():
         raise FileNotFoundError(f"{path} does not exist; name what you obtained with --source.")

@@ -143,7 +143,9 @@ def render_photo(
     faces = [face._replace(box=face.box * scale) for face in faces]
     emotions = [f"{labels[row.argmax()]} {row.max():.0%}" for row in probabilities[:MAX_FACES]]
     alt = f"The picture, with its faces: {', '.join(emotions)}"
-    return _render_picture(annotate(small, faces, probabilities, labels), alt)
+    turned = faces[0].turned
+    text = f"Turned by {turned} degrees to find the faces." if turned else ""
+    return _render_picture(annotate(small, faces, probabilities, labels), alt, text)
 
 
 def message(text: str, image: Image.Image | None = None) -> str:

@@ -58,41 +58,6 @@ def naming(image: Any, name: str) -> Iterator[None]:
         raise ValueError(f"{title}: {error}.") from None
 
 
-def load_pixels(
-    image: Any,
-    name: str = "image",
-    channels: str = "rgb",
-    decode: Callable[[bytes], Image.Image] | None = None,
-) -> np.ndarray:
-    """Pixels of an image: (height, width, 1, 3 or 4), levels 0..255, RGB and upright.
-
-    Args:
-        image: A path or bytes of a file in any format that `reading.open_photo` reads; a
-            `PIL.Image` in any mode; or an array or tensor (height, width) or (height, width, 1, 3
-            or 4) of levels 0..255, integers or floats.
-        name: What messages call an array.
-        channels: Order of an array's colours, "rgb" or "bgr" (OpenCV's).
-        decode: Decodes the content of a file; None for `decode_crop`.
-
-    Raises:
-        UnreadableImage: If a file cannot be read.
-        ValueError: If an array does not hold an image.
-    """
-    if channels not in CHANNELS:
-        raise ValueError(f"channels must be one of {', '.join(CHANNELS)}. Received: {channels!r}")
-    if isinstance(image, str | os.PathLike):
-        image = read_bytes(image)
-    if isinstance(image, bytes):
-        image = (decode or decode_crop)(image)
-    if isinstance(image, Image.Image):
-        image = turn_upright(image)  # as if read from its file
-        if image.mode != "I":  # 32-bit integers are levels, as in an array
-            image = image if image.mode in ("L", "RGB") else to_rgb(image)
-        channels = "rgb"
-    pixels = _check_array(np.asarray(image), name, type(image).__name__)
-    return pixels[..., 2::-1] if channels == "bgr" and pixels.shape[2] > 1 else pixels
-
-
 def decode_crop(content: bytes) -> Image.Image:
     """As `decode_photo`, for crops: what TensorFlow Serving would reject is rejected here.
 
@@ -107,6 +72,41 @@ def decode_crop(content: bytes) -> Image.Image:
             f"{width} x {height} pixels are too many: crop the face, or shrink it"
         )
     return decode_photo(content)
+
+
+def load_pixels(
+    image: Any,
+    name: str = "image",
+    channels: str = "rgb",
+    decode: Callable[[bytes], Image.Image] = decode_crop,
+) -> np.ndarray:
+    """Pixels of an image: (height, width, 1, 3 or 4), levels 0..255, RGB and upright.
+
+    Args:
+        image: A path or bytes of a file in any format that `reading.open_photo` reads; a
+            `PIL.Image` in any mode; or an array or tensor (height, width) or (height, width, 1, 3
+            or 4) of levels 0..255, integers or floats.
+        name: What messages call an array.
+        channels: Order of an array's colours, "rgb" or "bgr" (OpenCV's).
+        decode: Decodes the content of a file: `decode_crop` or `reading.decode_photo`.
+
+    Raises:
+        UnreadableImage: If a file cannot be read.
+        ValueError: If an array does not hold an image.
+    """
+    if channels not in CHANNELS:
+        raise ValueError(f"channels must be one of {', '.join(CHANNELS)}. Received: {channels!r}")
+    if isinstance(image, str | os.PathLike):
+        image = read_bytes(image)
+    if isinstance(image, bytes):
+        image = decode(image)
+    if isinstance(image, Image.Image):
+        image = turn_upright(image)  # as if read from its file
+        if image.mode != "I":  # 32-bit integers are levels, as in an array
+            image = image if image.mode in ("L", "RGB") else to_rgb(image)
+        channels = "rgb"
+    pixels = _check_array(np.asarray(image), name, type(image).__name__)
+    return pixels[..., 2::-1] if channels == "bgr" and pixels.shape[2] > 1 else pixels
 
 
 def _check_array(levels, name, kind):

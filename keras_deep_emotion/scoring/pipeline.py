@@ -131,7 +131,9 @@ class ScorePart(beam.DoFn):
 
 def to_upright(content: Content) -> Content:
     """Turn an image as its EXIF data say; most are returned unchanged."""
-    if content.error is None and is_jpeg_or_png(content.image) and has_exif_rotation(content.image):
+    if content.error is None and not is_jpeg_or_png(content.image):
+        return content._replace(error="not a JPEG or PNG image")
+    if content.error is None and has_exif_rotation(content.image):
         with contextlib.suppress(UnreadableImage):  # the export marks it as damaged
             return content._replace(image=encode_png(decode_crop(content.image)))
     return content
@@ -139,8 +141,6 @@ def to_upright(content: Content) -> Content:
 
 def unreadable_reason(image: bytes) -> str:
     """Why an export cannot read an image file, one clause."""
-    if not is_jpeg_or_png(image):
-        return "not a JPEG or PNG image"
     try:
         decode_crop(image)
     except UnreadableImage as error:

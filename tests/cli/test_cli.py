@@ -404,6 +404,7 @@ def test_the_exit_status_is_the_commands(argument, status):
         ("predict", "--model", "none", "x.png"),
         ("data", "toon_faces", "--protocol", "deduplicated"),
         ("explain", "none"),
+        ("explain", "--weights", "ferplus", "x.png", "--stride", "9"),
         ("tune", "--fold", "9"),
         ("reproduce", "--epochs", "0"),
         ("verify", "none"),

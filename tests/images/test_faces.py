@@ -89,6 +89,16 @@ def test_a_turned_photo_has_the_same_face_where_it_lies(detector, photo, degrees
     assert not any(one.turned for one in detector.find(photo.rotate(degrees), turn=False))
 
 
+@pytest.mark.parametrize(
+    "name", ["coffee", "chelsea", "rocket", "coins", "page", "moon", "clock", "hubble_deep_field"]
+)
+def test_photos_without_a_face_have_none(detector, name):
+    photo = Image.fromarray(getattr(data, name)()).convert("RGB")
+    for scale in (0.5, 1, 2):
+        size = [round(scale * side) for side in photo.size]
+        assert detector.find(photo.resize(size)) == []
+
+
 def test_photos_in_any_form(detector, photo, tmp_path):
     photo.save(tmp_path / "a.png")
     (expected,) = detector.find(photo)

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from keras_deep_emotion.saliency.occlusion import fill_image, occlude, occlusion_saliency
-from keras_deep_emotion.saliency.windows import window_starts
+from keras_deep_emotion.saliency.windows import explain_by_windows, window_starts
 
 
 def reads_one_pixel(row, column):
@@ -185,3 +185,28 @@ def test_any_keras_model_of_colour_pictures_will_do():
     change = model.predict(images, verbose=0) - model.predict(hidden, verbose=0)
     expected = change[np.arange(2), result.class_id.numpy()]
     np.testing.assert_allclose(result.saliency[:, 0, 0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("window", "stride"), [(8, 2), (5, 5), (3, 2)])
+@pytest.mark.parametrize("filling", ["zero", "mean", "blur"])
+def test_numpy_makes_the_maps_of_the_graph(window, stride, filling):
+    random = np.random.default_rng(0)
+    images = random.uniform(0, 255, (3, 16, 16, 1)).astype(np.float32)
+    weights = random.normal(0, 0.01, (256, 4)).astype(np.float32)
+
+    def softmax(scores):
+        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    settings = (window, stride, filling)
+    got = explain_by_windows(
+        lambda faces: softmax(faces.reshape(len(faces), -1) @ weights), images, *settings
+    )
+    expected = occlusion_saliency(
+        lambda faces: tf.nn.softmax(tf.reshape(faces, (-1, 256)) @ weights),
+        tf.constant(images), None, *settings,
+    )  # fmt: skip
+    assert 0 < got.decisive.mean() < 1
+    for one, other in zip(got, expected, strict=True):
+        assert (one.dtype, one.shape) == (other.dtype.as_numpy_dtype, tuple(other.shape))
+        np.testing.assert_allclose(one, other, atol=1e-5)

@@ -83,8 +83,11 @@ def find_layout(sources: Sequence[Source]) -> Layout:
     """Find CK+ in the first of its layouts: native trees, CK+48, ckextended.csv.
 
     A file that is in several sources counts once, in the first of them. Images are read later,
-    except the rows of a CSV file. Raises FileNotFoundError if there is none of them, or a part is
-    missing, ValueError if labels are malformed or contradict each other.
+    except the rows of a CSV file.
+
+    Raises:
+        FileNotFoundError: If no layout is found, or one lacks its images or labels.
+        ValueError: If labels are malformed or contradict each other.
     """
     native, cropped, emotions = defaultdict(dict), defaultdict(dict), defaultdict(set)
     for place, source in enumerate(sources):
