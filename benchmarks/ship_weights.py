@@ -17,18 +17,19 @@ from keras_deep_emotion.data.reading import open_dataset
 from keras_deep_emotion.evaluation.evaluate import evaluate_run, predict_split
 from keras_deep_emotion.evaluation.metrics import classification_report
 from keras_deep_emotion.evaluation.predictions import predicted_classes
+from keras_deep_emotion.exports import QUANTIZATIONS
 from keras_deep_emotion.files import write_json, write_text
-from keras_deep_emotion.inference.litert import LiteRTPredictor
+from keras_deep_emotion.inference.array_predictors import LiteRTPredictor
 from keras_deep_emotion.reports.model_card import render_model_card
 from keras_deep_emotion.runs import SHIPPED, Run
-from keras_deep_emotion.serving.edge import QUANTIZATIONS, write_litert
+from keras_deep_emotion.serving.edge import write_litert
 
 
 def ship_litert(run, quantize, data_dir):
     """Write the LiteRT model of a run; return its accuracy, and how often it agrees with Keras."""
     model, task, size = run.load_model(), run.task, run.config.image_size
-    write_litert(model, run / Run.LITERT, quantize)
-    light = LiteRTPredictor(run)
+    write_litert(model, run / Run.LITERT, run.labels, quantize, dataset=run.config.dataset)
+    light = LiteRTPredictor(run / Run.LITERT)
     sides = model, SimpleNamespace(predict_on_batch=lambda batch: light.classify(batch.numpy()))
     builder, split = open_dataset(task, data_dir), task.splits["test"]
     tables = [predict_split(side, builder, split, size) for side in sides]

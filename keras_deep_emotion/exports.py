@@ -2,11 +2,16 @@
 
 <path>/<version>/saved_model.pb, variables/
                  assets/labels.txt, config.json, model_card.md, expected.npz
-                 assets.extra/tf_serving_warmup_requests
+                 assets.extra/tf_serving_warmup_requests, model.tflite (if it was asked for)
+
+Beside the folders of models, `export --format` writes NAME.tflite and NAME.onnx.
 """
 
+import importlib.util
+import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
 LABELS = "assets/labels.txt"
@@ -14,6 +19,23 @@ ABOUT = "assets/config.json"
 CARD = "assets/model_card.md"
 EXPECTED = "assets/expected.npz"
 WARMUP = "assets.extra/tf_serving_warmup_requests"
+LITERT = "assets.extra/model.tflite"
+LITERT_LABELS, LITERT_ABOUT = "labels.txt", "about.json"  # in the archive behind a LiteRT model
+
+
+class EdgeFile(NamedTuple):
+    """Files of an edge format: their suffix, and the packages that write and open them."""
+
+    suffix: str
+    packages: tuple[str, ...]
+
+
+EDGE_FILES = {
+    "litert": EdgeFile(".tflite", ("ai_edge_litert",)),
+    "onnx": EdgeFile(".onnx", ("onnx", "onnxruntime", "tf2onnx")),
+}
+EDGE_SUFFIXES = tuple(file.suffix for file in EDGE_FILES.values())
+QUANTIZATIONS = ("none", "float16", "dynamic")
 
 
 def is_version(name: str) -> bool:
@@ -29,6 +51,43 @@ def newest_version(names: Iterable[str]) -> str | None:
 def is_saved_model(path: str | Path) -> bool:
     """Whether a folder holds a SavedModel."""
     return any((Path(path) / name).is_file() for name in SAVED_MODEL)
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError if a model's name cannot be a folder and a part of a URL."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError(f"A model's name has letters, digits, _ and - only. Received: {name!r}")
+
+
+def default_name(dataset: str) -> str:
+    """Name of an export of a run on a data set, such as "fer2013/original"."""
+    return dataset.replace("/", "_")
+
+
+def check_format(format: str, quantize: str = "none") -> None:
+    """Check that a model can be written in an edge format.
+
+    Raises:
+        ValueError: If there is no such format or quantization.
+        ModuleNotFoundError: If the packages of the format are not installed.
+    """
+    if format not in EDGE_FILES:
+        raise ValueError(f"format must be one of {', '.join(EDGE_FILES)}. Received: {format!r}")
+    if quantize == "integer":
+        raise ValueError(
+            "Integers throughout would give the spatial transformer's sampling positions 8 bits, "
+            "and it would sample the wrong pixels: quantize='dynamic' has weights of 8 bits and "
+            "positions of 32."
+        )
+    if quantize not in QUANTIZATIONS:
+        known = ", ".join(QUANTIZATIONS)
+        raise ValueError(f"quantize must be one of {known}. Received: {quantize!r}")
+    packages = EDGE_FILES[format].packages
+    if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
+        raise ModuleNotFoundError(
+            f"{', '.join(missing)} not installed, which --format {format} needs: "
+            f"pip install {' '.join(missing).replace('_', '-')}"
+        )
 
 
 class Export:

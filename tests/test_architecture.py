@@ -28,7 +28,8 @@ ALLOWED = {
         "config", "data", "evaluation", "files", "reports", "runs", "training",
     },
     "serving": {
-        "exports", "files", "images", "models", "reports.model_card", "runs", "saliency",
+        "exports", "files", "images", "inference.array_predictors", "models",
+        "reports.model_card", "runs", "saliency",
     },
     "scoring": {"exports", "files", "images"},
     "demo": {"images", "inference", "reports", "saliency", "serving.ports", "tfds_builders"},

@@ -46,7 +46,7 @@ def demo(choice, host, port, browser):
     from keras_deep_emotion.demo import Demo
     from keras_deep_emotion.images import Detector
 
-    with Demo(choice.open("keras"), Detector(), model_sentence(choice), host, port) as page:
+    with Demo(choice.open(graph=True), Detector(), model_sentence(choice), host, port) as page:
         stopped = threading.Event()
         options.on_signals(stopped.set)
         click.echo(f"The page: {page.url} (Ctrl-C ends it)")

@@ -2,7 +2,13 @@
 
 import click
 
-from keras_deep_emotion.cli.options import PATH, data_dir_option, output_option, run_or_weights
+from keras_deep_emotion.cli.options import (
+    PATH,
+    data_dir_option,
+    load_tensorflow,
+    output_option,
+    run_or_weights,
+)
 from keras_deep_emotion.runs import Run
 
 
@@ -21,6 +27,7 @@ from keras_deep_emotion.runs import Run
 @data_dir_option
 def evaluate(run, flip, against, output, data_dir):
     """Evaluate RUN's model on its test split: metrics, figures, predictions, mistakes."""
+    load_tensorflow()
     from keras_deep_emotion.evaluation.evaluate import compare_runs, evaluate_run, load_predictions
     from keras_deep_emotion.reports.figures.evaluation import draw_evaluation
     from keras_deep_emotion.reports.page import write_page

@@ -88,12 +88,12 @@ def explain(paths, weights, split, per_class, score, faces, output, data_dir, **
 
 def explain_images(model, images, output, windows):
     """Explain image files; return 1 if one of them could not be read, else 0."""
-    from keras_deep_emotion.inference.loading import load_folder
+    from keras_deep_emotion.inference.loading import load_graph
     from keras_deep_emotion.reports.figures.saliency import draw_saliency
     from keras_deep_emotion.saliency.explain import explain_files
 
     # Maps are computed as graph code, and show the attended region: not by LiteRT.
-    predictor = load_folder(model, runtime="keras")
+    predictor = load_graph(model)
     maps, unreadable = explain_files(predictor, images, output, windows)
     for file, error in unreadable:
         click.echo(f"{file}: {error}.", err=True)

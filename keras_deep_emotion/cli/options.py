@@ -13,6 +13,7 @@ import click
 
 from keras_deep_emotion.config import NETWORKS, OPTIMIZERS, PRECISIONS, RECIPES, TrainConfig
 from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.exports import EDGE_SUFFIXES
 from keras_deep_emotion.files import quiet_stderr
 from keras_deep_emotion.runs import Run
 
@@ -113,7 +114,6 @@ def run_or_weights(command: Callable) -> Callable:
         if weights is not None:  # the package's own folder is not written to
             defaults = {"output": Path(weights), "name": weights}
             others |= {key: defaults[key] for key in defaults if others.get(key, "") is None}
-        load_tensorflow()
         return command(run=folder, **others)
 
     return with_run
@@ -135,24 +135,25 @@ class ModelChoice:
     timeout: float
     authority: Path | None
 
-    def open(self, runtime: str | None = None):
-        """Open the model, a predictor; TensorFlow is imported if it is needed."""
+    def open(self, graph: bool = False):
+        """Open the model, a predictor; `graph` is for `inference.loading.load_graph`."""
         if self.server is not None:
             load_tensorflow()
             from keras_deep_emotion.inference.client import connect
 
             return connect(self.server, self.timeout, self.authority)
-        from keras_deep_emotion.inference.loading import load_folder
+        from keras_deep_emotion.inference.loading import load_graph, load_path
 
-        return load_folder(self.folder(), runtime)
+        return (load_graph if graph else load_path)(self.folder())
 
     def folder(self) -> Path | None:
-        """The folder of the model, which exists; None for a server."""
+        """The folder of the model, or its file, which exists; None for a server."""
         if self.server is not None:
             return None
         if self.model is None:
             return Run.shipped(self.weights).path
-        check_folder(self.model)
+        if self.model.suffix not in EDGE_SUFFIXES or not self.model.is_file():
+            check_folder(self.model)
         return self.model
 
     def __str__(self) -> str:
@@ -165,7 +166,9 @@ class ModelChoice:
 def model_options(command: Callable) -> Callable:
     """Add --model, --weights and --server; the command gets a `ModelChoice` as `choice`."""
 
-    @click.option("--model", type=PATH, help="Folder of a run or an export.")
+    @click.option(
+        "--model", type=PATH, help="Folder of a run or an export, or a .tflite or .onnx file."
+    )
     @click.option(
         "--weights",
         metavar="NAME",

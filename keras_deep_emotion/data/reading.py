@@ -1,7 +1,9 @@
 """Open and read data sets that `build-data` has built."""
 
+import itertools
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
@@ -59,3 +61,30 @@ def read_examples(
 
     dataset = builder.as_dataset(split=split, shuffle_files=False)
     return dataset.map(prepared, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def held_faces(
+    task: Task, size: int, data_dir: str | Path | None = None, count: int = 200
+) -> tuple[np.ndarray, str]:
+    """Faces that a task's model has not been trained on: (count, size, size, 1), and their origin.
+
+    They are the first of the test split; drawn faces if the data set is not built. `count` is the
+    most that are returned.
+    """
+    try:
+        builder = open_dataset(task, data_dir)
+    except FileNotFoundError:
+        faces = [tf.constant(face) for face in _draw_faces(count)]
+        return np.stack([prepare_face(face, size) for face in faces]), f"{len(faces)} drawn faces"
+    examples = read_examples(builder, task.splits["test"], size).take(count)
+    faces = np.stack([example["image"].numpy() for example in examples])
+    return faces, f"{len(faces)} faces of the test split of {task.dataset}"
+
+
+def _draw_faces(count):
+    from tfds_builders.contract import EMOTIONS
+    from tfds_builders.toon_faces.drawing import CHARACTERS, TAKES, draw
+
+    parts = itertools.islice(itertools.product(range(TAKES), CHARACTERS, EMOTIONS), count)
+    for take, character, emotion in parts:
+        yield np.asarray(draw(character, emotion, take).face_image)

@@ -21,10 +21,7 @@ def write_examples(folder: Path) -> list[tuple[Path, bool]]:
         "eileen_collins.jpg": (Image.fromarray(skimage.data.astronaut()), False),
     }
     for character, emotion, take in DRAWINGS:
-        drawing = draw(character, emotion, take)
-        top, left, bottom, right = drawing.face  # cropped like the data set
-        face = drawing.image.crop((left, top, right, bottom))
-        images[f"{character}_{emotion}.png"] = face, True
+        images[f"{character}_{emotion}.png"] = draw(character, emotion, take).face_image, True
     for name, (image, _) in images.items():
         image.save(folder / name, quality=92)
     return [(folder / name, cropped) for name, (_, cropped) in images.items()]

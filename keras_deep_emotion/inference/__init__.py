@@ -10,9 +10,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "array_predictors": ["LiteRTPredictor", "ONNXPredictor"],
         "client": ["ServerPredictor", "connect"],
-        "litert": ["LiteRTPredictor"],
-        "loading": ["load", "load_folder", "load_run"],
+        "loading": ["load", "load_path"],
         "media": ["ImageResult", "predict_crops", "predict_faces", "predict_media"],
         "predictor": ["FaceAnalysis", "Predictor"],
         "tables": ["prediction_json", "prediction_row", "save_video_table"],

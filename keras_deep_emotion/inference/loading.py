@@ -1,14 +1,19 @@
 """Open a model, wherever it is."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from keras_deep_emotion.exports import is_saved_model, newest_version
+from keras_deep_emotion.exports import LITERT, is_saved_model, newest_version
 from keras_deep_emotion.files import quiet_stderr
-from keras_deep_emotion.inference import litert
+from keras_deep_emotion.inference.array_predictors import (
+    PACKAGES,
+    LiteRTPredictor,
+    ONNXPredictor,
+    is_installed,
+)
 from keras_deep_emotion.inference.predictor import Predictor
 from keras_deep_emotion.runs import Run, shipped_weights
-
-RUNTIMES = ("litert", "keras")
 
 
 def load(model: str | Path, runtime: str | None = None) -> Predictor:
@@ -16,16 +21,16 @@ def load(model: str | Path, runtime: str | None = None) -> Predictor:
 
     Args:
         model: Name of weights that come with the package, such as "ferplus"; a run folder; an
-            export, a version's folder or the folder of versions; or the URL of a server,
-            `grpc://HOST:8500/NAME` or `http://HOST:8501/NAME`. Write `./NAME` for a folder with the
-            name of shipped weights.
-        runtime: What computes the predictions of a run or of shipped weights: "litert", which
-            starts in a tenth of a second and needs no TensorFlow, or "keras", which has the
-            layers (`network`). None for LiteRT if it is installed and the run has a model for it,
-            which all shipped weights have; else Keras.
+            export: a version's folder, the folder of versions, or a .tflite or .onnx file; or the
+            URL of a server, `grpc://HOST:8500/NAME` or `http://HOST:8501/NAME`. Write `./NAME` for
+            a folder with the name of shipped weights.
+        runtime: What computes the predictions: "litert", which opens at once and needs no
+            TensorFlow, "keras", which has the layers (`network`), "saved_model" or "onnx". None
+            for the first that the model has: LiteRT, which all shipped weights have, if it is
+            installed, then the others.
 
     Raises:
-        FileNotFoundError: If the folder does not exist, or is neither a run nor an export.
+        FileNotFoundError: If the path does not exist, or is neither a run nor an export.
         ConnectionError: If the server does not answer.
         ModuleNotFoundError: If the runtime is not installed.
         ValueError: If the model is damaged, or has no such runtime.
@@ -39,30 +44,47 @@ def load(model: str | Path, runtime: str | None = None) -> Predictor:
     >>> model.predict(np.zeros((60, 50))).shape
     (1, 7)
     """
-    if runtime not in (None, *RUNTIMES):
-        raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}. Received: {runtime!r}")
     if "://" in str(model):
         with quiet_stderr():
             from keras_deep_emotion.inference.client import connect
 
         return connect(str(model))
     if model in shipped_weights():
-        return load_run(Run.shipped(model), runtime)
+        return load_path(Run.shipped(model).path, runtime)
     if not Path(model).exists():
         raise FileNotFoundError(
             f"There is no folder {model}, and no weights of that name come with the package; there "
             f"are: {', '.join(shipped_weights())}. Name those, a run, an export or a server's URL."
         )
-    return load_folder(model, runtime)
+    return load_path(model, runtime)
 
 
-def load_folder(path: str | Path, runtime: str | None = None) -> Predictor:
-    """Open a run, a version of an export, or its newest version; else raise FileNotFoundError."""
-    path = Path(path)
+def load_path(path: str | Path, runtime: str | None = None) -> Predictor:
+    """Open a run, an export, or its newest version; arguments and errors as in `load`."""
+    openers = runtimes(Path(path))
+    if runtime is None:
+        runtime = next((name for name in openers if is_installed(name)), [*openers][-1])
+    if runtime not in openers:
+        raise ValueError(
+            f"{path} has no model for the runtime {runtime!r}; it has: {', '.join(openers)}."
+        )
+    if not is_installed(runtime):
+        package = PACKAGES[runtime].replace("_", "-")
+        raise ModuleNotFoundError(f"{package} is not installed: pip install {package}")
+    return openers[runtime]()
+
+
+def runtimes(path: Path) -> dict[str, Callable[[], Predictor]]:
+    """What can open a model, by name, the first choice first; FileNotFoundError if nothing can."""
+    if path.is_file() and path.suffix == ".tflite":
+        return {"litert": partial(LiteRTPredictor, path)}
+    if path.is_file() and path.suffix == ".onnx":
+        return {"onnx": partial(ONNXPredictor, path)}
     if not path.is_dir():
         raise FileNotFoundError(f"{path} is not a folder; name a run or an export.")
     if Run(path).has(Run.CONFIG):
-        return load_run(Run.open(path), runtime)
+        run = Run.open(path)
+        return _light(run / Run.LITERT) | {"keras": partial(_open_keras, run)}
     if not is_saved_model(path):
         newest = newest_version(entry.name for entry in path.iterdir() if is_saved_model(entry))
         if newest is None:
@@ -71,21 +93,25 @@ def load_folder(path: str | Path, runtime: str | None = None) -> Predictor:
                 "`python cli.py fit` makes the one, `python cli.py export RUN` the other."
             )
         path = path / newest
+    return _light(path / LITERT) | {"saved_model": partial(_open_saved_model, path)}
+
+
+def load_graph(path: str | Path) -> Predictor:
+    """As `load_path`, by TensorFlow: `classify` is graph code."""
+    return load_path(path, [*runtimes(Path(path))][-1])
+
+
+def _light(path):
+    return {"litert": partial(LiteRTPredictor, path)} if path.is_file() else {}
+
+
+def _open_keras(run):
+    with quiet_stderr():
+        from keras_deep_emotion.inference.tensorflow_predictors import KerasPredictor
+    return KerasPredictor(run)
+
+
+def _open_saved_model(path):
     with quiet_stderr():
         from keras_deep_emotion.inference.tensorflow_predictors import SavedModelPredictor
     return SavedModelPredictor(path)
-
-
-def load_run(run: Run, runtime: str | None = None) -> Predictor:
-    """Open the model of a run, see `load`."""
-    if runtime is None:
-        runtime = "litert" if run.has(Run.LITERT) and litert.is_available() else "keras"
-    if runtime == "keras":
-        with quiet_stderr():
-            from keras_deep_emotion.inference.tensorflow_predictors import KerasPredictor
-        return KerasPredictor(run)
-    if not litert.is_available():
-        raise ModuleNotFoundError("LiteRT is not installed: pip install ai-edge-litert")
-    if not run.has(Run.LITERT):
-        raise ValueError(f"{run} has no {Run.LITERT}; open it with runtime='keras'.")
-    return litert.LiteRTPredictor(run)

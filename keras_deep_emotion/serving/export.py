@@ -6,7 +6,7 @@
 import contextlib
 import dataclasses
 import os
-import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -15,7 +15,16 @@ import numpy as np
 import tensorflow as tf
 
 from keras_deep_emotion import __version__
-from keras_deep_emotion.exports import ABOUT, CARD, EXPECTED, LABELS, Export
+from keras_deep_emotion.exports import (
+    ABOUT,
+    CARD,
+    EXPECTED,
+    LABELS,
+    LITERT,
+    Export,
+    check_name,
+    default_name,
+)
 from keras_deep_emotion.files import remove_stale, write_json, write_text
 from keras_deep_emotion.models.folding import fold_batch_normalization
 from keras_deep_emotion.reports.model_card import render_model_card
@@ -89,6 +98,7 @@ def export_run(
     name: str | None = None,
     parent: str | Path = "exports",
     keep: int | None = None,
+    litert: str | Path | None = None,
 ) -> Path:
     """Export a run's model as the next version in `<parent>/<name>/`; return the version's folder.
 
@@ -100,6 +110,7 @@ def export_run(
         name: The model's name to clients; None for the run's data set (`/` becomes `_`).
         parent: Folder of all exports.
         keep: Number of newest versions to keep, 1 or more; None keeps all.
+        litert: The same model for LiteRT, to copy into the version: `load` opens it first.
 
     Raises:
         FileNotFoundError: If the folder is not a run.
@@ -107,9 +118,8 @@ def export_run(
             no version appears then.
     """
     run = Run.open(run_dir)
-    name = name or run.config.dataset.replace("/", "_")
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):  # it becomes a folder and part of a URL
-        raise ValueError(f"A model's name has letters, digits, _ and - only. Received: {name!r}")
+    name = name or default_name(run.config.dataset)
+    check_name(name)
     if keep is not None and keep < 1:
         raise ValueError(f"keep must be 1 or more. Received: {keep}")
     model, export = run.load_model(), Export(Path(parent) / name)
@@ -124,6 +134,8 @@ def export_run(
         expected = expected_outputs(model)
         write_assets(saved_model, run, expected)
         write_warmup(saved_model, expected["image"][0], name)
+        if litert is not None:
+            shutil.copy(litert, saved_model / LITERT)
         try:
             list(verify(saved_model))
         except ValueError as error:

@@ -25,7 +25,7 @@ from keras_deep_emotion.cli.demo import is_loopback
 from keras_deep_emotion.demo.sheet import MAX_FACES, MAX_MAPS, PHOTO_SIDE, predict_sheets
 from keras_deep_emotion.images.faces import crop
 from keras_deep_emotion.inference.client import ServerPredictor
-from keras_deep_emotion.inference.loading import load, load_folder
+from keras_deep_emotion.inference.loading import load, load_path
 from keras_deep_emotion.serving.ports import check_port
 
 ROOT = Path(__file__).parents[2]
@@ -145,7 +145,7 @@ def test_the_map_and_its_caption_are_those_of_the_library(photo):
 
 
 def test_an_export_has_no_attended_crop_to_show(export_dir, photo):
-    *_, last = predict_sheets(load_folder(export_dir), as_bytes(photo.crop((150, 30, 290, 170))))
+    *_, last = predict_sheets(load_path(export_dir), as_bytes(photo.crop((150, 30, 290, 170))))
     assert 'class="heat"' in last.faces
     assert "polygon" not in last.faces and "What the network sees" not in last.faces
 

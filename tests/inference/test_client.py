@@ -31,7 +31,7 @@ from keras_deep_emotion.inference.client import (
     connect,
     split_requests,
 )
-from keras_deep_emotion.inference.loading import load_folder
+from keras_deep_emotion.inference.loading import load_path
 from keras_deep_emotion.inference.media import predict_crops
 from keras_deep_emotion.serving.local_server import LocalServer
 from keras_deep_emotion.serving.local_server.rpc import PredictionService
@@ -109,7 +109,7 @@ def test_what_is_no_address_is_refused(text):
 
 
 def test_a_server_answers_as_the_export_does(address, export_dir, files):
-    local, served = load_folder(export_dir), connect(address)
+    local, served = load_path(export_dir), connect(address)
     assert served.labels == local.labels
     expected = [one.probabilities for one in predict_crops(local, files)]
     got = list(predict_crops(served, files, batch_size=2))
@@ -411,7 +411,7 @@ def test_maps_come_from_a_server_as_from_the_export(address, export_dir, files):
     """More images than one request takes, in several forms."""
     given = [*files, *files[:4], Image.new("L", (60, 60), 90)]
     assert len(given) > MOST_MAPS
-    served, local = connect(address).explain(given), load_folder(export_dir).explain(given)
+    served, local = connect(address).explain(given), load_path(export_dir).explain(given)
     for name in ("probabilities", "saliency"):
         np.testing.assert_allclose(getattr(served, name), getattr(local, name), atol=1e-5)
     np.testing.assert_array_equal(served.class_id, local.class_id)

@@ -192,7 +192,8 @@ def test_shipped_weights_open_without_tensorflow(face, tmp_path):
         )  # fmt: skip
         assert done.stderr == ""
         assert re.fullmatch(
-            rf"<LiteRTPredictor of .*/{name}: 7 emotions, 48 x 48 pixels>\n", done.stdout
+            rf"<LiteRTPredictor of .*/{name}/model.tflite: 7 emotions, 48 x 48 pixels>\n",
+            done.stdout,
         )
 
 
@@ -216,7 +217,7 @@ def test_litert_answers_as_keras(name, difference, face):
 
 def test_what_has_no_light_model_is_opened_by_keras(run_dir):
     assert load(run_dir).runtime == "keras"
-    with pytest.raises(ValueError, match="has no model.tflite; open it with runtime='keras'."):
+    with pytest.raises(ValueError, match="has no model for the runtime 'litert'; it has: keras."):
         load(run_dir, runtime="litert")
     with pytest.raises(ValueError, match="runtime must be one of litert, keras. Received: 'tf'"):
         load("ferplus", runtime="tf")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from keras_deep_emotion.data.reading import open_dataset, read_examples
 from keras_deep_emotion.data.task import Task
-from keras_deep_emotion.inference.loading import load_folder
+from keras_deep_emotion.inference.loading import load_path
 from keras_deep_emotion.inference.media import predict_crops
 from keras_deep_emotion.runs import Run
 
@@ -33,7 +33,7 @@ def files(faces, tmp_path_factory):
 @pytest.mark.parametrize("origin", ["run_dir", "export_dir", "exports"])
 def test_files_give_what_the_keras_model_gives(origin, files, faces, run_dir, export_dir):
     path = {"run_dir": run_dir, "export_dir": export_dir, "exports": export_dir.parent}[origin]
-    model = load_folder(path)
+    model = load_path(path)
     keras_model, labels = Run(run_dir).load_model(), Run(run_dir).labels
     expected = keras_model.predict_on_batch(faces.astype(np.float32))
     got = list(predict_crops(model, files, batch_size=3))
@@ -44,8 +44,8 @@ def test_files_give_what_the_keras_model_gives(origin, files, faces, run_dir, ex
 
 def test_a_run_opens_in_a_process_that_never_trained(run_dir):
     code = (
-        "import sys; from keras_deep_emotion.inference import load_folder; "
-        "print(load_folder(sys.argv[1]).labels)"
+        "import sys; from keras_deep_emotion.inference import load_path; "
+        "print(load_path(sys.argv[1]).labels)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(run_dir)], capture_output=True, text=True
@@ -69,7 +69,7 @@ def test_bad_files_are_named_and_the_rest_goes_on(run_dir, files, tmp_path):
         tmp_path / "none.png": "no such file or directory",
         tmp_path: "is a directory",
     }
-    got = list(predict_crops(load_folder(run_dir), [*bad, files[0]]))
+    got = list(predict_crops(load_path(run_dir), [*bad, files[0]]))
     assert {one.file: one.error for one in got[:-1]} == bad
     assert got[-1].error is None
     assert got[-1].probabilities.sum() == pytest.approx(1)
@@ -80,14 +80,14 @@ def test_highest_version_is_taken_by_number(export_dir, tmp_path):
     (tmp_path / "9" / "saved_model.pb").touch()  # cannot be opened
     (tmp_path / "10").symlink_to(export_dir, target_is_directory=True)
     (tmp_path / "11").mkdir()  # no export in it
-    assert load_folder(tmp_path).labels == load_folder(export_dir).labels
+    assert load_path(tmp_path).labels == load_path(export_dir).labels
 
 
 def test_what_is_neither_run_nor_export_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="neither a run"):
-        load_folder(tmp_path)
+        load_path(tmp_path)
     with pytest.raises(FileNotFoundError, match="is not a folder"):
-        load_folder(tmp_path / "none")
+        load_path(tmp_path / "none")
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match="not a finished run: it has no labels.txt"):
-        load_folder(tmp_path)
+        load_path(tmp_path)

@@ -12,7 +12,7 @@ from keras_deep_emotion.cli import main
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.reading import open_dataset, read_examples
 from keras_deep_emotion.data.task import Task
-from keras_deep_emotion.inference.loading import load_folder
+from keras_deep_emotion.inference.loading import load_graph
 from keras_deep_emotion.reports.figures import saliency as figures
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.benchmark import part_boxes, randomize_layers
@@ -66,13 +66,13 @@ def test_occluded_faces_are_what_the_model_saw():
 
 def test_a_run_and_its_export_explain_alike(run_dir, export_dir, face):
     _, image = face
-    of_run = explain_faces(load_folder(run_dir), image[None])
-    of_export = explain_faces(load_folder(export_dir), image[None])
+    of_run = explain_faces(load_graph(run_dir), image[None])
+    of_export = explain_faces(load_graph(export_dir), image[None])
     np.testing.assert_allclose(of_run.saliency, of_export.saliency, atol=1e-4)
     np.testing.assert_array_equal(of_run.decisive, of_export.decisive)
     assert of_run.theta.shape == (1, 6) and of_run.attended.shape == (1, 48, 48)
     assert of_export.theta is None
-    model = load_folder(run_dir).network
+    model = load_graph(run_dir).network
     plain = occlusion_saliency(lambda x: model(x, training=False), tf.constant(image[None]))
     np.testing.assert_allclose(of_run.saliency, plain.saliency, atol=1e-4)
 
@@ -117,7 +117,7 @@ def test_a_picture_that_is_turned_by_exif_is_explained_upright(export_dir, face,
     exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
     lying.save(tmp_path / "lying.png", exif=exif)
     explain_files(
-        load_folder(export_dir), [tmp_path / "lying.png"], tmp_path, Windows(window=8, stride=8)
+        load_graph(export_dir), [tmp_path / "lying.png"], tmp_path, Windows(window=8, stride=8)
     )
     with np.load(tmp_path / "saliency.npz") as maps:
         np.testing.assert_allclose(maps["image"][0], face[1][..., 0], atol=0.6)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.cli import main
-from keras_deep_emotion.inference.loading import load_folder
+from keras_deep_emotion.inference.loading import load_path
 from keras_deep_emotion.inference.media import predict_crops
 
 pytest.importorskip("apache_beam")
@@ -94,7 +94,7 @@ def score(*arguments, status=0):
 
 def check_rows(rows, files, export, names=None):
     """The rows are those of `predict_crops`, in the order of the files."""
-    model = load_folder(export)
+    model = load_path(export)
     assert [row["file"] for row in rows] == list(map(str, names or files))
     for row, expected in zip(rows, predict_crops(model, files), strict=True):
         found = row["probabilities"]
@@ -117,7 +117,7 @@ def test_a_folder_with_damaged_files(damaged, export_dir, tmp_path):
     assert {Path(one["file"]).name: one["error"] for one in listed_damage(output)} == DAMAGED
     assert said.endswith(f"inputs: 36, scored: 30, damaged: 6, listed in {output}/damaged-*.jsonl")
     counted = pd.Series([row["emotion"] for row in rows]).value_counts()
-    emotions = {label: int(counted.get(label, 0)) for label in load_folder(export_dir).labels}
+    emotions = {label: int(counted.get(label, 0)) for label in load_path(export_dir).labels}
     assert json.loads((output / "summary.json").read_text()) == {
         "inputs": 36,
         "scored": 30,
@@ -268,7 +268,7 @@ def test_parquet(damaged, export_dir, tmp_path):
     ]
     table = pd.concat(map(pd.read_parquet, shards), ignore_index=True)
     good = [path for path in paths(damaged) if Path(path).name not in DAMAGED]
-    labels = load_folder(export_dir).labels
+    labels = load_path(export_dir).labels
     assert list(table.columns) == ["file", "emotion", "probability", *labels]
     assert set(table[["probability", *labels]].dtypes) == {np.dtype(np.float32)}
     rows = [

@@ -30,6 +30,12 @@ class ToonFace(NamedTuple):
     eyes: Box
     brows: Box
 
+    @property
+    def face_image(self) -> Image.Image:
+        """The picture, cropped to the face."""
+        top, left, bottom, right = map(round, self.face)
+        return self.image.crop((left, top, right, bottom))
+
 
 def picture_name(character: str, emotion: str, take: int) -> str:
     """Name of a picture, such as `mira_happiness_07`."""

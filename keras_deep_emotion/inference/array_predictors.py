@@ -1,0 +1,102 @@
+"""Predict with LiteRT or ONNX Runtime, from one file: no TensorFlow is imported.
+
+LiteRT (the package ai-edge-litert) is TensorFlow Lite's successor. The files hold the labels, see
+`serving.edge`.
+"""
+
+import importlib.util
+import threading
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_deep_emotion.exports import LITERT_LABELS
+from keras_deep_emotion.files import quiet_stderr
+from keras_deep_emotion.inference.predictor import Predictor, in_batches
+from keras_deep_emotion.saliency.windows import SaliencyMaps, explain_by_windows
+
+BATCH = 8  # faces; larger ones take longer a face
+THREADS = 2
+PACKAGES = {"litert": "ai_edge_litert", "onnx": "onnxruntime"}  # of each runtime
+
+
+def is_installed(runtime: str) -> bool:
+    """Whether the package of a runtime is installed."""
+    return importlib.util.find_spec(PACKAGES.get(runtime, "keras")) is not None
+
+
+class ArrayPredictor(Predictor):
+    """What the two share; `_compute` is of each."""
+
+    def classify(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities of (batch, size, size, 1) float32 grey levels 0..255."""
+        return in_batches(self._compute, images, BATCH)
+
+    def predict_prepared(self, faces: Sequence[np.ndarray]) -> np.ndarray:
+        """See `Predictor`."""
+        return self.classify(np.stack(faces))
+
+    def explain_prepared(self, faces, window, stride, filling) -> SaliencyMaps:
+        """See `Predictor`."""
+        return explain_by_windows(self.classify, np.stack(faces), window, stride, filling)
+
+
+class LiteRTPredictor(ArrayPredictor):
+    """A LiteRT model, from its .tflite file; ValueError is raised if it is not one of ours."""
+
+    runtime = "litert"
+
+    def __init__(self, path: str | Path):
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._lock = threading.Lock()  # tensors belong to the interpreter
+        try:
+            with zipfile.ZipFile(path) as appended:
+                labels = appended.read(LITERT_LABELS).decode().split()
+            with quiet_stderr():  # it tells of its delegate
+                interpreter = Interpreter(str(path), num_threads=THREADS)
+                self._run = interpreter.get_signature_runner()
+                size = int(self._run.get_input_details()["image"]["shape"][1])
+                self.classify(np.zeros((1, size, size, 1), np.float32))
+        except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError):
+            raise unknown_file(path, "litert") from None
+        super().__init__(path, labels, size)
+
+    def _compute(self, images):
+        with self._lock:
+            return self._run(image=images)["probabilities"].copy()
+
+
+class ONNXPredictor(ArrayPredictor):
+    """An ONNX model, from its file; ValueError is raised if it is not one of ours."""
+
+    runtime = "onnx"
+
+    def __init__(self, path: str | Path):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = THREADS
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+            labels = self._session.get_modelmeta().custom_metadata_map["labels"].split()
+        except Exception as error:  # ONNX Runtime has many types, all without a public base
+            if isinstance(error, OSError):
+                raise
+            raise unknown_file(path, "onnx") from None
+        super().__init__(path, labels, self._session.get_inputs()[0].shape[1])
+
+    def _compute(self, images):
+        return self._session.run(["probabilities"], {"image": images})[0]
+
+
+def unknown_file(path: str | Path, format: str) -> ValueError:
+    """Error for a file that is not such a model of this package."""
+    return ValueError(
+        f"{path} is damaged, or not a model of this package: `python cli.py export RUN --format "
+        f"{format}` makes one."
+    )
