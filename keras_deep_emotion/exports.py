@@ -4,7 +4,8 @@
                  assets/labels.txt, config.json, model_card.md, expected.npz
                  assets.extra/tf_serving_warmup_requests, model.tflite (if it was asked for)
 
-Beside the folders of models, `export --format` writes NAME.tflite and NAME.onnx.
+Beside the folders of models, `export --format` writes NAME.tflite and NAME.onnx, and NAME.json
+with their labels, sizes and range.
 """
 
 import importlib.util

@@ -3,7 +3,7 @@
 The file holds what an application needs beside the network: the labels and `about`, JSON with the
 side, order and range of the image. LiteRT models hold both as files of a ZIP archive behind the
 model, as TensorFlow Lite's metadata do (`unzip -p MODEL.tflite labels.txt`); ONNX models as
-metadata properties.
+metadata properties. `export_edge` writes the same as .json beside the file.
 """
 
 import json
@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.exports import LITERT_ABOUT, LITERT_LABELS, check_format
-from keras_deep_emotion.files import atomic_write, quiet_stderr
+from keras_deep_emotion.files import atomic_write, quiet_stderr, write_json
 from keras_deep_emotion.inference.array_predictors import LiteRTPredictor, ONNXPredictor
 from keras_deep_emotion.models.folding import fold_batch_normalization
 
@@ -47,7 +47,7 @@ BOUNDS = {
 }
 
 
-def describe(model: keras.Model, quantize: str, **others: Any) -> dict[str, Any]:
+def describe(model: keras.Model, labels: list[str], **others: Any) -> dict[str, Any]:
     """What an application must know of a model's input and output, as JSON."""
     return {
         "project": f"keras-deep-emotion {__version__}",
@@ -59,7 +59,7 @@ def describe(model: keras.Model, quantize: str, **others: Any) -> dict[str, Any]
             "meaning": "grey levels of a cropped face, 0.299 R + 0.587 G + 0.114 B",
         },
         "output": {"name": "probabilities", "shape": ["batch", model.output.shape[1]]},
-        "quantize": quantize,
+        "labels": labels,
         **others,
     }
 
@@ -102,7 +102,8 @@ def write_litert(
         temporary.write_bytes(content)
         with zipfile.ZipFile(temporary, "a") as appended:
             appended.writestr(LITERT_LABELS, "".join(f"{label}\n" for label in labels))
-            appended.writestr(LITERT_ABOUT, json.dumps(describe(model, quantize, **about)))
+            about = describe(model, labels, quantize=quantize, **about)
+            appended.writestr(LITERT_ABOUT, json.dumps(about))
 
 
 def write_onnx(
@@ -126,10 +127,8 @@ def write_onnx(
         if quantize == "float16":
             store_float16(content.graph)
         name_tensors(content.graph)
-        texts = {
-            "labels": "\n".join(labels), "about": json.dumps(describe(model, quantize, **about))
-        }  # fmt: skip
-        onnx.helper.set_model_props(content, texts)
+        about = json.dumps(describe(model, labels, quantize=quantize, **about))
+        onnx.helper.set_model_props(content, {"labels": "\n".join(labels), "about": about})
         onnx.checker.check_model(content)
         onnx.save(content, temporary)
 
@@ -207,6 +206,9 @@ def export_edge(
 ) -> str:
     """Write a model in an edge format and verify it; return how its predictions differ.
 
+    What the file says of itself is written to a .json file beside it too, for applications that
+    read it more easily.
+
     Args:
         model: From grey levels 0..255 to probabilities.
         labels: Class names.
@@ -226,4 +228,7 @@ def export_edge(
     with atomic_write(path) as temporary:
         chosen.write(model, temporary, labels, quantize, **about)
         got = chosen.open(temporary).classify(faces)
-        return verify_edge(got, model.predict(faces, batch_size=64, verbose=0), quantize)
+        line = verify_edge(got, model.predict(faces, batch_size=64, verbose=0), quantize)
+    about = describe(model, labels, quantize=quantize, **about)
+    write_json(Path(path).with_suffix(".json"), about)
+    return line
