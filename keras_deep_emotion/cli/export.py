@@ -61,7 +61,10 @@ def export(run, name, exports, formats, quantize, keep, data_dir):
     files = export_files(run, name, exports, edge, quantize, data_dir) if edge else {}
     if "saved_model" in formats:
         from keras_deep_emotion.serving.export import export_run
+        from keras_deep_emotion.serving.photos import missing_packages
 
+        if missing := missing_packages():
+            click.echo(missing, err=True)
         version = export_run(run, name, exports, keep, files.get("litert"))
         click.echo(f"exported and verified: {version}")
 

@@ -78,8 +78,8 @@ class Detector:
         import cv2
 
         self._yunet = cv2.FaceDetectorYN.create(
-            str(weights), "", (COARSE, COARSE), SMALL_SCORE, OVERLAP
-        )
+            str(weights), "", (COARSE, COARSE), SMALL_SCORE, nms_threshold=1.0
+        )  # suppressed here, over both passes
         self._lock = threading.Lock()  # the size of the input belongs to the network
 
     def find(
@@ -99,32 +99,29 @@ class Detector:
             ValueError: If an array is not an image.
         """
         image = np.asarray(load_photo(photo, channels))
+        shape, longer = image.shape[:2], max(image.shape[:2])
+        fine = FINE if smallest is None else math.ceil(longer * MIN_FACE / smallest)
+        large = _shrink(image, max(fine, COARSE))
+        small = _shrink(large, COARSE)
+        passes = [large] if small is large else [large, small]
         best: list[Face] = []
         for degrees in TURNS if turn else TURNS[:1]:
-            turned = np.rot90(image, -degrees // 90)
-            faces = [_to_face(row, turned.shape, degrees) for row in self._detect(turned, smallest)]
+            rows = [self._pass(np.rot90(one, -degrees // 90), longer) for one in passes]
+            rows = suppress(np.concatenate(rows))
+            faces = [_to_face(row, shape, degrees) for row in rows]
+            faces = [face for face in faces if max(face.box[2:]) >= (smallest or 0)]
             if degrees == 0 or _highest_score(faces) >= TURNED_SCORE:
                 best = max(best, faces, key=_highest_score)
             if _highest_score(best) >= SURE:
                 break
         return sorted(best, key=lambda face: -face.box[2] * face.box[3])
 
-    def _detect(self, image, smallest):
-        """Rows of YuNet for an RGB image: box, landmarks, score."""
-        longer = max(image.shape[:2])
-        fine = FINE if smallest is None else math.ceil(longer * MIN_FACE / smallest)
-        large = _shrink(image, max(fine, COARSE))
-        small = _shrink(large, COARSE)
-        passes = [large] if small is large else [large, small]
-        rows = np.concatenate([self._pass(one, max(one.shape[:2]) / longer) for one in passes])
-        kept: list[np.ndarray] = []
-        for row in rows[np.argsort(-rows[:, 14], kind="stable")]:
-            if all(_overlap(row, other) < OVERLAP for other in kept):
-                kept.append(row)
-        return [row for row in kept if smallest is None or max(row[2:4]) >= smallest]
+    def _pass(self, image, longer):
+        """YuNet's rows for an RGB image, in pixels of the photo with that longer side.
 
-    def _pass(self, image, scale):
-        """Rows for an image that was shrunk by a scale, in pixels of the whole."""
+        A row has box, landmarks and score.
+        """
+        size = max(image.shape[:2])
         padding = [(0, max(0, MIN_INPUT - side)) for side in image.shape[:2]]
         image = np.pad(image[..., ::-1], (*padding, (0, 0)))  # OpenCV's BGR
         with self._lock:
@@ -133,7 +130,7 @@ class Detector:
         rows = np.zeros((0, 15)) if rows is None else rows.astype(np.float64)
         small = rows[:, 2:4].max(axis=1) < SMALL
         rows = rows[rows[:, 14] >= np.where(small, SMALL_SCORE, MIN_SCORE)]
-        rows[:, :14] /= scale
+        rows[:, :14] *= longer / size
         return rows
 
 
@@ -182,16 +179,23 @@ def _shrink(image, longest):
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _overlap(one, other):
-    """Intersection over union of two boxes."""
-    sides = np.minimum(one[:2] + one[2:4], other[:2] + other[2:4]) - np.maximum(one[:2], other[:2])
-    shared = np.prod(np.maximum(sides, 0))
-    return shared / (np.prod(one[2:4]) + np.prod(other[2:4]) - shared)
+def suppress(rows: np.ndarray) -> np.ndarray:
+    """Of rows that overlap by more than `OVERLAP`, keep the one with the highest score."""
+    rows = rows[np.argsort(-rows[:, 14], kind="stable")]
+    kept = []
+    while len(rows):
+        best, rows = rows[0], rows[1:]
+        kept.append(best)
+        ends = np.minimum(best[:2] + best[2:4], rows[:, :2] + rows[:, 2:4])
+        shared = np.prod(np.maximum(ends - np.maximum(best[:2], rows[:, :2]), 0), axis=1)
+        union = np.prod(best[2:4]) + np.prod(rows[:, 2:4], axis=1) - shared
+        rows = rows[shared <= OVERLAP * union]
+    return np.array(kept).reshape(-1, 15)
 
 
 def _to_face(row, shape, degrees):
-    """A face from YuNet's row for an image that was turned by some degrees."""
-    height, width = shape[:2]
+    """A face from a row for an image of this shape, turned by some degrees."""
+    height, width = shape if degrees % 180 == 0 else shape[::-1]
     points = np.concatenate([row[:2], row[:2] + row[2:4], row[4:14]]).reshape(-1, 2)
     for _ in range(degrees // 90):  # a quarter back, counterclockwise
         points = np.stack([points[:, 1], width - points[:, 0]], axis=1)
@@ -225,12 +229,13 @@ def crop(photo: Image.Image, face: Face, side: float = SIDE, upright: bool = Tru
     down = np.array([-sine, cosine])  # from the eyes to the chin
     center = face.eyes.mean(axis=0) + BELOW_EYES * side * down
 
-    # The part of the photo that the turned square covers, with a margin for the interpolation.
-    reach = (abs(cosine) + abs(sine)) * side / 2 + 2
-    start = np.floor(center - reach).astype(int)
-    part = _crop_region(photo, start, np.ceil(center + reach).astype(int))
+    # The part of the photo that the turned square covers, with a margin for the interpolation, in
+    # blocks of `scale` pixels, which are averaged: `transform` below skips pixels when it shrinks.
     width = max(1, min(round(side), MAX_CROP))
-    scale = max(1, int(side / width))  # `transform` below skips pixels when it shrinks
+    scale = max(1, int(side / width))
+    reach = (abs(cosine) + abs(sine)) * side / 2 + 2 * scale
+    start = np.floor(center - reach).astype(int)
+    part = _crop_region(photo, start, start + scale * math.ceil(2 * reach / scale + 1))
     part = part.reduce(scale) if scale > 1 else part
     step = side / width / scale
     right, below = step * cosine, step * sine

@@ -1,6 +1,7 @@
 """The public contract of an export: each signature's inputs and outputs.
 
-Each has its type ("object" for strings) and its shape after the batch.
+Each has its type ("object" for strings) and its shape after the batch. `OPTIONAL` signatures are
+left out where the packages that they are made of are not installed.
 """
 
 IMAGE = {"image": ("float32", ("size", "size", 1))}
@@ -12,6 +13,14 @@ PREDICTIONS = {
     "valid": ("bool", ()),
 }
 MAPS = {"saliency": ("float32", ("size", "size")), "decisive": ("bool", ("size", "size"))}
+MOST_FACES = 32  # in a photo
+PHOTOS = {
+    "faces": ("int32", ()),
+    "boxes": ("float32", (MOST_FACES, 4)),
+    "landmarks": ("float32", (MOST_FACES, 5, 2)),
+    "probabilities": ("float32", (MOST_FACES, "classes")),
+    "valid": ("bool", ()),
+}
 CONTRACT = {
     "serving_default": (IMAGE, PREDICTIONS),
     "predict_bytes": (FILES, PREDICTIONS),
@@ -21,4 +30,6 @@ CONTRACT = {
         {"inputs": ("object", ())},
         {"classes": ("object", ("classes",)), "scores": ("float32", ("classes",))},
     ),
+    "photo_bytes": (FILES, PHOTOS),
 }
+OPTIONAL = {"photo_bytes"}

@@ -31,15 +31,18 @@ from keras_deep_emotion.reports.model_card import render_model_card
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.occlusion import occlusion_saliency
 from keras_deep_emotion.serving.models_config import updated_models_config, write_models_config
+from keras_deep_emotion.serving.photos import expected_photo_outputs, load_detector
 from keras_deep_emotion.serving.signatures import Signatures
 from keras_deep_emotion.serving.verification import verify
 from keras_deep_emotion.serving.warmup import write_warmup
 
 
-def write_saved_model(model: keras.Model, labels: list[str], path: Path) -> None:
+def write_saved_model(
+    model: keras.Model, labels: list[str], path: Path, detector: keras.Model | None = None
+) -> None:
     """Write a SavedModel with the signatures of `Signatures`."""
     archive = keras.export.ExportArchive()  # track(model) would store each variable twice
-    for name, (function, inputs) in Signatures(model, labels).functions().items():
+    for name, (function, inputs) in Signatures(model, labels, detector).functions().items():
         archive.add_endpoint(name, tf.function(function, input_signature=inputs, autograph=False))
     archive.write_out(str(path), verbose=False)
 
@@ -130,10 +133,13 @@ def export_run(
         prefix="partial-", dir=export.path, ignore_cleanup_errors=True
     ) as temporary:
         saved_model = Path(temporary, "model")
-        write_saved_model(fold_batch_normalization(model), run.labels, saved_model)
+        detector = load_detector()
+        write_saved_model(fold_batch_normalization(model), run.labels, saved_model, detector)
         expected = expected_outputs(model)
+        if detector is not None:
+            expected |= expected_photo_outputs(model)
         write_assets(saved_model, run, expected)
-        write_warmup(saved_model, expected["image"][0], name)
+        write_warmup(saved_model, expected, name)
         if litert is not None:
             shutil.copy(litert, saved_model / LITERT)
         try:

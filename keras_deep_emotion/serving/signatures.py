@@ -3,7 +3,7 @@
 Invalid rows (bytes that are not a whole JPEG or PNG, or an image that is too large; gray levels
 below 0, above 255 or NaN) are marked, and the others are classified: the server batches requests of
 several clients, and an error would fail them all. In an invalid row `valid` is false, probabilities
-(scores) and saliency are 0, `class_id` is -1 and `class_name` is empty.
+(scores) and saliency are 0, `class_id` is -1 and `class_name` is empty; a photo has no faces.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,19 @@ import keras
 import tensorflow as tf
 
 from keras_deep_emotion.images.graph import decode_untrusted, prepare_face
+from keras_deep_emotion.images.graph_faces import crop, detect_faces
 from keras_deep_emotion.saliency.occlusion import occlusion_saliency
+from keras_deep_emotion.serving.contract import MOST_FACES
 
 
 class Signatures:
-    """The signatures of a model from (batch, size, size, 1) to (batch, classes) probabilities."""
+    """The signatures of a model from (batch, size, size, 1) to (batch, classes) probabilities.
 
-    def __init__(self, model: keras.Model, labels: list[str]):
-        self.model, self.labels = model, labels
+    `detector` is that of `models.yunet`; without it there is no `photo_bytes`.
+    """
+
+    def __init__(self, model: keras.Model, labels: list[str], detector: keras.Model | None = None):
+        self.model, self.labels, self.detector = model, labels, detector
         self.shape = (model.input.shape[1], model.input.shape[1], 1)
 
     def functions(self) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
@@ -28,12 +33,14 @@ class Signatures:
         files = [tf.TensorSpec((None,), tf.string, name="image_bytes")]
         inputs = [tf.TensorSpec((None,), tf.string, name="inputs")]
         decode = self._decode
+        photos = {"photo_bytes": (self.analyze, files)} if self.detector else {}
         return {
             "serving_default": (lambda image: self._predict(*self._check(image)), image),
             "predict_bytes": (lambda image_bytes: self._predict(*decode(image_bytes)), files),
             "saliency": (lambda image: self._explain(*self._check(image)), image),
             "saliency_bytes": (lambda image_bytes: self._explain(*decode(image_bytes)), files),
             "classify": (self.classify, inputs),
+            **photos,
         }
 
     def classify(self, inputs):
@@ -41,6 +48,46 @@ class Signatures:
         outputs = self._predict(*self._decode(inputs, example_bytes))
         classes = tf.tile(tf.constant([self.labels]), (tf.shape(inputs)[0], 1))
         return {"classes": classes, "scores": outputs["probabilities"]}
+
+    def analyze(self, image_bytes):
+        """Find the faces in photos and predict each; one photo after the other, for memory."""
+
+        def analyze_photo(file):
+            image, valid = try_or(
+                decode_untrusted, file, tf.zeros((1, 1, 3), tf.uint8), (None, None, 3)
+            )
+            boxes, landmarks = detect_faces(self.detector, image, MOST_FACES)
+            crops = tf.map_fn(
+                lambda face: prepare_face(crop(image, *face), self.shape[0]),
+                (boxes, landmarks),
+                fn_output_signature=tf.TensorSpec(self.shape, tf.float32),
+            )
+            count = tf.shape(boxes)[0]
+            parts = {
+                "boxes": boxes,
+                "landmarks": landmarks,
+                "probabilities": self._probabilities(crops),
+            }
+            rows = {key: _pad_rows(part, MOST_FACES - count) for key, part in parts.items()}
+            return {"faces": count, **rows, "valid": valid}
+
+        shapes = {
+            "faces": (),
+            "boxes": (MOST_FACES, 4),
+            "landmarks": (MOST_FACES, 5, 2),
+            "probabilities": (MOST_FACES, len(self.labels)),
+            "valid": (),
+        }
+        types = {"faces": tf.int32, "valid": tf.bool}
+        return tf.map_fn(
+            analyze_photo,
+            tf.ensure_shape(image_bytes, (None,)),
+            parallel_iterations=1,
+            fn_output_signature={
+                key: tf.TensorSpec(shape, types.get(key, tf.float32))
+                for key, shape in shapes.items()
+            },
+        )
 
     def _check(self, image):
         """Images with invalid rows zeroed, and which rows are valid."""
@@ -51,24 +98,19 @@ class Signatures:
         return tf.where(valid[:, None, None, None], image, 0), valid
 
     def _decode(self, rows, file_of_row=lambda row: row):
-        """Images of encoded rows, zeros if decoding fails, and which rows are valid.
-
-        A graph has no `try`, but a tf.data pipeline of one element has, and it runs in any graph.
-        """
+        """Images of encoded rows, zeros if decoding fails, and which rows are valid."""
+        image = tf.TensorSpec(self.shape, tf.float32)
 
         def decode(row):
-            return prepare_face(decode_untrusted(file_of_row(row)), self.shape[0]), True
+            return prepare_face(decode_untrusted(file_of_row(row)), self.shape[0])
 
-        def decode_or_zeros(row):
-            tried = tf.data.Dataset.from_tensors(row).map(decode).ignore_errors(log_warning=False)
-            zeros = tf.data.Dataset.from_tensors((tf.zeros(self.shape), False))
-            image, valid = tried.concatenate(zeros).take(1).get_single_element()
-            return tf.ensure_shape(image, self.shape), valid
-
-        rows = tf.ensure_shape(rows, (None,))
-        types = (tf.TensorSpec(self.shape, tf.float32), tf.TensorSpec((), tf.bool))
         # Few at a time: each row may be an image of the largest size.
-        return tf.map_fn(decode_or_zeros, rows, parallel_iterations=4, fn_output_signature=types)
+        return tf.map_fn(
+            lambda row: try_or(decode, row, tf.zeros(self.shape), self.shape),
+            tf.ensure_shape(rows, (None,)),
+            parallel_iterations=4,
+            fn_output_signature=(image, tf.TensorSpec((), tf.bool)),
+        )
 
     def _probabilities(self, images):
         # TensorFlow's fused convolutions fail on an empty batch: add a blank image to it.
@@ -96,6 +138,25 @@ class Signatures:
             "saliency": tf.where(valid[:, None, None], maps.saliency, 0),
             "decisive": valid[:, None, None] & maps.decisive,
         }
+
+
+def try_or(function, row, otherwise, shape):
+    """A function of a row, or `otherwise` if it fails, of a shape; and whether it succeeded.
+
+    A graph has no `try`, but a tf.data pipeline of one element has, and it runs in any graph.
+    """
+
+    def succeed(row):
+        return function(row), True
+
+    tried = tf.data.Dataset.from_tensors(row).map(succeed).ignore_errors(log_warning=False)
+    other = tf.data.Dataset.from_tensors((otherwise, False))
+    value, valid = tried.concatenate(other).take(1).get_single_element()
+    return tf.ensure_shape(value, shape), valid
+
+
+def _pad_rows(rows, count):
+    return tf.pad(rows, [[0, count], *[[0, 0]] * (len(rows.shape) - 1)])
 
 
 def example_bytes(row):

@@ -23,6 +23,7 @@ REQUESTS = (
     ("saliency", 1),
     ("saliency_bytes", 1),
     ("classify", 1),
+    ("photo_bytes", 1),
 )
 
 
@@ -39,12 +40,16 @@ def batch_inputs(signature: str, images: np.ndarray, files: list[bytes]) -> dict
     return {key: np.array(files, object)}
 
 
-def write_warmup(path: Path, image: np.ndarray, model: str) -> None:
-    """Write requests for a (size, size, 1) uint8 image of the model into a version's folder."""
+def write_warmup(path: Path, expected: dict[str, np.ndarray], model: str) -> None:
+    """Write requests for images of an export's expected outputs into its version's folder."""
     (path / WARMUP).parent.mkdir(exist_ok=True)
-    content = tf.io.encode_png(image).numpy()
+    image, content = expected["image"][0], expected["files"][0].item()
     with tf.io.TFRecordWriter(str(path / WARMUP)) as writer:
         for signature, count in REQUESTS:
+            if signature == "photo_bytes":
+                if "photo_files" not in expected:
+                    continue
+                content = expected["photo_files"][0].item()
             inputs = batch_inputs(signature, np.stack([image] * count), [content] * count)
             log = PredictionLog()
             if signature == "classify":

@@ -219,7 +219,9 @@ def test_what_has_no_light_model_is_opened_by_keras(run_dir):
     assert load(run_dir).runtime == "keras"
     with pytest.raises(ValueError, match="has no model for the runtime 'litert'; it has: keras."):
         load(run_dir, runtime="litert")
-    with pytest.raises(ValueError, match="has no model for the runtime 'tf'; it has: litert, keras."):
+    with pytest.raises(
+        ValueError, match="has no model for the runtime 'tf'; it has: litert, keras."
+    ):
         load("ferplus", runtime="tf")
 
 

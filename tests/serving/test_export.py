@@ -24,6 +24,7 @@ from keras_deep_emotion.serving import export as exporting
 from keras_deep_emotion.serving.c_loader import Session
 from keras_deep_emotion.serving.export import export_run, remove_older, write_saved_model
 from keras_deep_emotion.serving.models_config import read_models_config, write_models_config
+from keras_deep_emotion.serving.photos import load_detector
 from keras_deep_emotion.serving.verification import LoadedExport
 from keras_deep_emotion.serving.warmup import REQUESTS, read_warmup
 
@@ -68,6 +69,10 @@ def test_signatures_are_the_contract(session):
         "saliency": ({"image"}, answers | {"saliency", "decisive"}),
         "saliency_bytes": ({"image_bytes"}, answers | {"saliency", "decisive"}),
         "classify": ({"inputs"}, {"classes", "scores"}),
+        "photo_bytes": (
+            {"image_bytes"},
+            {"faces", "boxes", "landmarks", "probabilities", "valid"},
+        ),
     }
 
 
@@ -319,7 +324,9 @@ def test_each_variable_is_stored_once(export_dir, model):
         for name, shape in tf.train.list_variables(str(export_dir / "variables" / "variables"))
         if name != "_CHECKPOINTABLE_OBJECT_GRAPH"
     ]
-    assert sum(int(np.prod(shape)) for shape in stored) == model.count_params() == 66_857
+    detector = load_detector().count_params()
+    assert model.count_params() == 66_857
+    assert sum(int(np.prod(shape)) for shape in stored) == 66_857 + detector
 
 
 def test_what_it_is_travels_with_it(export_dir, labels, run_dir):
@@ -362,6 +369,7 @@ def test_warmup_has_the_requests_of_the_servers_own_protos(export_dir):
         ("saliency", 1),
         ("saliency_bytes", 1),
         ("classify", 1),
+        ("photo_bytes", 1),
     ]
 
 
@@ -475,10 +483,10 @@ def test_older_versions_are_removed_and_what_a_killed_export_left(run_dir, tmp_p
 
 
 def test_an_export_that_differs_is_not_put_in_place(run_dir, tmp_path, monkeypatch):
-    def write_another(model, labels, path):
+    def write_another(model, *others):
         weights = model.get_weights()
         model.set_weights([weight * 1.5 for weight in weights])
-        write(model, labels, path)
+        write(model, *others)
         model.set_weights(weights)
 
     write = write_saved_model

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from skimage import data
 
 from keras_deep_emotion.serving.local_server import LocalServer
 from tfds_builders.contract import EMOTIONS
@@ -32,6 +33,7 @@ def example(language, number, ports):
 
 def run(command, folder):
     Image.new("L", (60, 60), 90).save(folder / "face.png")
+    Image.fromarray(data.astronaut()).save(folder / "photo.jpg")
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -39,14 +41,17 @@ def run(command, folder):
 
 def test_curl(ports, tmp_path):
     got = [
-        json.loads(run(["sh", "-c", example("sh", number, ports)], tmp_path)) for number in range(4)
+        json.loads(run(["sh", "-c", example("sh", number, ports)], tmp_path)) for number in range(5)
     ]
-    status, predicted, explained, classified = got
+    status, predicted, explained, classified, photo = got
     assert status["model_version_status"][0]["state"] == "AVAILABLE"
     (row,) = predicted["predictions"]
     assert row["valid"] and row["class_name"] in EMOTIONS
     assert len(explained["outputs"]["saliency"][0]) == 48
     assert [label for label, _ in classified["results"][0]] == list(EMOTIONS)
+    (row,) = photo["predictions"]
+    assert row["faces"] == 1 and row["valid"]
+    assert row["boxes"][0] == pytest.approx([178, 63, 90, 113], abs=6)
 
 
 @pytest.mark.parametrize(("number", "lines"), [(0, 2), (1, 5)])

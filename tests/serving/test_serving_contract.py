@@ -29,6 +29,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from keras_deep_emotion.serving.photos import example_photos
 from tfds_builders.contract import EMOTIONS
 
 TIMEOUT = 60
@@ -516,3 +517,24 @@ def test_levels_that_cannot_be_are_marked_and_harm_no_other(server, signature):
         {"signature_name": signature, "instances": [{"image": (good + 256).tolist()}]},
     )["predictions"]
     assert rows[0]["valid"] is False and not any(rows[0]["probabilities"])
+
+
+def test_photos_have_the_same_faces_by_grpc_and_rest(server):
+    person, on_her_side, empty = example_photos()
+    rows = [person, b"no photo", on_her_side, empty]
+    got = predict(server, "photo_bytes", image_bytes=np.array(rows, object))
+    assert got["faces"].tolist() == [1, 0, 1, 0]
+    assert got["valid"].tolist() == [True, False, True, True]
+    assert got["boxes"].shape == (4, 32, 4) and got["landmarks"].shape == (4, 32, 5, 2)
+    box, turned = got["boxes"][:3:2, 0]
+    np.testing.assert_allclose(box, [138, 65, 178, 240], atol=12)  # Grace Hopper's face
+    np.testing.assert_allclose(turned[2:], box[[3, 2]], atol=8)
+    assert got["probabilities"].shape == (4, 32, 7)
+    np.testing.assert_allclose(got["probabilities"].sum(axis=(1, 2)), [1, 0, 1, 0], atol=1e-5)
+    body = {
+        "signature_name": "photo_bytes",
+        "instances": [{"image_bytes": one} for one in in_json(rows)],
+    }
+    by_rest = answer(f"{server.model}:predict", body)["predictions"]
+    for key in ("faces", "boxes", "landmarks", "probabilities", "valid"):
+        np.testing.assert_allclose([row[key] for row in by_rest], got[key], atol=1e-4)

@@ -57,17 +57,17 @@ def test_a_good_export_passes_every_check(verified):
     lines = [line.removeprefix("ok  ") for line in verified.output.splitlines()]
     assert lines[0].startswith(f"opened by TensorFlow {tf.__version__}'s C loader in ")
     assert lines[1].startswith("7 labels; toon_faces, ")
-    assert lines[2] == "5 signatures, inputs and outputs as in the contract"
+    assert lines[2] == "6 signatures, inputs and outputs as in the contract"
     assert lines[3].endswith("all stock; none calls Python, files or XLA")
-    assert [line.split()[0] for line in lines[4:9]] == list(CONTRACT)
-    assert lines[9:] == [
+    assert [line.split()[0] for line in lines[4:10]] == list(CONTRACT)
+    assert lines[10:] == [
         "invalid rows are marked, and the valid row beside them is classified",
-        "7 warm-up records replayed, at least one for each signature",
+        "8 warm-up records replayed, at least one for each signature",
     ]
 
 
 def test_the_command_says_what_passed_and_what_did_not(verified, copy):
-    assert (verified.exit_code, verified.output.count("ok  ")) == (0, 11), verified.output
+    assert (verified.exit_code, verified.output.count("ok  ")) == (0, 12), verified.output
     (copy / "assets" / "model_card.md").unlink()
     done = CliRunner().invoke(main, ["verify", str(copy)])
     assert done.exit_code == 1
@@ -180,7 +180,7 @@ def test_warmup_is_needed_for_each_signature_and_must_be_whole(copy, loaded):
     records = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
     content = file.read_bytes()
     check = Verification(copy, loaded)
-    assert check.check_warmup().startswith("7 warm-up records replayed")
+    assert check.check_warmup().startswith("8 warm-up records replayed")
     with tf.io.TFRecordWriter(str(file)) as writer:
         for record in records[:-1]:
             writer.write(record)
