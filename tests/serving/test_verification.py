@@ -184,7 +184,7 @@ def test_warmup_is_needed_for_each_signature_and_must_be_whole(copy, loaded):
     with tf.io.TFRecordWriter(str(file)) as writer:
         for record in records[:-1]:
             writer.write(record)
-    with pytest.raises(ValueError, match=r"no record of \['classify'\]"):
+    with pytest.raises(ValueError, match=r"no record of \['photo_bytes'\]"):
         check.check_warmup()
     file.write_bytes(content[:-30])
     with pytest.raises(ValueError, match="tf_serving_warmup_requests is damaged"):
