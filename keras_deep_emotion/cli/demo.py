@@ -42,11 +42,10 @@ def demo(choice, host, port, browser):
     probability of each emotion, and where the model looked. No photo is kept or sent to another
     machine, except to the --server that you name.
     """
-    options.load_tensorflow()
     from keras_deep_emotion.demo import Demo
     from keras_deep_emotion.images import Detector
 
-    with Demo(choice.open(graph=True), Detector(), model_sentence(choice), host, port) as page:
+    with Demo(choice.open(), Detector(), model_sentence(choice), host, port) as page:
         stopped = threading.Event()
         options.on_signals(stopped.set)
         click.echo(f"The page: {page.url} (Ctrl-C ends it)")

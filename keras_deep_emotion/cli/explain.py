@@ -43,15 +43,15 @@ from keras_deep_emotion.runs import Run
 def explain(paths, weights, split, per_class, score, faces, output, data_dir, **windows):
     """Draw saliency maps: which regions of a face a prediction depends on.
 
-    MODEL is the folder of a run or an export. IMAGEs are cropped faces; without them, faces of the
-    run's own data set are explained, one of each emotion. --score measures deletion and insertion
-    areas, on toon_faces the pointing game, and how the maps change with shuffled weights, all
-    compared with maps that do not depend on the model.
+    MODEL is the folder of a run or an export, or a .tflite or .onnx file. IMAGEs are cropped faces;
+    without them, faces of the run's own data set are explained, one of each emotion. --score
+    measures deletion and insertion areas, on toon_faces the pointing game, and how the maps change
+    with shuffled weights, all compared with maps that do not depend on the model.
     """
     if weights is None and not paths:
         raise click.UsageError("Name MODEL, a run or an export, or --weights NAME.")
     run, images = (Run.shipped(weights), paths) if weights else (Run(paths[0]), paths[1:])
-    options.check_folder(run.path)
+    options.check_model(run.path)
     if images and score:
         raise click.UsageError("--score evaluates faces of a run's data set: name no IMAGEs.")
     if not images:
@@ -66,15 +66,15 @@ def explain(paths, weights, split, per_class, score, faces, output, data_dir, **
     windows = Windows(**windows)
     if run.has(Run.CONFIG):  # checked before TensorFlow is imported
         window_starts(run.config.image_size, windows.window, windows.stride)
-    options.load_tensorflow()
     if images:
         sys.exit(explain_images(run.path, images, output or Path("explanation"), windows))
+    options.load_tensorflow()
     folder = Path(output or weights or run.path)
     if score:
         written = score_run(run, data_dir, folder, faces, windows)
     else:
         from keras_deep_emotion.reports.figures.saliency import draw_saliency
-        from keras_deep_emotion.saliency.explain import explain_split
+        from keras_deep_emotion.saliency.explain_run import explain_split
 
         maps = explain_split(run, data_dir, folder, split, per_class, windows)
         written = [maps, *draw_saliency(folder)]
@@ -88,13 +88,11 @@ def explain(paths, weights, split, per_class, score, faces, output, data_dir, **
 
 def explain_images(model, images, output, windows):
     """Explain image files; return 1 if one of them could not be read, else 0."""
-    from keras_deep_emotion.inference.loading import load_graph
+    from keras_deep_emotion.inference.loading import load_path
     from keras_deep_emotion.reports.figures.saliency import draw_saliency
     from keras_deep_emotion.saliency.explain import explain_files
 
-    # Maps are computed as graph code, and show the attended region: not by LiteRT.
-    predictor = load_graph(model)
-    maps, unreadable = explain_files(predictor, images, output, windows)
+    maps, unreadable = explain_files(load_path(model), images, output, windows)
     for file, error in unreadable:
         click.echo(f"{file}: {error}.", err=True)
     for path in [maps, *draw_saliency(output)]:

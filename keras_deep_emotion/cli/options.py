@@ -125,6 +125,12 @@ def check_folder(path: Path) -> None:
         raise FileNotFoundError(f"{path} is not a folder; name a run or an export.")
 
 
+def check_model(path: Path) -> None:
+    """As `check_folder`; a .tflite or .onnx file will do too."""
+    if path.suffix not in EDGE_SUFFIXES or not path.is_file():
+        check_folder(path)
+
+
 @dataclass(frozen=True)
 class ModelChoice:
     """The model that the options of `model_options` name."""
@@ -135,16 +141,16 @@ class ModelChoice:
     timeout: float
     authority: Path | None
 
-    def open(self, graph: bool = False):
-        """Open the model, a predictor; `graph` is for `inference.loading.load_graph`."""
+    def open(self):
+        """Open the model, a predictor; TensorFlow is imported if it is needed."""
         if self.server is not None:
             load_tensorflow()
             from keras_deep_emotion.inference.client import connect
 
             return connect(self.server, self.timeout, self.authority)
-        from keras_deep_emotion.inference.loading import load_graph, load_path
+        from keras_deep_emotion.inference.loading import load_path
 
-        return (load_graph if graph else load_path)(self.folder())
+        return load_path(self.folder())
 
     def folder(self) -> Path | None:
         """The folder of the model, or its file, which exists; None for a server."""
@@ -152,8 +158,7 @@ class ModelChoice:
             return None
         if self.model is None:
             return Run.shipped(self.weights).path
-        if self.model.suffix not in EDGE_SUFFIXES or not self.model.is_file():
-            check_folder(self.model)
+        check_model(self.model)
         return self.model
 
     def __str__(self) -> str:

@@ -17,7 +17,6 @@ from keras_deep_emotion.images.reading import UnreadableImage, decode_photo
 from keras_deep_emotion.inference.media import predict_faces
 from keras_deep_emotion.reports.annotation import COLORS, annotate
 from keras_deep_emotion.reports.figures.saliency import HEAT, attended_corners
-from keras_deep_emotion.saliency.explain import attended_regions
 
 MAX_FACES = 24  # ours: the largest faces, which get a card each
 MAX_MAPS = 6  # ours: a map takes about half a second on two cores
@@ -120,9 +119,7 @@ def saliency_card(model: Any, picture: Image.Image) -> dict[str, Any]:
         "most": most,  # the largest probability that a place holds
         "decisive": float(maps.decisive[0].mean()),  # fraction of places that change the class
     }
-    if model.network is None:
-        return card
-    theta, attended = attended_regions(model.network, model.prepare(picture)[None])
+    theta, attended = model.attend([model.prepare(picture)])
     if theta is None:
         return card
     # From pixels, with 0 at the center of the first, to fractions of the sides.

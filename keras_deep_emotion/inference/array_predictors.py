@@ -15,7 +15,6 @@ import numpy as np
 from keras_deep_emotion.exports import LITERT_LABELS
 from keras_deep_emotion.files import quiet_stderr
 from keras_deep_emotion.inference.predictor import Predictor, in_batches
-from keras_deep_emotion.saliency.windows import SaliencyMaps, explain_by_windows
 
 BATCH = 8  # faces; larger ones take longer a face
 THREADS = 2
@@ -38,10 +37,6 @@ class ArrayPredictor(Predictor):
         """See `Predictor`."""
         return self.classify(np.stack(faces))
 
-    def explain_prepared(self, faces, window, stride, filling) -> SaliencyMaps:
-        """See `Predictor`."""
-        return explain_by_windows(self.classify, np.stack(faces), window, stride, filling)
-
 
 class LiteRTPredictor(ArrayPredictor):
     """A LiteRT model, from its .tflite file; ValueError is raised if it is not one of ours."""
@@ -57,7 +52,10 @@ class LiteRTPredictor(ArrayPredictor):
                 labels = appended.read(LITERT_LABELS).decode().split()
             with quiet_stderr():  # it tells of its delegate
                 interpreter = Interpreter(str(path), num_threads=THREADS)
-                self._run = interpreter.get_signature_runner()
+                self._run = interpreter.get_signature_runner("serving_default")
+                self._attend = None
+                if "attend" in interpreter.get_signature_list():
+                    self._attend = interpreter.get_signature_runner("attend")
                 size = int(self._run.get_input_details()["image"]["shape"][1])
                 self.classify(np.zeros((1, size, size, 1), np.float32))
         except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError):
@@ -67,6 +65,14 @@ class LiteRTPredictor(ArrayPredictor):
     def _compute(self, images):
         with self._lock:
             return self._run(image=images)["probabilities"].copy()
+
+    def attend(self, faces) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """See `Predictor`."""
+        if self._attend is None:
+            return None, None
+        with self._lock:
+            outputs = self._attend(image=np.stack(faces))
+            return outputs["theta"].copy(), outputs["attended"].copy()
 
 
 class ONNXPredictor(ArrayPredictor):

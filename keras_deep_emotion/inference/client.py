@@ -131,12 +131,13 @@ class ServerPredictor(Predictor):
         parts = split_requests(faces, MOST_FILES)
         return np.concatenate([self._client.predict_bytes(part) for part in parts])
 
-    def explain_prepared(self, faces, window, stride, filling) -> SaliencyMaps:
+    def explain_prepared(self, faces, windows) -> SaliencyMaps:
         """See `Predictor`; the export was made with the default settings."""
-        if (window, stride, filling) != DEFAULT_WINDOWS:
+        if windows != DEFAULT_WINDOWS:
             raise ValueError(
                 "A server's maps are made with window=8, stride=2, filling='zero'. Received: "
-                f"{window}, {stride}, {filling!r}; load the run or the export itself."
+                f"{windows.window}, {windows.stride}, {windows.filling!r}; load the run or the "
+                "export itself."
             )
         maps = [self._client.explain_bytes(part) for part in split_requests(faces, MOST_MAPS)]
         return SaliencyMaps(*map(np.concatenate, zip(*maps, strict=True)))

@@ -96,11 +96,6 @@ def runtimes(path: Path) -> dict[str, Callable[[], Predictor]]:
     return _light(path / LITERT) | {"saved_model": partial(_open_saved_model, path)}
 
 
-def load_graph(path: str | Path) -> Predictor:
-    """As `load_path`, by TensorFlow: `classify` is graph code."""
-    return load_path(path, [*runtimes(Path(path))][-1])
-
-
 def _light(path):
     return {"litert": partial(LiteRTPredictor, path)} if path.is_file() else {}
 

@@ -14,7 +14,14 @@ import numpy as np
 from keras_deep_emotion.images.faces import crop, shared_detector
 from keras_deep_emotion.images.inputs import list_images, load_photo, load_pixels, naming
 from keras_deep_emotion.images.preprocessing import prepare_face
-from keras_deep_emotion.saliency.windows import DEFAULT_WINDOWS, SaliencyMaps, window_starts
+from keras_deep_emotion.saliency.windows import (
+    DEFAULT_WINDOWS,
+    SaliencyMaps,
+    Windows,
+    gather_windows,
+    occlude_by_windows,
+    window_starts,
+)
 
 
 class FaceAnalysis(NamedTuple):
@@ -38,7 +45,7 @@ class FaceAnalysis(NamedTuple):
 
 
 class Predictor(abc.ABC):
-    """A model that is open; `predict_prepared` and `explain_prepared` are of each class.
+    """A model that is open; `predict_prepared` is of each class.
 
     Attributes:
         labels: Class names, in the order of the probabilities.
@@ -72,9 +79,21 @@ class Predictor(abc.ABC):
     def predict_prepared(self, faces: Sequence) -> np.ndarray:
         """Probabilities of what `prepare` returned: (faces, classes) float32."""
 
-    @abc.abstractmethod
-    def explain_prepared(self, faces: Sequence, window, stride, filling) -> SaliencyMaps:
+    def attend(self, faces: Sequence) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Transforms (batch, 6) and transformed images (batch, size, size), grey levels 0..255.
+
+        Of what `prepare` returned; both are None if the model does not tell.
+        """
+        return None, None
+
+    def explain_prepared(self, faces: Sequence, windows: Windows) -> SaliencyMaps:
         """Saliency maps of what `prepare` returned, one or more."""
+        images = np.stack(faces)
+        return gather_windows(
+            occlude_by_windows(self.predict_prepared, images, None, windows),
+            images.shape[1],
+            windows,
+        )
 
     def _prepare_all(self, images, channels):
         if os.getpid() != self._process:
@@ -149,7 +168,8 @@ class Predictor(abc.ABC):
             raise ValueError("images must hold one image or more. Received: none")
         if self.size is not None:
             window_starts(self.size, window, stride)
-        return self.explain_prepared(self._prepare_all(images, channels), window, stride, filling)
+        windows = Windows(window, stride, filling)
+        return self.explain_prepared(self._prepare_all(images, channels), windows)
 
     def analyze(
         self, photo: Any, smallest: float | None = None, channels: str = "rgb"

@@ -5,12 +5,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_deep_emotion.data.reading import open_dataset, read_examples
 from keras_deep_emotion.files import atomic_write, write_json
 from keras_deep_emotion.runs import Run
-from keras_deep_emotion.saliency.explain import Classifier, explain_faces
+from keras_deep_emotion.saliency.explain import explain_faces
 from keras_deep_emotion.saliency.faithfulness import (
     bootstrap_mean,
     mean_maps,
@@ -18,8 +17,13 @@ from keras_deep_emotion.saliency.faithfulness import (
     score_faithfulness,
     shuffle_weights,
 )
-from keras_deep_emotion.saliency.occlusion import fill_image
-from keras_deep_emotion.saliency.windows import DEFAULT_WINDOWS, Windows, window_starts
+from keras_deep_emotion.saliency.networks import Network
+from keras_deep_emotion.saliency.windows import (
+    DEFAULT_WINDOWS,
+    Windows,
+    fill_by_windows,
+    window_starts,
+)
 
 PARTS = ("mouth", "eyes", "brows")  # boxes of toon_faces
 RANDOMIZED = 48  # images whose maps are compared with those of randomized weights
@@ -53,15 +57,15 @@ def benchmark_saliency(
     builder, split = open_dataset(task, data_dir), task.splits["test"]
     examples = evenly_spaced_examples(builder, split, size, faces)
     images = np.stack([example["image"].numpy() for example in examples])
-    model = Classifier.from_run(run)
+    model = Network.from_run(run)
     explanation = explain_faces(model, images, None, windows)
-    parts, (window, _, _) = None, windows
+    parts = None
     if all(part in builder.info.features for part in PARTS):
         parts = np.stack([part_boxes(example) for example in examples])
-    blurred = fill_image(tf.constant(images), "blur", window).numpy()
+    blurred = fill_by_windows(images, windows._replace(filling="blur"))
     maps = explanation.saliency, explanation.class_id
     scores = score_faithfulness(
-        compiled_classifier(model), images, blurred, *maps, window, parts, seed
+        model.predict_prepared, images, blurred, *maps, windows.window, parts, seed
     )
     regions = mean_maps(explanation.saliency, explanation.class_id, model.labels)
     folder = Run(output or run)
@@ -104,21 +108,6 @@ def part_boxes(example: dict) -> np.ndarray:
     return (parts - np.tile(corner, 2)) / np.tile(side, 2)
 
 
-def compiled_classifier(model: Classifier):
-    """A function from (n, size, size, 1) arrays to (n, classes) probabilities, in batches."""
-    classify = tf.function(
-        model.classify,
-        input_signature=[tf.TensorSpec((None, model.size, model.size, 1), tf.float32)],
-        autograph=False,
-    )
-
-    def predict(images):
-        batches = (images[i : i + 256] for i in range(0, len(images), 256))
-        return np.concatenate([classify(batch.astype(np.float32)) for batch in batches])
-
-    return predict
-
-
 def randomization_test(model, images, explanation, seed, windows) -> dict[str, dict]:
     """Rank correlation of maps with those of models with shuffled weights (Adebayo et al., 2018).
 
@@ -133,11 +122,11 @@ def randomization_test(model, images, explanation, seed, windows) -> dict[str, d
     return result
 
 
-def randomize_layers(model: Classifier, share: float, seed: int) -> Classifier:
+def randomize_layers(model: Network, share: float, seed: int) -> Network:
     """A copy of a model in which a share of the layers, at least the last, has shuffled weights."""
-    copy = keras.models.clone_model(model.network)
-    copy.set_weights(model.network.get_weights())
+    copy = keras.models.clone_model(model.model)
+    copy.set_weights(model.model.get_weights())
     layers = [layer for layer in copy.layers if layer.weights]
     for layer in layers[-max(1, round(share * len(layers))) :]:
         layer.set_weights(shuffle_weights(layer.get_weights(), seed))
-    return model._replace(classify=lambda images: copy(images, training=False), network=copy)
+    return Network(copy, model.labels)

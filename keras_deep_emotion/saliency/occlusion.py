@@ -5,35 +5,18 @@ correct prediction wrong are marked); Zeiler & Fergus (2014), who measure the pr
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from keras_deep_emotion.saliency.windows import (
     DEFAULT_WINDOWS,
+    Occlusions,
     SaliencyMaps,
     coverage,
     filling_weights,
 )
 
 Predict = Callable[[tf.Tensor], tf.Tensor]
-
-
-class Occlusions(NamedTuple):
-    """Predictions with each window hidden; the windows begin at `window_starts`.
-
-    Attributes:
-        probabilities: (batch, classes) float32, of the whole images.
-        class_id: (batch,) int64, the explained class.
-        lost: (batch, rows, columns) float32 in [-1, 1], the probability that the explained class
-            loses when each window is hidden.
-        answer: (batch, rows, columns) int64, the class predicted with each window hidden.
-    """
-
-    probabilities: tf.Tensor
-    class_id: tf.Tensor
-    lost: tf.Tensor
-    answer: tf.Tensor
 
 
 def fill_image(images: tf.Tensor, filling: str, window: int) -> tf.Tensor:

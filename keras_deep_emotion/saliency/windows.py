@@ -3,7 +3,7 @@
 `occlusion` computes the same maps as graph code of TensorFlow; a test holds the two together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +46,23 @@ class SaliencyMaps(NamedTuple):
     class_id: Any
     saliency: Any
     decisive: Any
+
+
+class Occlusions(NamedTuple):
+    """Predictions with each window hidden; the windows begin at `window_starts`.
+
+    Attributes:
+        probabilities: (batch, classes) float32, of the whole images.
+        class_id: (batch,) int64, the explained class.
+        lost: (batch, rows, columns) float32 in [-1, 1], the probability that the explained class
+            loses when each window is hidden.
+        answer: (batch, rows, columns) int64, the class predicted with each window hidden.
+    """
+
+    probabilities: Any
+    class_id: Any
+    lost: Any
+    answer: Any
 
 
 def window_starts(side: int, window: int, stride: int) -> list[int]:
@@ -92,40 +109,57 @@ def filling_weights(side: int, filling: str, window: int) -> np.ndarray:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def explain_by_windows(
+def occlude_by_windows(
     predict: Callable[[np.ndarray], np.ndarray],
     images: np.ndarray,
-    window: int = DEFAULT_WINDOWS.window,
-    stride: int = DEFAULT_WINDOWS.stride,
-    filling: str = DEFAULT_WINDOWS.filling,
-) -> SaliencyMaps:
-    """Saliency maps of the predicted classes, as `occlusion.occlusion_saliency` computes them.
+    class_id: Sequence[int] | None = None,
+    windows: Windows = DEFAULT_WINDOWS,
+) -> Occlusions:
+    """Predict images with each window hidden, as `occlusion.occlude` does.
 
     Args:
         predict: Maps (n, size, size, 1) float32 grey levels to (n, classes) probabilities.
         images: (batch, size, size, 1) float32 grey levels 0..255.
-        window: As in `Windows`.
-        stride: As in `Windows`.
-        filling: As in `Windows`.
+        class_id: (batch,) integers, the class to explain; None for the predicted class.
+        windows: Which windows are hidden, and how.
 
     Raises:
         ValueError: If windows do not fit the images, or there is no such filling.
     """
     size = images.shape[1]
-    covers = coverage(size, window, stride)
-    weights = filling_weights(size, filling, window)
+    covers = coverage(size, *windows[:2])
     hidden = covers[:, None, :, None] & covers[None, :, None, :]  # (rows, columns, size, size)
-    times = covers.sum(axis=0)
-    maps = []
-    for image in images:
-        filled = weights @ image[..., 0] @ weights.T
-        faces = np.where(hidden, filled, image[..., 0]).reshape(-1, size, size, 1)
-        whole, answers = predict(image[None])[0], predict(faces)
-        answers = answers.reshape(len(covers), len(covers), -1)
-        explained = whole.argmax()
+    filled = fill_by_windows(images, windows)
+    parts = []
+    for i, image in enumerate(images):
+        faces = np.where(hidden, filled[i, ..., 0], image[..., 0]).reshape(-1, size, size, 1)
+        scores = predict(np.concatenate([image[None], faces]))
+        whole, answers = scores[0], scores[1:].reshape(len(covers), len(covers), -1)
+        explained = whole.argmax() if class_id is None else int(class_id[i])
         lost = whole[explained] - answers[..., explained]
-        changed = answers.argmax(axis=2) != explained
-        saliency = np.einsum("rc,ry,cx->yx", lost, covers, covers) / np.outer(times, times)
-        decisive = np.einsum("rc,ry,cx->yx", changed, covers, covers) > 0
-        maps.append((whole, explained, saliency.astype(np.float32), decisive))
-    return SaliencyMaps(*map(np.stack, zip(*maps, strict=True)))
+        parts.append((whole, np.int64(explained), lost, answers.argmax(axis=2)))
+    return Occlusions(*map(np.stack, zip(*parts, strict=True)))
+
+
+def fill_by_windows(images: np.ndarray, windows: Windows) -> np.ndarray:
+    """What hidden pixels become: (batch, size, size, 1) float32, as the images."""
+    weights = filling_weights(images.shape[1], windows.filling, windows.window)
+    return (weights @ images[..., 0] @ weights.T)[..., None]
+
+
+def gather_windows(occlusions: Occlusions, size: int, windows: Windows) -> SaliencyMaps:
+    """Gather the predictions with each window hidden into maps, (batch, size, size)."""
+    covers = coverage(size, *windows[:2]).astype(np.float32)
+
+    def spread(values):
+        """Sum over the windows that cover each pixel."""
+        return np.einsum("brc,ry,cx->byx", values, covers, covers, optimize=True)
+
+    times = np.outer(covers.sum(axis=0), covers.sum(axis=0))
+    changed = occlusions.answer != occlusions.class_id[:, None, None]
+    return SaliencyMaps(
+        probabilities=occlusions.probabilities,
+        class_id=occlusions.class_id,
+        saliency=(spread(occlusions.lost) / times).astype(np.float32),
+        decisive=spread(changed.astype(np.float32)) > 0.5,
+    )

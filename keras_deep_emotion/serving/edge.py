@@ -23,6 +23,7 @@ from keras_deep_emotion.exports import LITERT_ABOUT, LITERT_LABELS, check_format
 from keras_deep_emotion.files import atomic_write, quiet_stderr, write_json
 from keras_deep_emotion.inference.array_predictors import LiteRTPredictor, ONNXPredictor
 from keras_deep_emotion.models.folding import fold_batch_normalization
+from keras_deep_emotion.saliency.networks import to_grey_levels
 
 LARGE = 256  # ours: constants of fewer numbers are not stored as float16
 
@@ -69,6 +70,9 @@ def write_litert(
 ) -> None:
     """Write a model as a .tflite file: `image` (batch, size, size, 1) to `probabilities`.
 
+    The signature `attend` of a model with a spatial transformer gives `theta` (batch, 6) and
+    `attended` (batch, size, size), the transformed image in grey levels 0..255.
+
     Args:
         model: From grey levels 0..255 to probabilities.
         path: The file.
@@ -90,9 +94,20 @@ def write_litert(
         lambda image: {"probabilities": folded(image, training=False)},
         input_signature=[image],
     )
+    signatures = ["serving_default"]
+    if any(layer.name == "attended" for layer in folded.layers):
+        signatures.append("attend")
+        outputs = [folded.get_layer(name).output for name in ("theta", "attended")]
+        transformer = keras.Model(folded.input, outputs)
+
+        def attend(image):
+            theta, attended = transformer(image, training=False)
+            return {"theta": theta, "attended": to_grey_levels(attended)}
+
+        archive.add_endpoint("attend", attend, input_signature=[image])
     with tempfile.TemporaryDirectory() as folder, quiet_stderr():
         archive.write_out(folder, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, ["serving_default"])
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signatures)
         if quantize != "none":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if quantize == "float16":

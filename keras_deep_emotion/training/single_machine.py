@@ -22,7 +22,7 @@ from keras_deep_emotion.files import write_json
 from keras_deep_emotion.models.deep_emotion import build_model
 from keras_deep_emotion.reports.page import write_report
 from keras_deep_emotion.runs import Run
-from keras_deep_emotion.saliency.explain import explain_run
+from keras_deep_emotion.saliency.explain_run import explain_run
 from keras_deep_emotion.training import devices
 from keras_deep_emotion.training.callbacks import (
     AveragedEvaluation,

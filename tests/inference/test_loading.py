@@ -105,7 +105,7 @@ def test_explain_is_the_occlusion_map(model, face):
     assert found.saliency[0, 0, 0] == pytest.approx(whole - hidden, abs=1e-5)
     # Compiled once, whatever the number of faces.
     model.explain([face], window=16, stride=8)
-    assert model._compiled[16, 8, "zero"].experimental_get_tracing_count() == 1
+    assert model.classify.experimental_get_tracing_count() == 1
     with pytest.raises(ValueError, match="stride must be between 1 and window=8. Received: 9"):
         model.explain([face], stride=9)
     with pytest.raises(ValueError, match="images must hold one image or more. Received: none"):

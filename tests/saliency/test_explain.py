@@ -1,5 +1,8 @@
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,25 +11,27 @@ import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
 
+from keras_deep_emotion import load
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.reading import open_dataset, read_examples
 from keras_deep_emotion.data.task import Task
-from keras_deep_emotion.inference.loading import load_graph
+from keras_deep_emotion.inference.loading import load_path
 from keras_deep_emotion.reports.figures import saliency as figures
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.benchmark import part_boxes, randomize_layers
 from keras_deep_emotion.saliency.explain import (
-    Classifier,
     explain_faces,
     explain_files,
-    explain_mistakes,
-    explain_split,
     occluded_faces,
     top_windows,
 )
+from keras_deep_emotion.saliency.explain_run import explain_mistakes, explain_split
+from keras_deep_emotion.saliency.networks import Network
 from keras_deep_emotion.saliency.occlusion import occlusion_saliency
 from keras_deep_emotion.saliency.windows import Windows
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments, code=0):
@@ -66,15 +71,41 @@ def test_occluded_faces_are_what_the_model_saw():
 
 def test_a_run_and_its_export_explain_alike(run_dir, export_dir, face):
     _, image = face
-    of_run = explain_faces(load_graph(run_dir), image[None])
-    of_export = explain_faces(load_graph(export_dir), image[None])
+    of_run = explain_faces(load_path(run_dir), image[None])
+    of_export = explain_faces(load_path(export_dir), image[None])
     np.testing.assert_allclose(of_run.saliency, of_export.saliency, atol=1e-4)
     np.testing.assert_array_equal(of_run.decisive, of_export.decisive)
     assert of_run.theta.shape == (1, 6) and of_run.attended.shape == (1, 48, 48)
     assert of_export.theta is None
-    model = load_graph(run_dir).network
+    model = load_path(run_dir).network
     plain = occlusion_saliency(lambda x: model(x, training=False), tf.constant(image[None]))
     np.testing.assert_allclose(of_run.saliency, plain.saliency, atol=1e-4)
+
+
+def test_litert_explains_and_attends_as_keras_does(face, tmp_path):
+    run("explain", "--weights", "ferplus-paper", face[0], "--output", tmp_path, "--stride", "4")
+    with np.load(tmp_path / "saliency.npz") as maps:
+        by_keras = explain_faces(
+            load("ferplus-paper", runtime="keras"), face[1][None], windows=Windows(stride=4)
+        )
+        for name in ("saliency", "lost", "theta"):
+            np.testing.assert_allclose(maps[name], getattr(by_keras, name), atol=0.02)
+        np.testing.assert_allclose(maps["attended"], by_keras.attended, atol=2)
+    assert (tmp_path / "attended.png").stat().st_size > 1000
+
+
+def test_pictures_are_explained_without_tensorflow(face, tmp_path):
+    code = (
+        "import sys; from keras_deep_emotion.cli import main\n"
+        "try: main(['explain', '--weights', 'ferplus', sys.argv[1], '--stride', '8'])\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, face[0]], check=True, cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (tmp_path / "explanation" / "attended.png").exists()
 
 
 def test_explain_draws_faces_of_the_split_and_keeps_the_numbers(run_dir, toon_faces_dir, tmp_path):
@@ -117,7 +148,7 @@ def test_a_picture_that_is_turned_by_exif_is_explained_upright(export_dir, face,
     exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
     lying.save(tmp_path / "lying.png", exif=exif)
     explain_files(
-        load_graph(export_dir), [tmp_path / "lying.png"], tmp_path, Windows(window=8, stride=8)
+        load_path(export_dir), [tmp_path / "lying.png"], tmp_path, Windows(window=8, stride=8)
     )
     with np.load(tmp_path / "saliency.npz") as maps:
         np.testing.assert_allclose(maps["image"][0], face[1][..., 0], atol=0.6)
@@ -180,14 +211,14 @@ def test_a_model_that_sees_nothing_is_scored_too(run_dir, toon_faces_dir, tmp_pa
 
 
 def test_scrambling_leaves_the_model_as_it_is(run_dir):
-    model = Classifier.from_run(Run(run_dir))
-    before = [weight.copy() for weight in model.network.get_weights()]
-    last = randomize_layers(model, 0.0, seed=0).network.get_weights()
-    every = randomize_layers(model, 1.0, seed=0).network.get_weights()
+    model = Network.from_run(Run(run_dir))
+    before = [weight.copy() for weight in model.model.get_weights()]
+    last = randomize_layers(model, 0.0, seed=0).model.get_weights()
+    every = randomize_layers(model, 1.0, seed=0).model.get_weights()
     changed = [bool((a != b).any()) for a, b in zip(before, last, strict=True)]
     assert changed == [False] * (len(before) - 2) + [True, True]
     assert sum(bool((a != b).any()) for a, b in zip(before, every, strict=True)) > 10
-    for a, b in zip(before, model.network.get_weights(), strict=True):
+    for a, b in zip(before, model.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -236,7 +267,7 @@ def test_the_pictures_show_what_the_model_answered(run_dir, toon_faces_dir, tmp_
     keep("occlusions_figure")
     keep("saliency_figure")
     copy = Run(shutil.copytree(run_dir, tmp_path / "run"))
-    model = Classifier.from_run(copy)
+    model = Network.from_run(copy)
     explain_split(copy, toon_faces_dir, windows=Windows(12, 6))
     figures.draw_saliency(copy)
     (rows,) = drawn["occlusions_figure"]

@@ -4,7 +4,12 @@ import pytest
 import tensorflow as tf
 
 from keras_deep_emotion.saliency.occlusion import fill_image, occlude, occlusion_saliency
-from keras_deep_emotion.saliency.windows import explain_by_windows, window_starts
+from keras_deep_emotion.saliency.windows import (
+    Windows,
+    gather_windows,
+    occlude_by_windows,
+    window_starts,
+)
 
 
 def reads_one_pixel(row, column):
@@ -199,9 +204,11 @@ def test_numpy_makes_the_maps_of_the_graph(window, stride, filling):
         return shares / shares.sum(axis=1, keepdims=True)
 
     settings = (window, stride, filling)
-    got = explain_by_windows(
-        lambda faces: softmax(faces.reshape(len(faces), -1) @ weights), images, *settings
+    windows = Windows(*settings)
+    occlusions = occlude_by_windows(
+        lambda faces: softmax(faces.reshape(len(faces), -1) @ weights), images, None, windows
     )
+    got = gather_windows(occlusions, 16, windows)
     expected = occlusion_saliency(
         lambda faces: tf.nn.softmax(tf.reshape(faces, (-1, 256)) @ weights),
         tf.constant(images), None, *settings,
