@@ -1,5 +1,6 @@
 """`predict`: predict the emotion of each face in photos, crops and videos."""
 
+import contextlib
 import csv
 import io
 import itertools
@@ -9,6 +10,8 @@ import sys
 import click
 
 from keras_deep_emotion.cli.options import FOLDER, PATH, model_options
+
+NAMED = 5  # files that are passed over
 
 
 @click.command()
@@ -32,6 +35,13 @@ from keras_deep_emotion.cli.options import FOLDER, PATH, model_options
     metavar="N",
     help="Predict every N-th frame of a video.",
 )
+@click.option(
+    "--smooth",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Smooth each person's probabilities in a video over so many seconds.",
+)
 @click.option("--all", "all_classes", is_flag=True, help="Show the probability of every emotion.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each face.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with all probabilities.")
@@ -49,11 +59,12 @@ from keras_deep_emotion.cli.options import FOLDER, PATH, model_options
     help="Folder for the CSV file and the plot over time of each video.",
 )
 @click.argument("images", nargs=-1, required=True, type=PATH)
-def predict(choice, faces, smallest, every, annotate, output, images, **table):
+def predict(choice, faces, smallest, every, smooth, annotate, output, images, **table):
     """Predict the emotion of each face in IMAGES: photos, folders, patterns or videos.
 
     Prints a row for each face, the largest first. The box is x, y, width and height in pixels of
-    the upright image. Errors are printed to stderr; the exit status is then 1.
+    the upright image. In a video people are numbered; who leaves it and comes back is a new person.
+    Errors are printed to stderr; the exit status is then 1.
     """
     if table["as_json"] and table["as_csv"]:
         raise click.UsageError("Name one of --json and --csv.")
@@ -65,28 +76,43 @@ def predict(choice, faces, smallest, every, annotate, output, images, **table):
     model = choice.open()
     printer = Printer(model.labels, detector is not None, **table)
     files = list(find_files(images))  # before any file is written to their folders
+    echo_passed_over(files)
     for folder in filter(None, (annotate, output)):
         folder.mkdir(parents=True, exist_ok=True)
-    used = {path.absolute() for path, _ in files}
+    used = {file.path.absolute() for file in files}
     is_successful = True
-    results = predict_media(model, files, detector, smallest, every)
-    for _, group in itertools.groupby(results, lambda one: (one.file, one.frame is None)):
-        frames = []
-        try:
+
+    def echo_result(result):
+        nonlocal is_successful
+        error = result.error
+        if error is None:
+            printer.print(result)
+            echo_turn(result)
+            error = annotate and save_annotated(result, model.labels, annotate, used)
+        if error is not None:
+            is_successful = False
+            click.echo(f"{result.file}: {error}.", err=True)
+
+    results = predict_media(model, files, detector, smallest, every, smooth)
+    for (_, is_frame), group in itertools.groupby(
+        results, lambda one: (one.file, one.frame is not None)
+    ):
+        if is_frame:
+            echo_video(group, model.labels, output, used, echo_result)
+        else:
             for result in group:
-                error = result.error
-                if error is None:
-                    printer.print(result)
-                    echo_turn(result)
-                    error = annotate and save_annotated(result, model.labels, annotate, used)
-                    frames.append(result._replace(image=None))  # a video has too many to keep
-                if error is not None:
-                    is_successful = False
-                    click.echo(f"{result.file}: {error}.", err=True)
-        finally:  # also if the video is interrupted
-            save_video(frames, model.labels, output, used)
+                echo_result(result)
     if not is_successful:
         sys.exit(1)
+
+
+def echo_passed_over(files):
+    """Name the files of folders that are neither images nor videos."""
+    paths = [path.name for file in files for path in file.passed_over]
+    if paths:
+        count = f"{len(paths)} files" if len(paths) > 1 else "1 file"
+        names = ", ".join(paths[:NAMED]) + (", ..." if len(paths) > NAMED else "")
+        click.echo(f"{count} passed over, neither images nor videos: {names}", err=True)
 
 
 def echo_turn(result):
@@ -115,19 +141,22 @@ class Printer:
 
     def print(self, result):
         """Print a result; before the first face the header."""
-        from keras_deep_emotion.inference import prediction_json, prediction_row
+        from keras_deep_emotion.inference import prediction_json, prediction_rows
 
-        for index in range(len(result.probabilities)):
-            if self.as_json:
-                click.echo(json.dumps(prediction_json(result, self.labels, index)))
+        if self.as_json:
+            for face in prediction_json(result, self.labels):
+                click.echo(json.dumps(face))
+            return
+        for row in prediction_rows(result, self.labels):
+            if row["emotion"] == "" and not self.as_csv:
                 continue
-            row = prediction_row(result, self.labels, index)
             titles = {name: name for name in row} | {"width": "w", "height": "h"}
             if self.is_first:
                 click.echo(csv_line(row) if self.as_csv else self.line(titles, "file"))
             self.is_first = False
             time = f" at {row['seconds']:.2f} s" if row["frame"] != "" else ""
-            ending = f"{row['file']}{time}"
+            person = f", person {row['track']}" if row["track"] != "" else ""
+            ending = f"{row['file']}{time}{person}"
             click.echo(csv_line(row.values()) if self.as_csv else self.line(row, ending))
 
     def line(self, row, ending):
@@ -152,7 +181,7 @@ def save_annotated(result, labels, folder, used):
     try:
         # Crops are decoded again, by another library than before.
         image = open_photo(result.file) if result.image is None else result.image
-        drawing = annotate(image, result.faces, result.probabilities, labels)
+        drawing = annotate(image, result.faces, result.probabilities, labels, result.tracks)
         number = "" if result.frame is None else f"-{result.frame:06}"
         path = unused_path(folder, f"{result.file.stem}{number}-faces", ".jpg", used)
         drawing.save(path, quality=92)
@@ -161,18 +190,56 @@ def save_annotated(result, labels, folder, used):
     return None
 
 
-def save_video(frames, labels, folder, used):
-    """Write table and plot of a video's frames; nothing for a photo or a video without faces."""
-    if not any(one.frame is not None and len(one.probabilities) for one in frames):
-        return
-    from keras_deep_emotion.inference import save_video_table
-    from keras_deep_emotion.reports.annotation import save_timeline
+def echo_video(frames, labels, folder, used, echo_result):
+    """Pass on the results of a video's frames; write its table and its plot."""
+    from keras_deep_emotion.inference import open_table
+    from keras_deep_emotion.reports import Timeline
 
-    stem = f"{frames[0].file.stem}-emotions"
-    for save, suffix in ((save_video_table, ".csv"), (save_timeline, ".png")):
-        path = unused_path(folder, stem, suffix, used)
-        save(frames, labels, path)
-        click.echo(f"wrote {path}", err=True)
+    first = next(frames)
+    file = first.file
+    table, plot = (
+        unused_path(folder, f"{file.stem}-emotions", suffix, used) for suffix in (".csv", ".png")
+    )
+    timeline, before = Timeline(labels), 0.0
+    try:
+        with open_table(table, labels) as add, progress_bar(file) as (clear, advance):
+            for result in itertools.chain([first], frames):
+                clear()
+                echo_result(result)
+                add(result)
+                timeline.add(result)
+                advance(result.seconds - before)
+                before = result.seconds
+    finally:  # also if the video is interrupted
+        click.echo(f"wrote {table}", err=True)
+        if timeline.people:
+            timeline.save(file, plot)
+            click.echo(f"wrote {plot}", err=True)
+
+
+@contextlib.contextmanager
+def progress_bar(file):
+    """Yield functions that clear a bar for a video from the terminal, and that advance it.
+
+    Rows are printed above it. Without a terminal there is none.
+    """
+    from keras_deep_emotion.images.reading import video_length
+
+    length = video_length(file) if sys.stderr.isatty() else None
+    if not length:
+        yield (lambda: None), (lambda seconds: None)
+        return
+    steps = 10  # a second of the video
+    with click.progressbar(length=int(length * steps), label=file.name, file=sys.stderr) as bar:
+        seen = 0.0
+
+        def advance(seconds):
+            nonlocal seen
+            seen += seconds
+            bar.update(int(seen * steps) - bar.pos)
+            bar.render_progress()
+
+        yield (lambda: click.echo("\r\x1b[K", nl=False, err=True)), advance
 
 
 def unused_path(folder, stem, suffix, used):

@@ -1,6 +1,7 @@
 """Format and orientation of image files, from their first bytes and EXIF; nothing is decoded."""
 
 import io
+import re
 
 from PIL import Image
 
@@ -14,6 +15,41 @@ MAX_SCANS = 64
 ORIENTATION = 0x0112  # EXIF 2.3, 4.6.4
 # Files without any of these have no orientation: EXIF in JPEG, its two forms in PNG, XMP.
 EXIF_MARKERS = (b"Exif\0\0", b"eXIf", b"Raw profile type exif", b"tiff:Orientation")
+# First bytes of the pictures that Pillow reads by itself; PostScript, which it gives to another
+# program, is not among them.
+IMAGE_STARTS = (
+    JPEG_START, PNG_START, b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+",
+    b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"P4", b"P5", b"P6", b"P1", b"P2", b"P3",
+)  # fmt: skip
+PICTURE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+VIDEO_STARTS = (
+    b"\x1aE\xdf\xa3",  # Matroska, WebM
+    b"\0\0\x01\xba", b"\0\0\x01\xb3",  # MPEG
+    b"FLV\x01", b"OggS",
+    b"0&\xb2u\x8ef\xcf\x11",  # ASF, WMV
+)  # fmt: skip
+ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"pnot")  # QuickTime and MPEG-4
+PACKETS = {0: 188, 4: 192}  # bytes before the first packet of an MPEG transport stream, and of each
+HEAD = 1024  # bytes that tell the kind of a file
+
+
+def file_kind(head: bytes) -> str | None:
+    """What a file is by its first `HEAD` bytes: "image", "video" or None, for neither."""
+    if head.startswith(IMAGE_STARTS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        is_netpbm = head[:1] != b"P" or re.match(rb"P\d\s+[\d#]", head)
+        is_bitmap = head[:2] != b"BM" or head[6:10] == bytes(4)  # two letters alone say little
+        return "image" if is_netpbm and is_bitmap else None
+    if head[4:8] == b"ftyp" and head[8:12] in PICTURE_BRANDS:
+        return "image"
+    if head.startswith(VIDEO_STARTS) or head[4:8] in ATOMS:
+        return "video"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "video"
+    for start, size in PACKETS.items():
+        sync = head[start::size]
+        if len(sync) > 3 and set(sync) == {0x47}:
+            return "video"
+    return None
 
 
 def is_jpeg_or_png(content: bytes) -> bool:

@@ -6,6 +6,8 @@ Pillow reads the images, PyAV the videos.
 import glob
 import importlib.util
 import io
+import mimetypes
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,13 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# The files taken from a folder. A file that is named is opened whatever its suffix.
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
-    *(".heic", ".heif", ".avif"),
-)
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
-HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")  # ISO 23008-12
+from keras_deep_emotion.images.formats import HEAD, PICTURE_BRANDS, file_kind
 
 
 class UnreadableImage(ValueError):
@@ -35,44 +31,92 @@ class VideoFrame(NamedTuple):
     image: Image.Image  # RGB, upright
 
 
+def kind_of(path: str | Path) -> str | None:
+    """What a file is by its first bytes, see `formats.file_kind`; None if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file_kind(file.read(HEAD))
+    except OSError:
+        return None
+
+
 def is_video(path: str | Path) -> bool:
-    """Whether a path has the suffix of a video."""
-    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+    """Whether a file is a video by its first bytes, or is called one and is no image."""
+    return (kind_of(path) or _called(path)) == "video"
 
 
-def find_files(names: Iterable[str | Path]) -> Iterator[tuple[Path, str | None]]:
+def _called(path):
+    """What a file is by its name: "image", "video" or something else."""
+    return (mimetypes.guess_type(path)[0] or "").partition("/")[0]
+
+
+class FoundFile(NamedTuple):
+    """A file that is meant by a name.
+
+    Attributes:
+        path: The file; the name itself if there are no such files.
+        error: Why there are none, one clause, or None.
+        passed_over: Files of a folder that are neither images nor videos; with the first of its
+            files.
+    """
+
+    path: Path
+    error: str | None = None
+    passed_over: tuple[Path, ...] = ()
+
+
+def find_files(names: Iterable[str | Path]) -> Iterator[FoundFile]:
     """Find the files meant by names of files, folders and patterns.
 
-    A folder means all images and videos in it, at any depth; a pattern such as `DIR/**/*.jpg` all
-    files that match. Yields (path, None), or (name, reason) if there are no such files; in the
-    order of `names`, sorted within each.
+    A folder means all images and videos in it, at any depth, by their first bytes or their
+    name; links to folders are followed, hidden files are not looked at. A pattern such as `DIR/**/*.jpg` means all files
+    that match. In the order of `names`, sorted within each.
     """
     for name in map(Path, names):
         try:
-            paths = _expand_name(name)
+            paths, others = _expand_name(name)
         except UnreadableImage as error:
-            yield name, str(error)
+            yield FoundFile(name, str(error))
         except OSError as error:  # such as a folder without permission, or a name too long
-            yield name, error.strerror.lower()
+            yield FoundFile(name, error.strerror.lower())
         else:
-            yield from ((path, None) for path in paths)
+            for path in paths:
+                yield FoundFile(path, None, others)
+                others = ()
 
 
 def _expand_name(name):
-    """The files that a name stands for; UnreadableImage is raised if it stands for no file."""
+    """(files, files passed over) of a name; UnreadableImage is raised if it stands for no file."""
+    others = ()
     if name.is_dir():
-        visible = (path for path in sorted(name.rglob("*")) if not path.name.startswith("."))
-        paths = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES]
+        paths = sorted(_walk(name))
+        # What is called a picture and is none is opened, which says what is wrong.
+        files = [one for one in paths if kind_of(one) or _called(one) in ("image", "video")]
+        others = tuple(sorted({*paths} - {*files}))
         reason = "no images or videos in this folder"
     elif name.exists() or not glob.has_magic(str(name)):
-        return [name]
+        return [name], others
     else:
         paths = map(Path, sorted(glob.glob(str(name), recursive=True)))
+        files = [path for path in paths if path.is_file()]
         reason = "no file matches this pattern"
-    files = [path for path in paths if path.is_file()]
     if not files:
         raise UnreadableImage(reason)
-    return files
+    return files, others
+
+
+def _walk(folder):
+    """Visible files at any depth; a folder that links lead to twice is entered once."""
+    entered = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        place = os.path.realpath(root)
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        if place in entered:
+            folders.clear()
+            continue
+        entered.add(place)
+        paths = (Path(root, one) for one in names if not one.startswith("."))
+        yield from (path for path in paths if path.is_file())
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -100,7 +144,7 @@ def open_photo(path: str | Path) -> Image.Image:
 
 def decode_photo(content: bytes) -> Image.Image:
     """As `open_photo`, from the content of the file."""
-    if content[4:8] == b"ftyp" and content[8:12] in HEIC_BRANDS:
+    if content[4:8] == b"ftyp" and content[8:12] in PICTURE_BRANDS[:-2]:
         if importlib.util.find_spec("pillow_heif") is None:
             raise UnreadableImage("HEIC requires the package pillow-heif: pip install pillow-heif")
         import pillow_heif
@@ -180,6 +224,17 @@ def read_frames(path: str | Path, every: int = 10) -> Iterator[VideoFrame]:
                 raise UnreadableImage("the video has no images, only sound")
             video.streams.video[0].thread_type = "AUTO"
             yield from _decode_frames(video, every)
+
+
+def video_length(path: str | Path) -> float | None:
+    """Length of a video in seconds, as it says; None if it does not."""
+    import av
+
+    try:
+        with _open_video(path) as file, av.open(file) as video:
+            return video.duration / av.time_base if video.duration else None
+    except (UnreadableImage, av.error.FFmpegError, ValueError):
+        return None
 
 
 def _open_video(path):

@@ -15,7 +15,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "loading": ["load", "load_path"],
         "media": ["ImageResult", "predict_crops", "predict_faces", "predict_media"],
         "predictor": ["FaceAnalysis", "Predictor"],
-        "tables": ["prediction_json", "prediction_row", "save_video_table"],
+        "tables": ["open_table", "prediction_json", "prediction_rows"],
+        "tracking": ["Tracker"],
         "tensorflow_predictors": ["KerasPredictor", "SavedModelPredictor"],
     },
 )

@@ -9,8 +9,15 @@ import numpy as np
 from PIL import Image
 
 from keras_deep_emotion.images.faces import Detector, Face, crop, smallest_face
-from keras_deep_emotion.images.reading import UnreadableImage, is_video, open_photo, read_frames
+from keras_deep_emotion.images.reading import (
+    FoundFile,
+    UnreadableImage,
+    is_video,
+    open_photo,
+    read_frames,
+)
 from keras_deep_emotion.inference.predictor import Predictor
+from keras_deep_emotion.inference.tracking import Tracker
 
 BATCH = 64  # crops
 CROP_LIKE = 128  # ours, pixels: an image this small without a face is probably the crop of one
@@ -26,6 +33,8 @@ class ImageResult(NamedTuple):
         image: The image, RGB and upright; None for a crop.
         frame: Number of the frame, from 0; None if not of a video.
         seconds: Time of the frame; None if not of a video.
+        tracks: Number of the person that each face belongs to, see `tracking`; None if not of a
+            video.
         error: Reason why there is no prediction, one clause, or None. After the error of a video,
             the results of its earlier frames remain valid.
     """
@@ -36,15 +45,17 @@ class ImageResult(NamedTuple):
     image: Image.Image | None = None
     frame: int | None = None
     seconds: float | None = None
+    tracks: list[int] | None = None
     error: str | None = None
 
 
 def predict_media(
     model: Predictor,
-    files: Iterable[tuple[Path, str | None]],
+    files: Iterable[FoundFile],
     detector: Detector | None = None,
     smallest: float | None = None,
     every: int = 10,
+    smooth: float = 0.0,
 ) -> Iterator[ImageResult]:
     """Predict the faces in images and videos; a bad file does not stop the others.
 
@@ -57,21 +68,21 @@ def predict_media(
         detector: Detector of faces; None if each image is the crop of one face.
         smallest: Side of the smallest face to detect, pixels; None for the detector's default.
         every: Predict every N-th frame of a video.
+        smooth: As in `tracking.Tracker`.
     """
 
     def is_crop(item):
-        path, error = item
-        return detector is None and error is None and not is_video(path)
+        return detector is None and item.error is None and not is_video(item.path)
 
     for are_crops, group in itertools.groupby(files, is_crop):
         if are_crops:
-            yield from predict_crops(model, [path for path, _ in group])
+            yield from predict_crops(model, [item.path for item in group])
             continue
-        for path, error in group:
+        for path, error, _ in group:
             if error is not None:
                 yield ImageResult(path, error=error)
             elif is_video(path):
-                yield from _predict_video(model, path, detector, smallest, every)
+                yield from _predict_video(model, path, detector, smallest, every, smooth)
             else:
                 yield _predict_photo(model, path, detector, smallest)
 
@@ -112,14 +123,17 @@ def _predict_photo(model, path, detector, smallest):
     return ImageResult(path, faces, probabilities, image)
 
 
-def _predict_video(model, path, detector, smallest, every):
-    frames, faces_seen = 0, False
+def _predict_video(model, path, detector, smallest, every, smooth):
+    frames, faces_seen, tracker = 0, False, Tracker(smooth)
     try:
         for number, seconds, image in read_frames(path, every):
             frames += 1
             faces, probabilities = predict_faces(model, image, detector, smallest, turn=False)
             faces_seen = faces_seen or len(probabilities) > 0
-            yield ImageResult(path, faces, probabilities, image, number, seconds)
+            # Without a detector each frame is the crop of one and the same face.
+            boxes = [(0, 0, 1, 1)] if faces is None else [face.box for face in faces]
+            tracks, probabilities = tracker.update(np.array(boxes), probabilities, seconds)
+            yield ImageResult(path, faces, probabilities, image, number, seconds, tracks)
     except UnreadableImage as error:
         yield ImageResult(path, error=str(error))
         return

@@ -8,9 +8,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "annotation": ["annotate", "save_timeline"],
+        "annotation": ["annotate"],
         "model_card": ["render_model_card"],
         "page": ["write_page", "write_report"],
+        "timeline": ["Timeline"],
         "text": ["accuracy_summary", "attention_summary", "comparison_summary", "evaluation_lines"],
     },
 )

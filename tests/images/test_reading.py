@@ -12,7 +12,14 @@ from skimage import data
 from videos import write_video
 
 from keras_deep_emotion.images.inputs import encode_image, load_pixels
-from keras_deep_emotion.images.reading import UnreadableImage, find_files, open_photo, read_frames
+from keras_deep_emotion.images.reading import (
+    UnreadableImage,
+    find_files,
+    is_video,
+    kind_of,
+    open_photo,
+    read_frames,
+)
 
 
 @pytest.fixture(scope="module")
@@ -131,20 +138,23 @@ def test_folders_patterns_and_names(tmp_path):
     for name in ("b.JPG", "a.png", "deep/c.webp", ".hidden.png", "notes.txt", "v.mp4"):
         (tmp_path / "in" / name).touch()
     inside = [tmp_path / "in" / name for name in ("a.png", "b.JPG", "deep/c.webp", "v.mp4")]
-    assert list(find_files([tmp_path / "in"])) == [(path, None) for path in inside]
-    assert list(find_files([tmp_path / "in/**/*.webp"])) == [(inside[2], None)]
+    notes = tmp_path / "in" / "notes.txt"
+    first, *rest = find_files([tmp_path / "in"])
+    assert first == (inside[0], None, (notes,))
+    assert rest == [(path, None, ()) for path in inside[1:]]
+    assert list(find_files([tmp_path / "in/**/*.webp"])) == [(inside[2], None, ())]
     for name, says in {
         "empty": "no images or videos in this folder",
         "*.bmp": "no file matches this pattern",
     }.items():
-        assert list(find_files([tmp_path / name])) == [(tmp_path / name, says)]
+        assert list(find_files([tmp_path / name])) == [(tmp_path / name, says, ())]
     # A file whose name looks like a pattern is a file.
     (tmp_path / "a[1].png").touch()
-    assert list(find_files([tmp_path / "a[1].png"])) == [(tmp_path / "a[1].png", None)]
-    assert list(find_files(["none.png"]))[0][1] is None  # opening it says what is wrong
+    assert list(find_files([tmp_path / "a[1].png"])) == [(tmp_path / "a[1].png", None, ())]
+    assert list(find_files(["none.png"]))[0].error is None  # opening it says what is wrong
     long = tmp_path / f"{'a' * 300}.png"
     assert list(find_files([long, "none.png"])) == [
-        (long, "file name too long"), (Path("none.png"), None),
+        (long, "file name too long", ()), (Path("none.png"), None, ()),
     ]  # fmt: skip
 
 
@@ -203,3 +213,43 @@ def test_a_cut_off_video_gives_the_frames_that_are_whole(photo, tmp_path):
     whole = write_video(tmp_path / "whole.avi", images).read_bytes()
     (tmp_path / "cut.avi").write_bytes(whole[: len(whole) * 7 // 10])
     assert 5 < sum(1 for _ in read_frames(tmp_path / "cut.avi", every=1)) < 40
+
+
+FORMATS = {  # Pillow's, and what they are
+    "JPEG": "image", "PNG": "image", "GIF": "image", "BMP": "image", "TIFF": "image",
+    "WEBP": "image", "JPEG2000": "image", "PPM": "image", "AVIF": "image", "EPS": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_pictures_are_known_by_their_bytes(name, photo, tmp_path):
+    photo.save(tmp_path / "a", name)
+    assert kind_of(tmp_path / "a") == FORMATS[name]
+    assert not is_video(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "suffix", ["mp4", "mov", "avi", "mkv", "webm", "mpg", "ts", "mts", "flv", "wmv", "3gp"]
+)
+def test_videos_are_known_by_their_bytes(suffix, photo, tmp_path):
+    codec = {"webm": "libvpx", "flv": "flv1", "wmv": "wmv2", "3gp": "h263"}
+    options = {"mpegts_m2ts_mode": "1"} if suffix == "mts" else {}
+    path = tmp_path / f"a.{suffix}"
+    with av.open(path, "w", options=options) as video:
+        stream = video.add_stream(codec.get(suffix, "mpeg4"), rate=25)
+        stream.width, stream.height, stream.pix_fmt = 176, 144, "yuv420p"
+        for _ in range(12):
+            frame = av.VideoFrame.from_image(photo.resize((176, 144)))
+            video.mux(stream.encode(frame))
+        video.mux(stream.encode())
+    path.rename(tmp_path / "a")
+    assert kind_of(tmp_path / "a") == "video" and is_video(tmp_path / "a")
+    assert len(list(read_frames(tmp_path / "a", every=1))) > 5
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"a text", b"BMW is a make of cars", b"P1 is a name", b"%!PS-Adobe", b"G" * 99]
+)
+def test_other_files_are_neither(content, tmp_path):
+    (tmp_path / "a").write_bytes(content)
+    assert kind_of(tmp_path / "a") is None

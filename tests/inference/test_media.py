@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.cbook
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -21,8 +22,8 @@ from keras_deep_emotion.images.inputs import load_pixels
 from keras_deep_emotion.images.reading import open_photo
 from keras_deep_emotion.inference import media
 from keras_deep_emotion.inference.media import ImageResult, predict_faces
-from keras_deep_emotion.inference.tables import save_video_table
-from keras_deep_emotion.reports.annotation import save_timeline
+from keras_deep_emotion.inference.tables import open_table
+from keras_deep_emotion.reports.timeline import Timeline
 from tfds_builders.contract import EMOTIONS
 
 ROOT = Path(__file__).parents[2]
@@ -216,9 +217,13 @@ def test_names_that_no_terminal_and_no_formula_can_show(photo, tmp_path, capfd):
     command = [sys.executable, str(ROOT / "cli.py"), "predict", str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, check=True)
     assert done.stdout.decode().splitlines()[1].endswith("/$a_$ f\ufffdr.png")
-    answer = ImageResult(tmp_path / name, None, np.full((1, 7), 1 / 7, np.float32), None, 0, 0.0)
-    save_timeline([answer], EMOTIONS, tmp_path / "curves.png")
-    save_video_table([answer], EMOTIONS, tmp_path / "table.csv")
+    rows = np.full((1, 7), 1 / 7, np.float32)
+    answer = ImageResult(tmp_path / name, None, rows, None, 0, 0.0, [1])
+    timeline = Timeline(EMOTIONS)
+    timeline.add(answer)
+    timeline.save(answer.file, tmp_path / "curves.png")
+    with open_table(tmp_path / "table.csv", EMOTIONS) as add:
+        add(answer)
     assert "$a_$ f\ufffdr.png,0," in (tmp_path / "table.csv").read_text("utf-8")
 
 
@@ -229,23 +234,65 @@ def test_a_video_gives_rows_a_table_and_curves(photo, tmp_path):
     arguments = [tmp_path / "film.mp4", "--every", 5, "--output", tmp_path / "out"]
     done = predict(*arguments, "--annotate", tmp_path / "drawn")
     rows = done.stdout.splitlines()[1:]
-    assert [row.split()[-2] for row in rows] == ["0.00", "0.50", "1.00", "1.50"]
-    assert {row.split()[0] for row in rows} == {"happiness"}
+    assert [row.split()[-4] for row in rows] == ["0.00", "0.50", "1.00", "1.50"]
+    assert all(row.startswith("happiness") and row.endswith(" s, person 1") for row in rows)
     names = [tmp_path / "out" / f"film-emotions.{kind}" for kind in ("csv", "png")]
     assert done.stderr == f"wrote {names[0]}\nwrote {names[1]}\n"
     table = list(csv.DictReader(names[0].read_text().splitlines()))
-    assert [(row["frame"], row["seconds"]) for row in table] == [
-        ("0", "0.0"), ("5", "0.5"), ("10", "1.0"), ("15", "1.5"),
+    assert [(row["frame"], row["seconds"], row["track"], row["emotion"]) for row in table] == [
+        ("0", "0.0", "1", "happiness"), ("5", "0.5", "1", "happiness"),
+        ("10", "1.0", "1", "happiness"), ("15", "1.5", "1", "happiness"),
+        ("20", "2.0", "", ""), ("25", "2.5", "", ""),
     ]  # fmt: skip
     with Image.open(names[1]) as curves:
-        assert curves.size == (1080, 480)
+        assert curves.size == (1320, 612)
     assert len(list((tmp_path / "drawn").iterdir())) == 6
+    in_csv = predict(*arguments, "--csv").stdout
+    assert in_csv.splitlines() == names[0].read_text().splitlines()
+    faces = [json.loads(line) for line in predict(*arguments, "--json").stdout.splitlines()]
+    assert [face["track"] for face in faces] == [1, 1, 1, 1, None, None]
+    assert faces[0]["box"] and "box" not in faces[5] and faces[5]["probabilities"] is None
 
     write_video(tmp_path / "none.mp4", [empty] * 12)
     done = predict(tmp_path / "none.mp4", "--output", tmp_path, status=1)
     assert done.stderr == (
+        f"wrote {tmp_path}/none-emotions.csv\n"
         f"{tmp_path}/none.mp4: no face is found in the 2 frames that were examined.\n"
     )
+
+
+def test_people_of_a_video_are_followed_and_smoothed(photo, tmp_path):
+    """One smiles on her way; another, who does not, passes below and is hidden for a second."""
+    head = photo.crop((120, 0, 350, 260)).resize((140, 158))
+    path = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    with Image.open(path) as opened:
+        other = opened.convert("RGB").crop((130, 70, 400, 370)).resize((160, 178))
+    frames = []
+    for i in range(60):
+        frame = Image.new("RGB", (800, 500), (90, 100, 110))
+        frame.paste(head, (20 + 9 * i, 20 + i))
+        if not 25 < i < 35:
+            frame.paste(other, (600 - 9 * i, 300))
+        frames.append(frame)
+    write_video(tmp_path / "two.mp4", frames)
+    tables = {}
+    for smooth in (0, 1):
+        options = ["--every", 2, "--smooth", smooth, "--output", tmp_path / str(smooth), "--csv"]
+        done = predict(tmp_path / "two.mp4", *options)
+        tables[smooth] = list(csv.DictReader(done.stdout.splitlines()))
+    middle = {}
+    for row in tables[0]:
+        middle.setdefault(row["track"], []).append(int(row["x"]) + int(row["width"]) / 2)
+    assert len(middle) == 2  # nobody is taken for another
+    assert sorted(len(places) for places in middle.values()) == [25, 30]
+    for places in middle.values():
+        steps = np.diff(places)
+        assert (steps > 0).all() or (steps < 0).all()
+    spread = {
+        smooth: np.std([float(row["neutral"]) for row in table if row["emotion"] == "neutral"])
+        for smooth, table in tables.items()
+    }
+    assert 0 < spread[1] < 0.8 * spread[0]
 
 
 def test_a_video_whose_server_goes_away_keeps_what_was_answered(photo, tmp_path, monkeypatch):
@@ -287,3 +334,26 @@ def test_bad_input_is_named_and_the_rest_goes_on(folder, tmp_path):
         assert done.stderr.splitlines() == expected
         assert len(done.stdout.splitlines()) == 2
     assert "Name one of --json and --csv." in predict("x", "--json", "--csv", status=2).output
+
+
+def test_a_folder_is_searched_by_what_files_are(photo, tmp_path):
+    inside = tmp_path / "in"
+    (inside / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    photo.save(inside / "a.dat", "PNG")
+    photo.save(inside / "deep" / "b", "JPEG")
+    photo.save(tmp_path / "elsewhere" / "c.jfif", "WEBP")
+    photo.save(inside / ".hidden.png")
+    (inside / "link").symlink_to(tmp_path / "elsewhere")
+    (inside / "deep" / "loop").symlink_to(inside)
+    write_video(tmp_path / "film.mp4", [photo.resize((256, 256))] * 3)
+    (tmp_path / "film.mp4").rename(inside / "film.xyz")
+    for name in ("notes.txt", "table.csv", "._a.png", "x.eps"):
+        (inside / name).write_text("%!PS-Adobe-3.0 EPSF-3.0")
+    done = predict(inside, "--output", tmp_path / "out", "--csv")
+    files = [row["file"] for row in csv.DictReader(done.stdout.splitlines())]
+    names = ["a.dat", "deep/b", "film.xyz", "link/c.jfif"]
+    assert files == [f"{inside}/{name}" for name in names]
+    assert done.stderr.splitlines()[0] == (
+        "3 files passed over, neither images nor videos: notes.txt, table.csv, x.eps"
+    )
