@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 
 PATIENCE = 1.0  # ours: seconds that a batch has to end
+CLEANING = 5.0  # ours: seconds for cleaning up after it; the next start removes what is left
 # ours: seconds in which a second signal is the first: `timeout` and `uv run` pass on what a
 # terminal has sent already.
 ECHO = 0.3
@@ -86,9 +87,11 @@ def _interrupt_after(seconds):
 
 
 def _interrupt(number, frame):
-    """Raise KeyboardInterrupt, except in code that cleans up after one."""
+    """Raise KeyboardInterrupt, except in code that cleans up after one, which has `CLEANING`."""
+    if _requested is None:
+        return
     error = sys.exception()
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
-    if error is None and _requested is not None:
+    if error is None or time.monotonic() - _requested > CLEANING:
         raise KeyboardInterrupt

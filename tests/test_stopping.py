@@ -55,12 +55,14 @@ def ended(process):
         "class Lost:\n   def __del__(self): busy(0.5)\n  while True: Lost(); busy(0.2)",
         # Once in a library's clause, the second time not.
         "with contextlib.suppress(BaseException): busy()\n  busy()",
+        # What looks like cleaning up goes on.
+        "stopping.CLEANING = 1\n  try: busy()\n  except BaseException: busy()",
         # Another error takes its place.
         "try: busy()\n  finally: raise AssertionError",
         # The work was done before it was looked at.
         "busy(0.2)",
     ],
-    ids=["check", "del", "suppressed", "other", "done"],
+    ids=["check", "del", "suppressed", "handled", "other", "done"],
 )
 def test_a_stop_is_never_lost(code, number):
     process = started(
