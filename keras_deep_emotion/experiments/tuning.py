@@ -163,6 +163,7 @@ def run_trials(study, config, folder, trials, data_dir, announce):
         else:
             failures = 0
             announce(summary(study.trials[trial.number]))
+        stopping.check()
 
 
 def next_trial(study: optuna.Study, config: TrainConfig, trials: int) -> optuna.Trial | None:
