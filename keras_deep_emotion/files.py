@@ -13,7 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
+
 DAY = 24 * 60 * 60  # seconds
+# ours: seconds in which a temporary file is never removed; its writer locks it within a moment.
+NEW = 5
 
 
 @contextlib.contextmanager
@@ -22,20 +29,69 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     Readers never see a partial file. Every writer has its own temporary path, which ends in the
     name and suffix of `path`, so the last of several concurrent writers wins. After an error `path`
-    is unchanged and the temporary file is removed; temporary files of killed writers are removed by
-    a later write, after a day.
+    is unchanged and the temporary file is removed; the next write in its folder removes those of
+    killed writers.
     """
     path = Path(path)
     # Match exactly the names below: a `partial.old.labels.csv` belongs to the user.
-    remove_stale(path.parent, f"partial.{'[0-9a-f]' * 8}.{glob.escape(path.name)}")
+    remove_dead(path.parent, f"partial.{'[0-9a-f]' * 8}.*")
     temporary = path.with_name(f"partial.{secrets.token_hex(4)}.{path.name}")
     try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())  # else a power cut may keep the name but not the content
-        os.replace(temporary, path)
+        temporary.touch(exist_ok=False)
+        with locked(temporary):
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())  # else a power cut may keep the name but not the content
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: str | Path, prefix: str) -> Iterator[Path]:
+    """Yield a new folder in `parent`, removed at the end; those of killed processes go first."""
+    remove_dead(parent, f"{glob.escape(prefix)}{'[a-z0-9_]' * 8}")
+    with tempfile.TemporaryDirectory(
+        prefix=prefix, dir=parent, ignore_cleanup_errors=True
+    ) as folder:
+        with locked(folder):
+            yield Path(folder)
+
+
+@contextlib.contextmanager
+def locked(path: str | Path, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of a file or folder, which the system releases when the process ends.
+
+    Yields False if the file system has no locks. Raises BlockingIOError if another process holds
+    the lock, and not `wait`.
+    """
+    if fcntl is None:
+        yield False
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            has_locks = True
+        except BlockingIOError:
+            raise
+        except OSError:  # some network file systems
+            has_locks = False
+        yield has_locks
+    finally:
+        os.close(descriptor)
+
+
+def remove_dead(folder: str | Path, pattern: str) -> None:
+    """Remove files and folders in `folder` that match `pattern` and that no process has `locked`.
+
+    Without locks, those older than a day are removed.
+    """
+    for path in Path(folder).glob(pattern):
+        # Already removed, owned by another user, or locked.
+        with contextlib.suppress(OSError), locked(path, wait=False) as has_locks:
+            if path.stat().st_mtime < time.time() - (NEW if has_locks else DAY):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:

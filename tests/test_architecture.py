@@ -1,6 +1,7 @@
 """Imports run one way: what each folder may import, one row a folder."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ PACKAGE = ROOT / "keras_deep_emotion"
 ALLOWED = {
     "config": set(),
     "files": set(),
+    "stopping": set(),
     "exports": set(),
     "layers": set(),
     "models": {"layers"},
@@ -23,22 +25,30 @@ ALLOWED = {
     "reports": {"config", "data.task", "evaluation", "files", "runs"},
     "training": {
         "config", "data", "evaluation", "files", "layers", "models", "reports", "runs", "saliency",
+        "stopping",
     },
     "experiments": {
-        "config", "data", "evaluation", "files", "reports", "runs", "training",
+        "config", "data", "evaluation", "files", "reports", "runs", "stopping", "training",
     },
     "serving": {
         "exports", "files", "images", "inference.array_predictors", "models",
         "reports.model_card", "runs", "saliency",
     },
-    "scoring": {"exports", "files", "images"},
-    "demo": {"images", "inference", "reports", "serving.ports", "tfds_builders"},
+    "scoring": {"exports", "files", "images", "stopping"},
+    "demo": {"files", "images", "inference", "reports", "serving.ports", "tfds_builders"},
     "spatial_transformer": {"layers"},  # alias of the old path
 }  # fmt: skip
 OURS = ("keras_deep_emotion.", "tfds_builders")
 # Without TensorFlow: they run on every backend, or answer before TensorFlow is imported.
-WITHOUT_TENSORFLOW = ("config", "exports", "files", "layers", "models", "runs")
-STANDARD_LIBRARY = ("config.py", "exports.py", "files.py", "data/catalog.py", "data/task.py")
+WITHOUT_TENSORFLOW = ("config", "exports", "files", "layers", "models", "runs", "stopping")
+STANDARD_LIBRARY = (
+    "config.py",
+    "exports.py",
+    "files.py",
+    "stopping.py",
+    "data/catalog.py",
+    "data/task.py",
+)
 HEAVY = {
     "apache_beam", "keras", "matplotlib", "numpy", "pandas", "tensorflow", "tensorflow_datasets",
 }  # fmt: skip
@@ -76,7 +86,7 @@ def test_every_folder_has_a_row():
 
 
 def test_few_modules_lie_beside_the_folders():
-    assert len(list(PACKAGE.glob("*.py"))) <= 6
+    assert len(list(PACKAGE.glob("*.py"))) <= 7
 
 
 def is_in(module, folder):
@@ -121,6 +131,92 @@ def test_what_the_command_line_needs_first_is_light(name):
 def test_the_command_line_imports_nothing_heavy_at_its_top(path):
     _, top = imports(path)
     assert not {name.split(".")[0] for name in top} & HEAVY
+
+
+# What writes files, by its name; and what a call is to write into instead of a file's own path.
+WRITERS = {
+    "save", "savefig", "savez", "savez_compressed", "to_csv", "to_parquet",
+    "write_bytes", "write_text", "TFRecordWriter", "imwrite",
+}  # fmt: skip
+SAFE = {"atomic_write", "BytesIO", "StringIO"}
+# Files that are written by another way, and why.
+OTHER_WAYS = {
+    "keras_deep_emotion/cli/predict.py",  # --annotate: to go by atomic_write
+    "keras_deep_emotion/demo/examples.py",  # into the demo's temporary folder
+    "keras_deep_emotion/scoring/storage.py",  # renames too, and writes to URLs
+    "keras_deep_emotion/serving/export.py",  # into a temporary folder, renamed as a whole
+    "keras_deep_emotion/serving/warmup.py",  # into the same
+    "tfds_builders/sources.py",  # damaged.txt: line by line, so that it tells of a killed build
+}
+
+
+def name_called(call):
+    """The last name of what a node calls; None if it is no call."""
+    function = getattr(call, "func", None)
+    return getattr(function, "attr", getattr(function, "id", None))
+
+
+def writes_a_file(call):
+    """Whether a call writes a file, or opens one to write."""
+    name = name_called(call)
+    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+    if name == "open":
+        modes = [str(one.value) for one in arguments if isinstance(one, ast.Constant)]
+        return any(re.fullmatch("[rwaxbt+]{1,3}", mode) and mode[0] in "wax" for mode in modes)
+    is_in_memory = name == "to_parquet" and not call.args
+    is_ours = name == "write_text" and isinstance(call.func, ast.Name)  # `files.write_text`
+    return name in WRITERS and not is_in_memory and not is_ours
+
+
+def written_in_place(tree):
+    """Lines of a module that write into something else than what `SAFE` and its files gave."""
+    safe = set()
+    for node in ast.walk(tree):  # from the outside in
+        names, values = [], []
+        if isinstance(node, ast.With):
+            names = [item.optional_vars for item in node.items]
+            values = [item.context_expr for item in node.items]
+        elif isinstance(node, ast.Assign):
+            names, values = node.targets, [node.value]
+        for name, value in zip(names, values, strict=False):
+            is_opened = name_called(value) == "open" and used(value) & safe
+            if name is not None and (name_called(value) in SAFE or is_opened):
+                safe |= used(name)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [call.lineno for call in calls if writes_a_file(call) and not used(call) & safe]
+
+
+def used(node):
+    """The names of variables in a node."""
+    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+
+
+def test_every_file_is_written_whole_or_not_at_all():
+    found = {
+        str(path.relative_to(ROOT)): written_in_place(ast.parse(path.read_text()))
+        for folder in ("keras_deep_emotion", "tfds_builders")
+        for path in (ROOT / folder).rglob("*.py")
+        if path != PACKAGE / "files.py"
+    }
+    assert {path: lines for path, lines in found.items() if lines and path not in OTHER_WAYS} == {}
+    assert {path for path in OTHER_WAYS if not found[path]} == set()  # no longer needed
+
+
+@pytest.mark.parametrize(
+    ("code", "is_refused"),
+    [
+        ("figure.savefig(path)", True),
+        ("with open(path, 'w') as file: file.write(text)", True),
+        ("with path.open(mode='ab') as file: pass", True),
+        ("def one(aside):\n with atomic_write(path) as temporary: aside.write_text('')", True),
+        ("with atomic_write(path) as temporary: table.to_csv(temporary)", False),
+        ("with atomic_write(path) as aside, open(aside, 'wb') as file: np.savez(file)", False),
+        ("file = io.BytesIO()\nimage.save(file, format='PNG')", False),
+        ("with open(path, 'rb') as file, path.open() as other: pass", False),
+    ],
+)
+def test_what_the_rule_on_files_refuses(code, is_refused):
+    assert bool(written_in_place(ast.parse(code))) is is_refused
 
 
 def test_nothing_imports_the_command_line():

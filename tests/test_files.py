@@ -1,12 +1,17 @@
 """Files that are whole at any moment."""
 
+import errno
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from keras_deep_emotion.files import atomic_write, remove_stale
+from keras_deep_emotion.files import atomic_write, remove_stale, temporary_folder, write_text
+
+ROOT = Path(__file__).parents[1]
 
 
 def names(folder):
@@ -47,22 +52,64 @@ def test_an_error_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path, erro
     assert names(tmp_path) == ["history.csv"]
 
 
-def test_what_a_killed_writer_left_is_removed_after_a_day(tmp_path):
-    killed = []  # kept: a writer that is forgotten tidies up
-    for _ in range(2):
-        killed.append(atomic_write(tmp_path / "page[1].html"))
-        aside = killed[-1].__enter__()
-        aside.touch()
-    assert len(names(tmp_path)) == 2
-    made_yesterday(aside)
-    others = ["partial.0123abcd.other.html", "partial.old.page[1].html"]  # the second is the user's
+def killed_writer(path):
+    """Kill a process while it writes a file; return the temporary file that it left."""
+    code = (
+        "import sys, time\n"
+        "from keras_deep_emotion.files import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as aside:\n"
+        "    aside.write_text('half')\n"
+        "    print(aside, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        aside = Path(process.stdout.readline().strip())
+        # While it lives, nobody removes its file, however old.
+        made_yesterday(aside)
+        write_text(path.with_name("other"), "whole")
+        assert aside.read_text() == "half"
+        process.kill()
+    return aside
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_write(tmp_path):
+    aside = killed_writer(tmp_path / "page[1].html")
+    others = ["partial.old.page[1].html", "partial-0123abcd"]  # they are the user's
     for name in others:
         (tmp_path / name).touch()
         made_yesterday(tmp_path / name)
-    (young,) = set(names(tmp_path)) - {aside.name, *others}
-    with atomic_write(tmp_path / "page[1].html") as aside:
-        aside.touch()
-    assert names(tmp_path) == sorted(["page[1].html", young, *others])
+    young = tmp_path / "partial.0123abcd.labels.txt"  # not locked yet
+    young.touch()
+    write_text(tmp_path / "labels.txt", "whole")
+    assert not aside.exists()
+    assert names(tmp_path) == sorted(["labels.txt", "other", young.name, *others])
+
+
+def test_without_locks_files_are_removed_after_a_day(tmp_path, monkeypatch):
+    def no_locks(*arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    old, young = tmp_path / "partial.0123abcd.page.html", tmp_path / "partial.0123abce.page.html"
+    for path, hours in ((old, 25), (young, 23)):
+        path.touch()
+        os.utime(path, (time.time() - hours * 60 * 60,) * 2)
+    write_text(tmp_path / "page.html", "whole")
+    assert names(tmp_path) == ["page.html", young.name]
+
+
+def test_a_temporary_folder_removes_those_that_no_process_holds(tmp_path):
+    (tmp_path / "partial-mine").mkdir()
+    with temporary_folder(tmp_path, "partial-") as living:
+        made_yesterday(living)
+        dead = tmp_path / "partial-0123abcd"
+        dead.mkdir()
+        (dead / "model").touch()
+        made_yesterday(dead)
+        with temporary_folder(tmp_path, "partial-") as folder:
+            assert names(tmp_path) == sorted(["partial-mine", living.name, folder.name])
+    assert names(tmp_path) == ["partial-mine"]
 
 
 def test_what_its_writer_removes_meanwhile_stops_nobody(tmp_path, monkeypatch):

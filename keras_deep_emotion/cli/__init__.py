@@ -19,12 +19,14 @@ from keras_deep_emotion.cli.evaluate import evaluate
 from keras_deep_emotion.cli.explain import explain
 from keras_deep_emotion.cli.export import export
 from keras_deep_emotion.cli.fit import fit
+from keras_deep_emotion.cli.options import IF_STOPPED
 from keras_deep_emotion.cli.predict import predict
 from keras_deep_emotion.cli.reproduce import reproduce
 from keras_deep_emotion.cli.score import score
 from keras_deep_emotion.cli.serve import serve
 from keras_deep_emotion.cli.tune import tune
 from keras_deep_emotion.cli.verify import verify
+from keras_deep_emotion.stopping import stopping_on_signals
 
 OWN_PACKAGES = ("keras_deep_emotion", "tfds_builders")
 FILE_SYSTEM_ERRORS = ("No space left on device", "Permission denied", "File too large")
@@ -62,15 +64,24 @@ def file_system_message(error: BaseException) -> str | None:
     return None
 
 
+class Stopped(click.ClickException):
+    """Ctrl-C or SIGTERM."""
+
+    exit_code = 130  # as shells have it
+
+
 class Group(click.Group):
-    """The one place where errors are translated to a line on the terminal."""
+    """The one place where errors and stops are translated to a line on the terminal."""
 
     def invoke(self, ctx):
         """Run the command; exit with status 1 and a sentence if the user can fix the error."""
         try:
-            return super().invoke(ctx)
+            with stopping_on_signals():
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt:
+            raise Stopped(ctx.meta.get(IF_STOPPED, "Stopped.")) from None
         except Exception as error:
             message = user_message(error)
             if message is None or ctx.params["debug"]:

@@ -2,7 +2,13 @@
 
 import click
 
-from keras_deep_emotion.cli.options import PATH, checked_by, data_dir_option, load_tensorflow
+from keras_deep_emotion.cli.options import (
+    PATH,
+    checked_by,
+    data_dir_option,
+    if_stopped,
+    load_tensorflow,
+)
 from keras_deep_emotion.data.task import check_source, parse_build_target
 
 
@@ -31,6 +37,7 @@ def build_data(dataset, source, data_dir, skip_damaged, beam, beam_options):
     fer2013/original or toon_faces/subjects.
     """
     check_source(source)
+    if_stopped("Stopped. The unfinished build is discarded.")
     load_tensorflow()
     from keras_deep_emotion.data.building import build_dataset, damaged_files_path
 

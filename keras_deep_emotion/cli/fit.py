@@ -4,11 +4,16 @@ import contextlib
 import dataclasses
 import os
 import shlex
-import signal
 
 import click
 
-from keras_deep_emotion.cli.options import PATH, config_option, data_dir_option, load_tensorflow
+from keras_deep_emotion.cli.options import (
+    PATH,
+    config_option,
+    data_dir_option,
+    if_stopped,
+    load_tensorflow,
+)
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task, check_source
 from keras_deep_emotion.runs import Run, new_run
@@ -121,20 +126,18 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
         os.environ["KERAS_BACKEND"] = "jax"  # before anything imports Keras
     check_source(source)
     load_tensorflow()
-    # A supervisor's SIGTERM ends training like Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if source is not None:
         config = dataclasses.replace(config, dataset=build_source(config, source, data_dir))
     created = None if resumed or run_dir else new_run(Task.from_config(config))
     run_dir = resumed or run_dir or created.path
     try:
         report = train(config, run_dir, data_dir, resumed, all_folds, profile, cluster)
-    except KeyboardInterrupt:
-        raise click.ClickException(interrupted_message(run_dir, distribute is not None)) from None
     finally:
         if created is not None:
             with contextlib.suppress(OSError):
                 created.path.rmdir()  # if it is still empty
+        if Run(run_dir).has(Run.CONFIG):
+            if_stopped(interrupted_message(run_dir, distribute is not None))
     if report is not None:  # None in all processes but the first
         echo_report(report)
         click.echo(f"run: {run_dir}")

@@ -19,6 +19,7 @@ from keras_deep_emotion.runs import Run
 
 PATH = click.Path(path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+IF_STOPPED = "keras_deep_emotion.stopped"  # in the context of click, see `if_stopped`
 CHOICES = {
     "recipe": tuple(RECIPES),
     "network": NETWORKS,
@@ -43,6 +44,11 @@ def load_tensorflow() -> None:
 
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
+
+
+def if_stopped(message: str) -> None:
+    """Set the line that is printed if the present command is stopped by Ctrl-C or SIGTERM."""
+    click.get_current_context().meta[IF_STOPPED] = message
 
 
 def checked_by(parse: Callable[[str], Any]) -> Callable:

@@ -1,6 +1,5 @@
 """`reproduce`: compare with the paper's results."""
 
-import signal
 from pathlib import Path
 
 import click
@@ -57,19 +56,16 @@ def reproduce(datasets, seeds, sources, output, data_dir, **settings):
     """
     given = {name: value for name, value in settings.items() if value is not None}
     TrainConfig.from_recipe(**given)  # raises if a setting is out of range
+    options.if_stopped(
+        f"Stopped. Finished runs are kept in {output}; the same command continues from there."
+    )
     for dataset in datasets:
         options.checked_by(Task.parse)(None, None, dataset)
     options.load_tensorflow()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     from keras_deep_emotion.experiments.reproduction import IN_THE_PAPER, reproduce
 
-    try:
-        given |= {"sources": sources, "data_dir": data_dir, "seeds": seeds}
-        table = reproduce(datasets or list(IN_THE_PAPER), output, announce=click.echo, **given)
-    except KeyboardInterrupt:
-        raise click.ClickException(
-            f"Stopped. Finished runs are kept in {output}; the same command continues from there."
-        ) from None
+    given |= {"sources": sources, "data_dir": data_dir, "seeds": seeds}
+    table = reproduce(datasets or list(IN_THE_PAPER), output, announce=click.echo, **given)
     click.echo(table.to_string(index=False))
     for ending in ("md", "csv", "png"):
         click.echo(f"wrote {output / f'reproduction.{ending}'}")

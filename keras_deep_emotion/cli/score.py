@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import check_folder, load_tensorflow
+from keras_deep_emotion.cli.options import check_folder, if_stopped, load_tensorflow
 
 
 @click.command()
@@ -60,6 +60,7 @@ def score(export, beam_options, inputs, **settings):
         )
     if "://" not in export:
         check_folder(Path(export))
+    if_stopped("Stopped. Finished parts are kept; the same command continues the job.")
     load_tensorflow()
     logging.disable(logging.WARNING)  # when imported, Beam warns of optional libraries
     from keras_deep_emotion.scoring import score

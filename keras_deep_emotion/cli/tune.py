@@ -4,7 +4,13 @@ import importlib.util
 
 import click
 
-from keras_deep_emotion.cli.options import FOLDER, config_option, data_dir_option, load_tensorflow
+from keras_deep_emotion.cli.options import (
+    FOLDER,
+    config_option,
+    data_dir_option,
+    if_stopped,
+    load_tensorflow,
+)
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task
 
@@ -44,6 +50,7 @@ def tune(trials, output, storage, data_dir, **settings):
     Task.from_config(config)  # raises if there is no such protocol or fold
     if importlib.util.find_spec("optuna") is None:
         raise ModuleNotFoundError("Optuna is not installed: pip install 'keras-deep-emotion[tune]'")
+    if_stopped(f"Stopped. The trials are kept in {output}; the same command continues the search.")
     load_tensorflow()
     from keras_deep_emotion.experiments.tuning import tune
     from keras_deep_emotion.reports.commands import fit_command

@@ -10,6 +10,7 @@ import os
 import tempfile
 from typing import Any
 
+from keras_deep_emotion.files import temporary_folder
 from keras_deep_emotion.images import Detector
 from keras_deep_emotion.serving.ports import check_port
 
@@ -48,14 +49,15 @@ class Demo(contextlib.AbstractContextManager):
         port: int = 7860,
     ):
         port = check_port(host, port)
-        self._folder = tempfile.TemporaryDirectory(prefix="deep-emotion-")
+        self._files = contextlib.ExitStack()
+        folder = self._files.enter_context(temporary_folder(tempfile.gettempdir(), "deep-emotion-"))
         # Gradio reads these when imported: its folder of uploads, and no reports to its makers.
-        os.environ["GRADIO_TEMP_DIR"] = self._folder.name
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
         from keras_deep_emotion.demo.page import build_page, launch
 
-        self._page = build_page(model, detector, about, self._folder.name)
+        self._page = build_page(model, detector, about, str(folder))
         self.url = launch(self._page, host, port)
 
     def __exit__(self, *error):
@@ -64,4 +66,4 @@ class Demo(contextlib.AbstractContextManager):
     def close(self) -> None:
         """Stop listening, and remove what Gradio wrote."""
         self._page.close(verbose=False)
-        self._folder.cleanup()
+        self._files.close()

@@ -62,12 +62,23 @@ def fit_folds(
 
 
 def finished_report(config: TrainConfig, run: Run, data_dir: str | Path | None) -> dict:
-    """The report of a run, after starting or resuming it if it is not finished."""
-    if run.is_finished:
+    """The report of a run, after starting or resuming it if it is not finished and evaluated."""
+    if run.is_finished and is_evaluated(run, data_dir):
         return run.report
     if run.has(Run.CONFIG):
         return single_machine.resume(run.path, data_dir)
     return single_machine.fit(config, run.path, data_dir)
+
+
+def is_evaluated(run: Run, data_dir: str | Path | None) -> bool:
+    """Whether a run has a prediction for each face of its test split."""
+    task = run.task
+    try:
+        table = load_predictions(run.path)
+    except (FileNotFoundError, ValueError):  # missing or damaged
+        return False
+    splits = open_dataset(task, data_dir).info.splits
+    return len(table) == splits[task.splits["test"]].num_examples
 
 
 def resume_run(

@@ -25,6 +25,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
+from keras_deep_emotion import stopping
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.reading import open_dataset
 from keras_deep_emotion.data.task import Task
@@ -153,6 +154,7 @@ def run_trials(study, config, folder, trials, data_dir, announce):
         try:
             run_trial(study, trial, config, folder, data_dir)
         except Exception as error:
+            stopping.check()  # what became of a KeyboardInterrupt is no failure
             study.tell(trial, state=TrialState.FAIL)
             announce(f"trial {trial.number} failed: {error}")
             failures += 1
@@ -161,6 +163,7 @@ def run_trials(study, config, folder, trials, data_dir, announce):
         else:
             failures = 0
             announce(summary(study.trials[trial.number]))
+        stopping.check()
 
 
 def next_trial(study: optuna.Study, config: TrainConfig, trials: int) -> optuna.Trial | None:

@@ -68,9 +68,9 @@ class FoundFile(NamedTuple):
 def find_files(names: Iterable[str | Path]) -> Iterator[FoundFile]:
     """Find the files meant by names of files, folders and patterns.
 
-    A folder means all images and videos in it, at any depth, by their first bytes or their
-    name; links to folders are followed, hidden files are not looked at. A pattern such as `DIR/**/*.jpg` means all files
-    that match. In the order of `names`, sorted within each.
+    A folder means all images and videos in it, at any depth, by their first bytes or their name;
+    links to folders are followed, hidden files are not looked at. A pattern such as `DIR/**/*.jpg`
+    means all files that match. In the order of `names`, sorted within each.
     """
     for name in map(Path, names):
         try:

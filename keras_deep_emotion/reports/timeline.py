@@ -79,14 +79,10 @@ class Timeline:
         for i, (axes, label) in enumerate(zip(panels, self.labels, strict=False)):
             for person in drawn:
                 times, probabilities = self.curve(person)
-                style = {
-                    "color": COLORS[drawn.index(person)],
-                    "label": f"person {person}",
-                    "lw": 1.5,
-                }
+                style = {"color": COLORS[drawn.index(person)], "lw": 1.5}
                 if len(times) < SPARSE:
                     style |= {"marker": ".", "ms": 4}
-                axes.plot(times / unit, probabilities[:, i], **style)
+                axes.plot(times / unit, probabilities[:, i], label=f"person {person}", **style)
             axes.set_title(label, loc="left", fontsize=10)
             axes.grid(alpha=0.25)
         last = panels[len(self.labels) - 1]

@@ -71,7 +71,10 @@ def exclusive_job(output: str) -> Iterator[None]:
         ) from None
     with lock:
         storage.remove(os.path.join(folder, "partial"))  # of a killed process
-        yield
+        try:
+            yield
+        finally:
+            storage.remove(os.path.join(folder, "partial"))
 
 
 def open_job(output: str, arguments: dict) -> dict | None:
@@ -167,7 +170,6 @@ def write_summary(output: str, manifest: dict) -> dict:
         **{key: manifest[key] for key in ("parts", "format", "version", "project_version")},
     }
     write(output, storage.join(output, "summary.json"), to_json(summary))
-    storage.remove(storage.join(output, "job", "partial"))
     return summary
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import create_runner
 
+from keras_deep_emotion import stopping
 from keras_deep_emotion.files import printable_path
 from keras_deep_emotion.images.formats import has_exif_rotation, is_jpeg_or_png
 from keras_deep_emotion.images.inputs import decode_crop, encode_png
@@ -40,7 +41,10 @@ def make_pipeline(runner: str, options: Sequence[str]) -> beam.Pipeline:
         options = PipelineOptions(list(options))  # a list, or Beam would parse our command line
         with contextlib.redirect_stderr(output):
             options.get_all_options()
-        return beam.Pipeline(runner=runner, options=options)
+        pipeline = beam.Pipeline(runner=runner, options=options)
+        # For transforms in other languages; Beam removes it only if the pipeline runs to its end.
+        os.rmdir(pipeline.local_tempdir)
+        return pipeline
     except SystemExit:  # argparse, after printing its usage
         reason = output.getvalue().strip().rpartition("error: ")[2]
     except (ValueError, ImportError, AttributeError) as error:
@@ -118,6 +122,7 @@ class ScorePart(beam.DoFn):
         folder, feature = self.manifest["folder"], self.manifest["arguments"]["feature"]
         contents = map(to_upright, read_entries(entries, folder, feature, 2 * self.batch_size))
         while batch := list(itertools.islice(contents, self.batch_size)):
+            stopping.check()
             readable = [content.image for content in batch if content.error is None]
             answers = iter(self.model(readable) if readable else ())
             for name, image, error in batch:

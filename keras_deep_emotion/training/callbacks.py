@@ -11,10 +11,24 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_deep_emotion import stopping
 from keras_deep_emotion.files import atomic_write
 from keras_deep_emotion.layers.batch_normalization import recompute_statistics
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training.compile import averaged_weights
+
+
+class StopBetweenBatches(keras.callbacks.Callback):
+    """Ends training before the next batch if a stop was requested, see `stopping`."""
+
+    # Not the hooks at the end of a batch, which keep Keras from dispatching others' in a thread.
+    def on_train_batch_begin(self, batch, logs=None):
+        """Check before a batch of training."""
+        stopping.check()
+
+    def on_test_batch_begin(self, batch, logs=None):
+        """Check before a batch of validation."""
+        stopping.check()
 
 
 class Throughput(keras.callbacks.Callback):

@@ -31,6 +31,7 @@ import keras
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from keras_deep_emotion import stopping
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.mixup import mixup
 from keras_deep_emotion.data.targets import class_weights
@@ -148,6 +149,7 @@ def train(config: TrainConfig, faces, validation, labels: list[str], run: Run) -
     averaged, history, training = AveragedEvaluation(kept), [], 0.0
     best = BestModel(averaged, kept, run / Run.MODEL)
     for epoch in range(config.epochs):
+        stopping.check()
         start_of_epoch = time.perf_counter()
         state, logs = train_epoch(state, epoch)
         seconds = time.perf_counter() - start_of_epoch
@@ -283,6 +285,7 @@ def compile_steps(function, steps, state, *data):
         else:
             metrics = [None] * steps
             for number in range(steps):
+                stopping.check()
                 state, metrics[number] = compiled(state, number, *data)
         return state, np.asarray(metrics)  # waits for the last step
 

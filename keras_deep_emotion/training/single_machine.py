@@ -28,6 +28,7 @@ from keras_deep_emotion.training.callbacks import (
     AveragedEvaluation,
     Backup,
     BestModel,
+    StopBetweenBatches,
     Throughput,
     restore_backup,
     write_history,
@@ -177,6 +178,7 @@ def train(
         shuffle=False,  # training_batches shuffles
         verbose=1 if sys.stdout.isatty() else 2,  # a progress bar, or a line an epoch in a log
         callbacks=[
+            StopBetweenBatches(),
             Throughput(len(faces.images)),
             averaged,
             best,

@@ -353,7 +353,7 @@ def test_the_list_is_frozen_and_so_is_the_version(faces, export_dir, tmp_path, m
 
     with monkeypatch.context() as context:
         context.setattr(scoring, "run_pipeline", stop)
-        score(*arguments, status=1)
+        score(*arguments, status=130)
     (versions / "11").symlink_to(export_dir, target_is_directory=True)
     shutil.copy(faces / "00.png", folder / "new.png")
     (folder / "01.jpg").unlink()
@@ -593,8 +593,8 @@ def test_stopped_by_the_keyboard(faces, export_dir, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(scorer.Scorer, "__call__", stop)
-    said = score(export_dir, "--input", f"{faces}/*.png", "--output", tmp_path / "out", status=1)
-    assert said.endswith("Aborted!")
+    said = score(export_dir, "--input", f"{faces}/*.png", "--output", tmp_path / "out", status=130)
+    assert said.endswith("Stopped. Finished parts are kept; the same command continues the job.")
 
 
 def test_without_beam(monkeypatch):

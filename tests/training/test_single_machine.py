@@ -24,7 +24,7 @@ from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.evaluate import evaluate_run
 from keras_deep_emotion.evaluation.metrics import classification_report
 from keras_deep_emotion.evaluation.predictions import read_predictions
-from keras_deep_emotion.experiments.folds import fit_folds
+from keras_deep_emotion.experiments.folds import finished_report, fit_folds
 from keras_deep_emotion.layers.batch_normalization import recompute_statistics
 from keras_deep_emotion.runs import Run, new_run
 from keras_deep_emotion.training.devices import resolve_precision, steps_per_execution
@@ -173,6 +173,28 @@ def test_every_fold_in_turn_never_tests_on_a_character_it_saw(reproduced, tiny_f
     assert result["pooled"]["faces"] == 84
     # The seeds are the same and the folds are not: a fold that was trained twice would show here.
     assert len(set(accuracies)) > 1
+
+
+def test_a_fold_without_all_its_predictions_is_evaluated_again(
+    run_dir, run_config, toon_faces_dir, tmp_path, monkeypatch
+):
+    copy = Run(shutil.copytree(run_dir, tmp_path / "run"))
+    header, *rows = (copy / Run.PREDICTIONS).read_text().splitlines(keepends=True)
+    assert len(rows) == 504
+    evaluated = []
+    monkeypatch.setattr(
+        "keras_deep_emotion.experiments.folds.single_machine.resume",
+        lambda path, data_dir: evaluated.append(path) or evaluate_run(path, data_dir),
+    )
+    report = finished_report(run_config, copy, toon_faces_dir)
+    assert report["faces"] == 504 and evaluated == []
+    for damaged in (header, header + "".join(rows[:-1]), "", None):
+        (copy / Run.PREDICTIONS).unlink()
+        if damaged is not None:
+            (copy / Run.PREDICTIONS).write_text(damaged)
+        assert finished_report(run_config, copy, toon_faces_dir) == report
+        assert (copy / Run.PREDICTIONS).read_text() == header + "".join(rows)
+    assert len(evaluated) == 4
 
 
 def test_a_folder_of_all_folds_is_no_run_of_its_own(tmp_path):

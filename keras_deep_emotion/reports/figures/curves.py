@@ -78,7 +78,8 @@ def embed_curves(history: pd.DataFrame) -> list[tuple[dict[str, Any], str]]:
     """Curves of accuracy and loss for the page: `embedding.embed` and text of each."""
     pictures = []
     for metric in ("accuracy", "loss"):
-        figure, file = curves_figure(history, metric), io.BytesIO()
+        figure = curves_figure(history, metric)
+        file = io.BytesIO()
         # Without a date and with fixed ids, the same run has the same page.
         with matplotlib.rc_context({"svg.hashsalt": metric}):
             figure.savefig(file, format="svg", metadata={"Date": None})
