@@ -140,11 +140,3 @@ def quiet_stderr() -> Iterator[None]:
 def printable_path(path: str | Path) -> str:
     """Return a path as text for output; bytes that are not UTF-8 become U+FFFD."""
     return os.fsencode(path).decode(errors="replace")
-
-
-def remove_stale(folder: str | Path, pattern: str) -> None:
-    """Remove files and folders in `folder` that match `pattern` and are older than a day."""
-    for path in Path(folder).glob(pattern):
-        with contextlib.suppress(OSError):  # already removed, or owned by another user
-            if path.stat().st_mtime < time.time() - DAY:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()

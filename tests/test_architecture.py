@@ -141,7 +141,6 @@ WRITERS = {
 SAFE = {"atomic_write", "BytesIO", "StringIO"}
 # Files that are written by another way, and why.
 OTHER_WAYS = {
-    "keras_deep_emotion/cli/predict.py",  # --annotate: to go by atomic_write
     "keras_deep_emotion/demo/examples.py",  # into the demo's temporary folder
     "keras_deep_emotion/scoring/storage.py",  # renames too, and writes to URLs
     "keras_deep_emotion/serving/export.py",  # into a temporary folder, renamed as a whole

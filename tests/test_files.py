@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_deep_emotion.files import atomic_write, remove_stale, temporary_folder, write_text
+from keras_deep_emotion.files import atomic_write, remove_dead, temporary_folder, write_text
 
 ROOT = Path(__file__).parents[1]
 
@@ -118,5 +118,5 @@ def test_what_its_writer_removes_meanwhile_stops_nobody(tmp_path, monkeypatch):
     (old / "model").touch()
     made_yesterday(old)
     monkeypatch.setattr(Path, "glob", lambda folder, pattern: iter([gone, old]))
-    remove_stale(tmp_path, "partial-*")
+    remove_dead(tmp_path, "partial-*")
     assert names(tmp_path) == []

@@ -175,6 +175,7 @@ def csv_line(values):
 
 def save_annotated(result, labels, folder, used):
     """Write an image with boxes and predictions; return why it cannot be drawn, or None."""
+    from keras_deep_emotion.files import atomic_write
     from keras_deep_emotion.images import UnreadableImage, open_photo
     from keras_deep_emotion.reports.annotation import annotate
 
@@ -184,7 +185,8 @@ def save_annotated(result, labels, folder, used):
         drawing = annotate(image, result.faces, result.probabilities, labels, result.tracks)
         number = "" if result.frame is None else f"-{result.frame:06}"
         path = unused_path(folder, f"{result.file.stem}{number}-faces", ".jpg", used)
-        drawing.save(path, quality=92)
+        with atomic_write(path) as temporary:
+            drawing.save(temporary, quality=92)
     except (UnreadableImage, OSError) as error:
         return f"not annotated: {str(error).rstrip('.')}"
     return None
@@ -213,7 +215,7 @@ def echo_video(frames, labels, folder, used, echo_result):
     finally:  # also if the video is interrupted
         click.echo(f"wrote {table}", err=True)
         if timeline.people:
-            timeline.save(file, plot)
+            timeline.draw(file, plot)
             click.echo(f"wrote {plot}", err=True)
 
 

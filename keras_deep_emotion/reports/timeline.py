@@ -65,7 +65,7 @@ class Timeline:
         rows = np.array([bins[place] for place in places])
         return (np.array(places) + 0.5) * self.width, rows[:, :-1] / rows[:, -1:]
 
-    def save(self, file: Path, path: str | Path) -> None:
+    def draw(self, file: Path, path: str | Path) -> None:
         """Draw a panel for each emotion, in it a curve for each person, as PNG.
 
         `file` is the video. Of more than `PEOPLE`, those seen longest are drawn.

@@ -7,6 +7,7 @@ metadata properties. `export_edge` writes the same as .json beside the file.
 """
 
 import json
+import os
 import tempfile
 import warnings
 import zipfile
@@ -20,7 +21,7 @@ import tensorflow as tf
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.exports import LITERT_ABOUT, LITERT_LABELS, check_format
-from keras_deep_emotion.files import atomic_write, quiet_stderr, write_json
+from keras_deep_emotion.files import atomic_write, quiet_stderr, temporary_folder, write_json
 from keras_deep_emotion.inference.array_predictors import LiteRTPredictor, ONNXPredictor
 from keras_deep_emotion.models.folding import fold_batch_normalization
 from keras_deep_emotion.saliency.networks import to_grey_levels
@@ -239,11 +240,12 @@ def export_edge(
         ModuleNotFoundError: If the packages of the format are not installed.
     """
     check_format(format, quantize)
-    chosen = EDGE_FORMATS[format]
-    with atomic_write(path) as temporary:
-        chosen.write(model, temporary, labels, quantize, **about)
-        got = chosen.open(temporary).classify(faces)
+    chosen, path = EDGE_FORMATS[format], Path(path)
+    with temporary_folder(path.parent, "partial-") as folder:
+        chosen.write(model, folder / path.name, labels, quantize, **about)
+        got = chosen.open(folder / path.name).classify(faces)
         line = verify_edge(got, model.predict(faces, batch_size=64, verbose=0), quantize)
+        os.replace(folder / path.name, path)
     about = describe(model, labels, quantize=quantize, **about)
-    write_json(Path(path).with_suffix(".json"), about)
+    write_json(path.with_suffix(".json"), about)
     return line

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import keras
@@ -25,7 +24,7 @@ from keras_deep_emotion.exports import (
     check_name,
     default_name,
 )
-from keras_deep_emotion.files import remove_stale, write_json, write_text
+from keras_deep_emotion.files import temporary_folder, write_json, write_text
 from keras_deep_emotion.models.folding import fold_batch_normalization
 from keras_deep_emotion.reports.model_card import render_model_card
 from keras_deep_emotion.runs import Run
@@ -91,9 +90,9 @@ def remove_older(export: Export, keep: int) -> None:
     Each is renamed first: a server that polls the folder never sees a partial version.
     """
     for folder in list(export.versions().values())[:-keep]:
-        with tempfile.TemporaryDirectory(prefix="partial-", dir=export.path) as aside:
+        with temporary_folder(export.path, "partial-") as aside:
             with contextlib.suppress(FileNotFoundError):  # removed by another export
-                os.rename(folder, Path(aside, "model"))
+                os.rename(folder, aside / "model")
 
 
 def export_run(
@@ -128,11 +127,8 @@ def export_run(
     model, export = run.load_model(), Export(Path(parent) / name)
     export.path.mkdir(parents=True, exist_ok=True)
     updated_models_config(parent)  # raises before there is a version that it cannot list
-    remove_stale(export.path, "partial-*")  # of killed exports
-    with tempfile.TemporaryDirectory(  # not a version's name
-        prefix="partial-", dir=export.path, ignore_cleanup_errors=True
-    ) as temporary:
-        saved_model = Path(temporary, "model")
+    with temporary_folder(export.path, "partial-") as temporary:  # not a version's name
+        saved_model = temporary / "model"
         detector = load_detector()
         write_saved_model(fold_batch_normalization(model), run.labels, saved_model, detector)
         expected = expected_outputs(model)

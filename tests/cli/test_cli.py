@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from few_faces import few_toon_faces
+from PIL import Image
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.cli import main
@@ -418,3 +419,16 @@ def test_mistakes_are_found_before_tensorflow_is_imported(command, monkeypatch, 
     monkeypatch.setattr("keras_deep_emotion.cli.options.quiet_stderr", None)  # a call fails
     done = CliRunner().invoke(main, list(command))
     assert done.exit_code == 1 and done.output.startswith("Error: "), done.output
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for i in range(300):
+        Image.new("L", (48, 48), i % 256).save(folder / f"{i}.png")
+    command = f"{sys.executable} {ROOT}/cli.py predict --faces none --csv {folder} | head -n 2"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 2

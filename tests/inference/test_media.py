@@ -221,7 +221,7 @@ def test_names_that_no_terminal_and_no_formula_can_show(photo, tmp_path, capfd):
     answer = ImageResult(tmp_path / name, None, rows, None, 0, 0.0, [1])
     timeline = Timeline(EMOTIONS)
     timeline.add(answer)
-    timeline.save(answer.file, tmp_path / "curves.png")
+    timeline.draw(answer.file, tmp_path / "curves.png")
     with open_table(tmp_path / "table.csv", EMOTIONS) as add:
         add(answer)
     assert "$a_$ f\ufffdr.png,0," in (tmp_path / "table.csv").read_text("utf-8")

@@ -90,5 +90,5 @@ def test_the_memory_of_a_timeline_has_a_bound(monkeypatch, tmp_path):
         curves.add(frame(second, p1=[0.2, 0.8], **{f"p{second // 10 + 2}": [0.5, 0.5]}))
     assert curves.people == 501 and 1 in curves._sums and len(curves._sums) <= 6
     assert len(curves._sums[1]) <= timeline.BINS
-    curves.save(tmp_path / "film.mp4", tmp_path / "a.png")
+    curves.draw(tmp_path / "film.mp4", tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 5000

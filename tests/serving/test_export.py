@@ -472,12 +472,12 @@ def test_a_version_that_another_export_removed_leaves_nothing(tmp_path, monkeypa
 def test_older_versions_are_removed_and_what_a_killed_export_left(run_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "verify", lambda path: [])
     folder = tmp_path / "face"
-    for name in ("2", "9", "10", "notes", "partial-old", "partial-new"):
+    for name in ("2", "9", "10", "notes", "partial-killed_1", "partial-mine"):
         (folder / name).mkdir(parents=True)
-    yesterday = time.time() - 25 * 60 * 60
-    os.utime(folder / "partial-old", (yesterday, yesterday))
+    minute_ago = time.time() - 60
+    os.utime(folder / "partial-killed_1", (minute_ago, minute_ago))
     assert export_run(run_dir, name="face", parent=tmp_path, keep=2) == folder / "11"
-    assert sorted(entry.name for entry in folder.iterdir()) == ["10", "11", "notes", "partial-new"]
+    assert sorted(entry.name for entry in folder.iterdir()) == ["10", "11", "notes", "partial-mine"]
     with pytest.raises(ValueError, match="keep must be 1 or more. Received: 0"):
         export_run(run_dir, name="face", parent=tmp_path, keep=0)
 
