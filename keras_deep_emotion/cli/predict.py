@@ -242,6 +242,7 @@ def progress_bar(file):
             bar.render_progress()
 
         yield (lambda: click.echo("\r\x1b[K", nl=False, err=True)), advance
+        bar.update(bar.length - bar.pos)
 
 
 def unused_path(folder, stem, suffix, used):

@@ -1,9 +1,12 @@
 """`predict` from photos to rows, with the shipped weights."""
 
+import contextlib
 import csv
 import io
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -334,6 +337,26 @@ def test_bad_input_is_named_and_the_rest_goes_on(folder, tmp_path):
         assert done.stderr.splitlines() == expected
         assert len(done.stdout.splitlines()) == 2
     assert "Name one of --json and --csv." in predict("x", "--json", "--csv", status=2).output
+
+
+def test_a_terminal_gets_a_bar_with_the_time_left(photo, tmp_path):
+    write_video(tmp_path / "film.mp4", [photo.resize((256, 256))] * 150)
+    terminal, end = pty.openpty()
+    command = ["cli.py", "predict", tmp_path / "film.mp4", "--every", "1", "--output", tmp_path]
+    done = subprocess.run(
+        [sys.executable, *command], stdout=subprocess.PIPE, stderr=end, text=True, cwd=ROOT
+    )
+    os.close(end)
+    os.set_blocking(terminal, False)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while part := os.read(terminal, 65536):
+            shown += part
+    os.close(terminal)
+    assert len(done.stdout.splitlines()) == 151  # rows alone
+    text = shown.decode()
+    assert "film.mp4  [" in text and "100%" in text
+    assert re.search(r"\d\d:\d\d:\d\d", text)  # the time that is left
 
 
 def test_a_folder_is_searched_by_what_files_are(photo, tmp_path):
