@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -170,3 +171,11 @@ def run_without():
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     return run
+
+
+@pytest.fixture
+def no_port():
+    """A port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,6 +1,5 @@
 """`demo`: a web page to try a model on."""
 
-import ipaddress
 import threading
 import webbrowser
 
@@ -22,14 +21,6 @@ def model_sentence(choice):
     )
 
 
-def is_loopback(host):
-    """Whether an address or name is reachable from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 @click.command()
 @options.model_options
 @options.host_option
@@ -44,6 +35,7 @@ def demo(choice, host, port, browser):
     """
     from keras_deep_emotion.demo import Demo
     from keras_deep_emotion.images import Detector
+    from keras_deep_emotion.inference.addresses import is_loopback
 
     with Demo(choice.open(), Detector(), model_sentence(choice), host, port) as page:
         stopped = threading.Event()

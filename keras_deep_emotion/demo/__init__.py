@@ -55,6 +55,10 @@ class Demo(contextlib.AbstractContextManager):
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+        # Gradio asks its own page whether it is up: not through a proxy.
+        for name in ("NO_PROXY", "no_proxy"):
+            others = [os.environ[name]] if os.environ.get(name) else []
+            os.environ[name] = ",".join([*others, "localhost", "127.0.0.1", "::1"])
         from keras_deep_emotion.demo.page import build_page, launch
 
         self._page = build_page(model, detector, about, str(folder))

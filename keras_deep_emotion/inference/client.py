@@ -1,20 +1,9 @@
-"""Client of an export behind TensorFlow Serving, over gRPC or REST.
-
-An address is `SCHEME://HOST[:PORT][/NAME[/versions/N | /labels/LABEL]]`:
-
-- `grpc` (port 8500 by default), or `grpcs` over TLS;
-- `http` (port 8501 by default), or `https`.
-
-NAME is the model's, `ferplus` by default; the form of the server's own URLs, `/v1/models/NAME/...`,
-is accepted too.
-"""
+"""Client of an export behind TensorFlow Serving, over gRPC or REST."""
 
 import base64
 import contextlib
-import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,58 +19,15 @@ from urllib3.exceptions import ProtocolError
 from urllib3.util import Retry
 
 from keras_deep_emotion.images.inputs import encode_image
+from keras_deep_emotion.inference.addresses import ServerAddress
 from keras_deep_emotion.inference.predictor import Predictor
 from keras_deep_emotion.saliency.windows import DEFAULT_WINDOWS, SaliencyMaps
 
-ADDRESS = re.compile(
-    r"(?P<scheme>grpcs?|https?)://(?P<host>\[[^]]+\]|[^][/:?#@]+)(:(?P<port>\d+))?"
-    r"(/+v1/models)?(/+(?P<name>[^/?#]+)(/versions/(?P<version>\d+)|/labels/(?P<label>[^/?#]+))?)?/*"
-)
-PORTS = {"grpc": 8500, "grpcs": 8500, "http": 8501, "https": 8501}
-DEFAULT_NAME = "ferplus"
 MOST_BYTES = 16 * 2**20  # ours: of the files in one request
 MOST_FILES = 64  # in one request: max_batch_size of exports/batching.config
 MOST_MAPS = 8  # ours: files in one request for maps, some seconds of a server on two cores
 TRIES = 5  # ours: gives a starting server about 6 s
 FIRST_PAUSE = 0.4  # seconds, doubled after each try
-
-
-@dataclass(frozen=True)
-class ServerAddress:
-    """Address of a served model."""
-
-    scheme: str
-    target: str  # HOST:PORT
-    name: str
-    version: int | None
-    label: str | None  # of a version
-
-    @classmethod
-    def parse(cls, text: str) -> "ServerAddress":
-        """Parse an address."""
-        match = ADDRESS.fullmatch(text)
-        if match is None or int(match["port"] or 0) > 65535:
-            raise ValueError(
-                "A server is SCHEME://HOST[:PORT][/NAME[/versions/N or /labels/LABEL]], scheme "
-                f"grpc, grpcs, http or https. Received: {text}"
-            )
-        return cls(
-            scheme=match["scheme"],
-            target=f"{match['host']}:{match['port'] or PORTS[match['scheme']]}",
-            name=match["name"] or DEFAULT_NAME,
-            version=match["version"] and int(match["version"]),
-            label=match["label"],
-        )
-
-    @property
-    def path(self) -> str:
-        """NAME, NAME/versions/N or NAME/labels/LABEL."""
-        if self.label:
-            return f"{self.name}/labels/{self.label}"
-        return self.name if self.version is None else f"{self.name}/versions/{self.version}"
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.target}/{self.path}"
 
 
 def connect(
@@ -92,7 +38,7 @@ def connect(
     While the server is unavailable, each request is tried `TRIES` times, with doubling pauses.
 
     Args:
-        address: See the module's docstring.
+        address: See `addresses`.
         timeout: Seconds allowed for a try.
         authority: PEM file of the certificates to trust over grpcs or https; None for those that
             the system (for gRPC: its library) trusts.
@@ -167,6 +113,8 @@ class GrpcClient:
         options += [
             (f"grpc.{kind}_reconnect_backoff_ms", pause) for kind in ("min", "initial", "max")
         ]
+        if address.is_loopback:  # never through a proxy
+            options.append(("grpc.enable_http_proxy", 0))
         if address.scheme == "grpcs":
             roots = Path(authority).read_bytes() if authority else None
             credentials = grpc.ssl_channel_credentials(roots)
@@ -230,6 +178,8 @@ class RestClient:
         self._session = requests.Session()
         # Passed with each request: REQUESTS_CA_BUNDLE overrides the session's own setting.
         self._verify = str(authority) if authority else None
+        # This machine is never reached through a proxy.
+        self._proxies = {"no_proxy": address.host} if address.is_loopback else None
         retry = Retry(
             total=TRIES - 1,
             backoff_factor=FIRST_PAUSE,
@@ -264,7 +214,11 @@ class RestClient:
     def _post(self, verb, body, key):
         try:
             response = self._session.post(
-                f"{self._url}:{verb}", json=body, timeout=self.timeout, verify=self._verify
+                f"{self._url}:{verb}",
+                json=body,
+                timeout=self.timeout,
+                verify=self._verify,
+                proxies=self._proxies,
             )
         except requests.exceptions.RequestException as error:
             raise self._connection_error(error) from None
@@ -300,9 +254,11 @@ class RestClient:
 def unreachable_error(address: ServerAddress, details: str, tries: int = TRIES) -> ConnectionError:
     """Error for a server that does not answer."""
     attempts = f"tried {tries} times" if tries > 1 else "or closed the connection"
+    proxy = address.proxy()
+    through = f", asked through the proxy {proxy}" if proxy else ""
     return ConnectionError(
-        f"{address} does not answer, {attempts}: {details}. `python cli.py serve EXPORT` starts a "
-        "server."
+        f"{address} does not answer{through}, {attempts}: {details}. `python cli.py serve EXPORT` "
+        "starts a server."
     )
 
 

@@ -21,9 +21,9 @@ from PIL import Image
 from skimage import data
 
 from keras_deep_emotion.cli import main
-from keras_deep_emotion.cli.demo import is_loopback
 from keras_deep_emotion.demo.sheet import MAX_FACES, MAX_MAPS, PHOTO_SIDE, predict_sheets
 from keras_deep_emotion.images.faces import crop
+from keras_deep_emotion.inference.addresses import is_loopback
 from keras_deep_emotion.inference.client import ServerPredictor
 from keras_deep_emotion.inference.loading import load, load_path
 from keras_deep_emotion.serving.ports import check_port
@@ -449,3 +449,20 @@ def test_without_gradio_one_sentence_says_what_to_install(run_without):
 )
 def test_whether_others_reach_an_address(host, own):
     assert is_loopback(host) == own
+
+
+def test_a_proxy_is_not_asked_for_the_page(no_port):
+    proxy = f"http://127.0.0.1:{no_port}"
+    environment = os.environ | dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy"), proxy)
+    command = [sys.executable, "cli.py", "demo", "--port", "0"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    ) as process:
+        line = process.stdout.readline()
+        process.terminate()
+        assert line.startswith("The page: http://127.0.0.1:"), process.stderr.read()

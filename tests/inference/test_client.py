@@ -23,11 +23,11 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import (
 
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.inference import client
+from keras_deep_emotion.inference.addresses import ServerAddress
 from keras_deep_emotion.inference.client import (
     MOST_MAPS,
     GrpcClient,
     RestClient,
-    ServerAddress,
     connect,
     split_requests,
 )
@@ -63,14 +63,6 @@ def files(tmp_path_factory):
         pixels = random.integers(0, 256, (60, 50) if i % 2 else (48, 48, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(path)
     return paths
-
-
-@pytest.fixture
-def no_port():
-    """A port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.parametrize(
@@ -417,3 +409,23 @@ def test_maps_come_from_a_server_as_from_the_export(address, export_dir, files):
     np.testing.assert_array_equal(served.class_id, local.class_id)
     # A window that ties may fall either way.
     assert served.decisive.dtype == bool and (served.decisive == local.decisive).mean() > 0.99
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_loopback_is_never_asked_through_a_proxy(address, host, no_port, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "grpc_proxy", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{no_port}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert len(connect(address.replace("127.0.0.1", host)).labels) == 7
+
+
+def test_elsewhere_the_proxy_is_named(no_port, monkeypatch):
+    proxy = f"http://127.0.0.1:{no_port}"
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "localhost")
+    monkeypatch.setattr(client, "FIRST_PAUSE", 0.01)
+    with pytest.raises(
+        ConnectionError, match=f"does not answer, asked through the proxy {proxy}, "
+    ):
+        connect("http://192.0.2.1/face")

@@ -1,0 +1,85 @@
+"""Addresses of served models.
+
+An address is `SCHEME://HOST[:PORT][/NAME[/versions/N | /labels/LABEL]]`:
+
+- `grpc` (port 8500 by default), or `grpcs` over TLS;
+- `http` (port 8501 by default), or `https`.
+
+NAME is the model's, `ferplus` by default; the form of the server's own URLs, `/v1/models/NAME/...`,
+is accepted too.
+"""
+
+import ipaddress
+import re
+import urllib.request
+from dataclasses import dataclass
+
+ADDRESS = re.compile(
+    r"(?P<scheme>grpcs?|https?)://(?P<host>\[[^]]+\]|[^][/:?#@]+)(:(?P<port>\d+))?"
+    r"(/+v1/models)?(/+(?P<name>[^/?#]+)(/versions/(?P<version>\d+)|/labels/(?P<label>[^/?#]+))?)?/*"
+)
+PORTS = {"grpc": 8500, "grpcs": 8500, "http": 8501, "https": 8501}
+DEFAULT_NAME = "ferplus"
+
+
+@dataclass(frozen=True)
+class ServerAddress:
+    """Address of a served model."""
+
+    scheme: str
+    target: str  # HOST:PORT
+    name: str
+    version: int | None
+    label: str | None  # of a version
+
+    @classmethod
+    def parse(cls, text: str) -> "ServerAddress":
+        """Parse an address."""
+        match = ADDRESS.fullmatch(text)
+        if match is None or int(match["port"] or 0) > 65535:
+            raise ValueError(
+                "A server is SCHEME://HOST[:PORT][/NAME[/versions/N or /labels/LABEL]], scheme "
+                f"grpc, grpcs, http or https. Received: {text}"
+            )
+        return cls(
+            scheme=match["scheme"],
+            target=f"{match['host']}:{match['port'] or PORTS[match['scheme']]}",
+            name=match["name"] or DEFAULT_NAME,
+            version=match["version"] and int(match["version"]),
+            label=match["label"],
+        )
+
+    @property
+    def host(self) -> str:
+        """HOST, without brackets."""
+        return self.target.rpartition(":")[0].strip("[]")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is an address of this machine that no other machine reaches."""
+        return is_loopback(self.host)
+
+    def proxy(self) -> str | None:
+        """The proxy that the environment has for it, or None."""
+        kind = {"grpc": "http", "grpcs": "https"}.get(self.scheme, self.scheme)
+        if self.is_loopback or urllib.request.proxy_bypass(self.host):
+            return None
+        return urllib.request.getproxies().get(kind)
+
+    @property
+    def path(self) -> str:
+        """NAME, NAME/versions/N or NAME/labels/LABEL."""
+        if self.label:
+            return f"{self.name}/labels/{self.label}"
+        return self.name if self.version is None else f"{self.name}/versions/{self.version}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.target}/{self.path}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or a name is reachable from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
