@@ -7,8 +7,9 @@ import numpy as np
 
 PATIENCE = 2.0  # ours, seconds: a face that is not seen longer begins a new track
 # Ours: a face continues a track if its center is less than this from where the track is expected,
-# in sides of the box, and its side is at most this many times larger or smaller.
-MOST_DISTANCE, MOST_GROWTH = 1.0, 1.8
+# in sides of the box, and for each second that passed so much more; and if its side is at most so
+# many times larger or smaller.
+MOST_DISTANCE, SPEED, MOST_GROWTH = 1.0, 1.5, 1.8
 MEMORY = 0.5  # ours: share of the last velocity in the next, against the jitter of boxes
 
 
@@ -79,12 +80,15 @@ class Tracker:
             return assigned
         from scipy.optimize import linear_sum_assignment  # a photo needs none
 
-        expected = [one.center + one.velocity * (seconds - one.seconds) for one in self._tracks]
+        passed = np.array([seconds - one.seconds for one in self._tracks])
         known = np.array([one.side for one in self._tracks])
-        apart = np.linalg.norm(centers[:, None] - np.array(expected), axis=2)
+        velocity = np.array([one.velocity for one in self._tracks])
+        expected = np.array([one.center for one in self._tracks]) + velocity * passed[:, None]
+        apart = np.linalg.norm(centers[:, None] - expected, axis=2)
         distance = apart / np.maximum(sides[:, None], known)
         growth = np.abs(np.log(sides[:, None] / known))
-        possible = (distance < MOST_DISTANCE) & (growth < math.log(MOST_GROWTH))
+        near = distance < MOST_DISTANCE + SPEED * passed
+        possible = near & (growth < math.log(MOST_GROWTH))
         cost = np.where(possible, distance + growth, 1e3)
         for face, track in zip(*linear_sum_assignment(cost), strict=True):
             if possible[face, track]:

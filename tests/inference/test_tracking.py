@@ -38,6 +38,15 @@ def test_who_is_away_for_longer_is_a_new_person():
     assert follow([[(0, 0, 60)], *away, [(0, 0, 60)]])[-1] == [2]
 
 
+def test_a_face_may_go_further_the_longer_it_was_not_seen():
+    def second(seconds):
+        tracker, face = Tracker(), np.full((1, 2), 0.5)
+        tracker.update(np.array([[0, 0, 50, 50]]), face, 0.0)
+        return tracker.update(np.array([[100, 0, 50, 50]]), face, seconds)[0]  # two sides away
+
+    assert second(0.1) == [2] and second(1.0) == [1]
+
+
 def test_a_false_face_takes_a_number_and_nobody_elses():
     frames = [[(0, 0, 60)], [(0, 0, 60), (400, 300, 25)], [(0, 0, 60)]]
     assert follow(frames) == [[1], [1, 2], [1]]
