@@ -13,7 +13,7 @@ from keras_deep_emotion.reports.figures.canvas import TITLE, save_figure
 
 PEOPLE = 6  # ours: curves in a panel
 KEPT = 60  # ours: people whose curves are kept until the end
-BINS = 600  # ours: points of a curve at most, about its pixels
+BINS = 200  # ours: points of a curve at most; of more, six in a panel are a tangle
 FIRST_BIN = 0.02  # seconds; shorter than a frame
 # Color-blind safe (Okabe & Ito, 2008), one a person.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -84,9 +84,10 @@ class Timeline:
 
         `file` is the video. Of more than `PEOPLE`, those seen longest are drawn.
         """
-        end = max(self.curve(person)[0].max() for person in self._sums)
+        end = max(self._before, self.width)
         unit, name = (60, "minutes") if end > LONG else (1, "seconds")
-        drawn = sorted(sorted(self._sums, key=self._frames)[-PEOPLE:])
+        longest = sorted(self._sums, key=lambda person: (-self._frames(person), person))
+        drawn = sorted(longest[:PEOPLE])
         rows = -(-len(self.labels) // COLUMNS)
         figure = Figure(figsize=(11, 2.1 * rows + 0.9), layout="constrained")
         panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).flat
@@ -102,7 +103,7 @@ class Timeline:
             axes.set_title(label, loc="left", fontsize=10)
             axes.grid(alpha=0.25)
         last = panels[len(self.labels) - 1]
-        last.set(ylim=(-0.03, 1.03))
+        last.set(ylim=(-0.03, 1.03), xlim=(-0.02 * end / unit, 1.02 * end / unit))
         last.yaxis.set_major_formatter(PercentFormatter(1))
         for axes in panels[len(self.labels) :]:
             axes.set_axis_off()
