@@ -1,6 +1,5 @@
 """`predict`: predict the emotion of each face in photos, crops and videos."""
 
-import contextlib
 import csv
 import io
 import itertools
@@ -10,6 +9,7 @@ import sys
 import click
 
 from keras_deep_emotion.cli.options import FOLDER, PATH, model_options
+from keras_deep_emotion.cli.progress import progress_bar
 
 NAMED = 5  # files that are passed over
 
@@ -202,47 +202,20 @@ def echo_video(frames, labels, folder, used, echo_result):
     table, plot = (
         unused_path(folder, f"{file.stem}-emotions", suffix, used) for suffix in (".csv", ".png")
     )
-    timeline, before = Timeline(labels), 0.0
+    timeline = Timeline(labels)
     try:
-        with open_table(table, labels) as add, progress_bar(file) as (clear, advance):
+        with open_table(table, labels) as add, progress_bar(file) as (clear, draw):
             for result in itertools.chain([first], frames):
                 clear()
                 echo_result(result)
                 add(result)
                 timeline.add(result)
-                advance(result.seconds - before)
-                before = result.seconds
+                draw(result.seconds)
     finally:  # also if the video is interrupted
         click.echo(f"wrote {table}", err=True)
         if timeline.people:
             timeline.draw(file, plot)
             click.echo(f"wrote {plot}", err=True)
-
-
-@contextlib.contextmanager
-def progress_bar(file):
-    """Yield functions that clear a bar for a video from the terminal, and that advance it.
-
-    Rows are printed above it. Without a terminal there is none.
-    """
-    from keras_deep_emotion.images.reading import video_length
-
-    length = video_length(file) if sys.stderr.isatty() else None
-    if not length:
-        yield (lambda: None), (lambda seconds: None)
-        return
-    steps = 10  # a second of the video
-    with click.progressbar(length=int(length * steps), label=file.name, file=sys.stderr) as bar:
-        seen = 0.0
-
-        def advance(seconds):
-            nonlocal seen
-            seen += seconds
-            bar.update(int(seen * steps) - bar.pos)
-            bar.render_progress()
-
-        yield (lambda: click.echo("\r\x1b[K", nl=False, err=True)), advance
-        bar.update(bar.length - bar.pos)
 
 
 def unused_path(folder, stem, suffix, used):

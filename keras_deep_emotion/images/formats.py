@@ -25,10 +25,12 @@ PICTURE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1",
 VIDEO_STARTS = (
     b"\x1aE\xdf\xa3",  # Matroska, WebM
     b"\0\0\x01\xba", b"\0\0\x01\xb3",  # MPEG
-    b"FLV\x01", b"OggS",
+    b"FLV\x01",
     b"0&\xb2u\x8ef\xcf\x11",  # ASF, WMV
 )  # fmt: skip
-ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"pnot")  # QuickTime and MPEG-4
+SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B ")  # of MPEG-4 files
+ATOMS = (b"moov", b"mdat", b"free", b"wide", b"skip", b"pnot")  # QuickTime before `ftyp`
+POSTSCRIPT_STARTS = (b"%!PS", b"\xc5\xd0\xd3\xc6")  # plain, and with a preview
 PACKETS = {0: 188, 4: 192}  # bytes before the first packet of an MPEG transport stream, and of each
 HEAD = 1024  # bytes that tell the kind of a file
 
@@ -39,9 +41,14 @@ def file_kind(head: bytes) -> str | None:
         is_netpbm = head[:1] != b"P" or re.match(rb"P\d\s+[\d#]", head)
         is_bitmap = head[:2] != b"BM" or head[6:10] == bytes(4)  # two letters alone say little
         return "image" if is_netpbm and is_bitmap else None
-    if head[4:8] == b"ftyp" and head[8:12] in PICTURE_BRANDS:
-        return "image"
-    if head.startswith(VIDEO_STARTS) or head[4:8] in ATOMS:
+    if head[4:8] == b"ftyp":
+        if head[8:12] in PICTURE_BRANDS:
+            return "image"
+        return None if head[8:12] in SOUND_BRANDS else "video"
+    # The size before an atom's name tells it from a text such as "The free ...".
+    is_atom = head[4:8] in ATOMS and not head[:4].decode("latin-1").isprintable()
+    is_ogg_video = head[:4] == b"OggS" and b"\x80theora" in head
+    if head.startswith(VIDEO_STARTS) or is_atom or is_ogg_video:
         return "video"
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return "video"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from keras_deep_emotion.images.formats import HEAD, PICTURE_BRANDS, file_kind
+from keras_deep_emotion.images.formats import HEAD, PICTURE_BRANDS, POSTSCRIPT_STARTS, file_kind
 
 
 class UnreadableImage(ValueError):
@@ -32,7 +32,12 @@ class VideoFrame(NamedTuple):
 
 
 def kind_of(path: str | Path) -> str | None:
-    """What a file is by its first bytes, see `formats.file_kind`; None if it cannot be read."""
+    """What a file is by its first bytes, see `formats.file_kind`; None if it cannot be read.
+
+    None for a pipe, too, which gives its bytes only once.
+    """
+    if not os.path.isfile(path):
+        return None
     try:
         with open(path, "rb") as file:
             return file_kind(file.read(HEAD))
@@ -144,6 +149,8 @@ def open_photo(path: str | Path) -> Image.Image:
 
 def decode_photo(content: bytes) -> Image.Image:
     """As `open_photo`, from the content of the file."""
+    if content.startswith(POSTSCRIPT_STARTS):  # Pillow would have Ghostscript run it
+        raise UnreadableImage("PostScript is a program: save it as an image")
     if content[4:8] == b"ftyp" and content[8:12] in PICTURE_BRANDS[:-2]:
         if importlib.util.find_spec("pillow_heif") is None:
             raise UnreadableImage("HEIC requires the package pillow-heif: pip install pillow-heif")
@@ -252,15 +259,17 @@ def _open_video(path):
 def _decode_frames(video, every):
     import av
 
+    rate = video.streams.video[0].average_rate or 25  # of frames without times; ours: as FFmpeg
     number, start = -1, None
     try:
         for number, frame in enumerate(video.decode(video=0)):
-            start = frame.time if start is None else start
+            time = float(number / rate if frame.time is None else frame.time)
+            start = time if start is None else start
             if number % every == 0:
                 image = frame.to_image().convert("RGB")
                 if frame.rotation:
                     image = image.rotate(frame.rotation, expand=True)
-                yield VideoFrame(number, float((frame.time or 0) - (start or 0)), image)
+                yield VideoFrame(number, time - start, image)
     except av.error.FFmpegError:
         raise UnreadableImage(f"damaged after {number + 1} frames") from None
     if number < 0:

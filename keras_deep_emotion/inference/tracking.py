@@ -5,11 +5,13 @@ import math
 
 import numpy as np
 
-PATIENCE = 2.0  # ours, seconds: a face that is not seen longer begins a new track
+# Ours, seconds: a face that is not seen longer, and not in the last frame, begins a new track.
+PATIENCE = 2.0
 # Ours: a face continues a track if its center is less than this from where the track is expected,
-# in sides of the box, and for each second that passed so much more; and if its side is at most so
-# many times larger or smaller.
-MOST_DISTANCE, SPEED, MOST_GROWTH = 1.0, 1.5, 1.8
+# in sides of the box, and its side is at most this many times larger or smaller. The distance grows
+# with the time since the track was seen, as people walk, by so many sides a second up to the last.
+DISTANCE, SPEED, MOST_DISTANCE = 0.75, 1.0, 2.0
+MOST_GROWTH = 1.8
 MEMORY = 0.5  # ours: share of the last velocity in the next, against the jitter of boxes
 
 
@@ -23,6 +25,7 @@ class Track:
     velocity: np.ndarray
     seconds: float
     probabilities: np.ndarray
+    is_missed: bool = False  # in the last frame
 
 
 class Tracker:
@@ -55,11 +58,16 @@ class Tracker:
         Returns:
             The person's number of each face, and (faces, classes) smoothed probabilities.
         """
-        self._tracks = [one for one in self._tracks if seconds - one.seconds <= PATIENCE]
+        # Frames may be further apart than `PATIENCE`.
+        self._tracks = [
+            one for one in self._tracks if not one.is_missed or seconds - one.seconds <= PATIENCE
+        ]
         boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
         centers = boxes[:, :2] + boxes[:, 2:] / 2
         sides = np.maximum(np.sqrt(boxes[:, 2] * boxes[:, 3]), 1e-6)
         tracks = self._assign(centers, sides, seconds)
+        for track in self._tracks:
+            track.is_missed = True
         for i, track in enumerate(tracks):
             if track is None:
                 self._count += 1
@@ -80,15 +88,14 @@ class Tracker:
             return assigned
         from scipy.optimize import linear_sum_assignment  # a photo needs none
 
-        passed = np.array([seconds - one.seconds for one in self._tracks])
+        expected = [one.center + one.velocity * (seconds - one.seconds) for one in self._tracks]
         known = np.array([one.side for one in self._tracks])
-        velocity = np.array([one.velocity for one in self._tracks])
-        expected = np.array([one.center for one in self._tracks]) + velocity * passed[:, None]
-        apart = np.linalg.norm(centers[:, None] - expected, axis=2)
+        apart = np.linalg.norm(centers[:, None] - np.array(expected), axis=2)
         distance = apart / np.maximum(sides[:, None], known)
         growth = np.abs(np.log(sides[:, None] / known))
-        near = distance < MOST_DISTANCE + SPEED * passed
-        possible = near & (growth < math.log(MOST_GROWTH))
+        passed = np.array([seconds - one.seconds for one in self._tracks])
+        reach = np.clip(DISTANCE + SPEED * passed, DISTANCE, MOST_DISTANCE)
+        possible = (distance < reach) & (growth < math.log(MOST_GROWTH))
         cost = np.where(possible, distance + growth, 1e3)
         for face, track in zip(*linear_sum_assignment(cost), strict=True):
             if possible[face, track]:
@@ -103,3 +110,4 @@ class Tracker:
         new = track.probabilities + weight * (probabilities - track.probabilities)
         track.probabilities = new.astype(probabilities.dtype)
         track.center, track.side, track.seconds = center, side, seconds
+        track.is_missed = False

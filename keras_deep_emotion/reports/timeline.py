@@ -13,11 +13,13 @@ from keras_deep_emotion.reports.figures.canvas import TITLE, save_figure
 
 PEOPLE = 6  # ours: curves in a panel
 KEPT = 60  # ours: people whose curves are kept until the end
-BINS = 600  # ours: points of a curve at most, about its pixels
+BINS = 200  # ours: points of a curve at most; of more, six in a panel are a tangle
 FIRST_BIN = 0.02  # seconds; shorter than a frame
 # Color-blind safe (Okabe & Ito, 2008), one a person.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 COLUMNS = 4
+GAP = 0.5  # ours, seconds: a curve breaks where a person is not seen longer,
+SKIPPED = 1.5  # and for more than one frame
 SPARSE = 60  # points; fewer are marked
 LONG = 300  # seconds; the times of longer videos are in minutes
 
@@ -37,9 +39,14 @@ class Timeline:
         self.width = FIRST_BIN  # of a bin, seconds
         self.people = 0
         self._sums: dict[int, dict[int, np.ndarray]] = {}  # person, bin: sums, and their count
+        self._before: float | None = None  # time of the last frame
+        self._apart = 0.0  # longest time between two frames, seconds
 
     def add(self, result: Any) -> None:
         """Add an `ImageResult` of a frame, with `tracks`."""
+        if self._before is not None:
+            self._apart = max(self._apart, result.seconds - self._before)
+        self._before = result.seconds
         place = int(result.seconds / self.width)
         while place >= BINS:
             self.width *= 2
@@ -59,20 +66,28 @@ class Timeline:
         return sum(bins[-1] for bins in self._sums[person].values())
 
     def curve(self, person: int) -> tuple[np.ndarray, np.ndarray]:
-        """Times in seconds, (points,), and mean probabilities, (points, classes), of a person."""
+        """Times in seconds, (points,), and mean probabilities, (points, classes), of a person.
+
+        The probabilities are NaN at a time for which the person was not seen for long.
+        """
         bins = self._sums[person]
-        places = sorted(bins)
+        places = np.array(sorted(bins))
         rows = np.array([bins[place] for place in places])
-        return (np.array(places) + 0.5) * self.width, rows[:, :-1] / rows[:, -1:]
+        times, means = (places + 0.5) * self.width, rows[:, :-1] / rows[:, -1:]
+        longest = max(GAP, SKIPPED * self._apart) + self.width
+        gaps = np.flatnonzero(np.diff(times) > longest) + 1
+        middles = (times[gaps - 1] + times[gaps]) / 2
+        return np.insert(times, gaps, middles), np.insert(means, gaps, np.nan, axis=0)
 
     def draw(self, file: Path, path: str | Path) -> None:
         """Draw a panel for each emotion, in it a curve for each person, as PNG.
 
         `file` is the video. Of more than `PEOPLE`, those seen longest are drawn.
         """
-        end = max(self.curve(person)[0].max() for person in self._sums)
+        end = max(self._before, self.width)
         unit, name = (60, "minutes") if end > LONG else (1, "seconds")
-        drawn = sorted(sorted(self._sums, key=self._frames)[-PEOPLE:])
+        longest = sorted(self._sums, key=lambda person: (-self._frames(person), person))
+        drawn = sorted(longest[:PEOPLE])
         rows = -(-len(self.labels) // COLUMNS)
         figure = Figure(figsize=(11, 2.1 * rows + 0.9), layout="constrained")
         panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).flat
@@ -83,10 +98,12 @@ class Timeline:
                 if len(times) < SPARSE:
                     style |= {"marker": ".", "ms": 4}
                 axes.plot(times / unit, probabilities[:, i], label=f"person {person}", **style)
+                alone = _alone(probabilities[:, i])
+                axes.plot(times[alone] / unit, probabilities[alone, i], ".", color=style["color"])
             axes.set_title(label, loc="left", fontsize=10)
             axes.grid(alpha=0.25)
         last = panels[len(self.labels) - 1]
-        last.set(ylim=(-0.03, 1.03))
+        last.set(ylim=(-0.03, 1.03), xlim=(-0.02 * end / unit, 1.02 * end / unit))
         last.yaxis.set_major_formatter(PercentFormatter(1))
         for axes in panels[len(self.labels) :]:
             axes.set_axis_off()
@@ -103,6 +120,12 @@ class Timeline:
         title = f"{printable_path(file.name)}: {shown}"
         figure.suptitle(title, x=0.01, ha="left", parse_math=False, fontsize=TITLE["fontsize"])
         save_figure(figure, path)
+
+
+def _alone(values):
+    """Which values have NaN or an end on both sides, so that no line leads to them."""
+    missing = np.isnan(np.concatenate([[np.nan], values, [np.nan]]))
+    return ~missing[1:-1] & missing[:-2] & missing[2:]
 
 
 def _halve(bins):

@@ -1,6 +1,8 @@
 """Reading images and videos, and the errors of those that cannot be read."""
 
+import os
 import subprocess
+import threading
 from pathlib import Path
 
 import av
@@ -221,6 +223,35 @@ FORMATS = {  # Pillow's, and what they are
 }  # fmt: skip
 
 
+def test_a_pipe_keeps_its_bytes(photo, tmp_path):
+    photo.save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(
+        target=lambda: (tmp_path / "pipe").write_bytes((tmp_path / "a.png").read_bytes())
+    )
+    writer.start()
+    assert kind_of(tmp_path / "pipe") is None
+    np.testing.assert_array_equal(open_photo(tmp_path / "pipe"), photo)
+    writer.join()
+
+
+def test_postscript_is_not_run(photo, tmp_path):
+    photo.save(tmp_path / "a.eps")
+    with pytest.raises(UnreadableImage, match="PostScript is a program: save it as an image"):
+        open_photo(tmp_path / "a.eps")
+
+
+def test_frames_without_times_have_those_of_their_rate(photo, tmp_path):
+    with av.open(tmp_path / "a.h264", "w", format="h264") as video:
+        stream = video.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *photo.size, "yuv420p"
+        for _ in range(11):
+            video.mux(stream.encode(av.VideoFrame.from_image(photo)))
+        video.mux(stream.encode())
+    frames = list(read_frames(tmp_path / "a.h264", every=5))
+    assert [frame.seconds for frame in frames] == pytest.approx([0, 0.2, 0.4])
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_pictures_are_known_by_their_bytes(name, photo, tmp_path):
     photo.save(tmp_path / "a", name)
@@ -248,8 +279,13 @@ def test_videos_are_known_by_their_bytes(suffix, photo, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"a text", b"BMW is a make of cars", b"P1 is a name", b"%!PS-Adobe", b"G" * 99]
-)
+    "content",
+    [
+        b"", b"a text", b"BMW is a make of cars", b"P1 is a name", b"%!PS-Adobe", b"G" * 99,
+        b"The free encyclopedia", b"Sum mdat",  # names of atoms
+        b"\0\0\0\x20ftypM4A \0\0\0\0", b"OggS" + bytes(24) + b"\x01vorbis",  # sound
+    ],
+)  # fmt: skip
 def test_other_files_are_neither(content, tmp_path):
     (tmp_path / "a").write_bytes(content)
     assert kind_of(tmp_path / "a") is None

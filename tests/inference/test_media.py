@@ -355,8 +355,7 @@ def test_a_terminal_gets_a_bar_with_the_time_left(photo, tmp_path):
     os.close(terminal)
     assert len(done.stdout.splitlines()) == 151  # rows alone
     text = shown.decode()
-    assert "film.mp4  [" in text and "100%" in text
-    assert re.search(r"\d\d:\d\d:\d\d", text)  # the time that is left
+    assert re.search(r"film.mp4  \d+%  \[#+ *\]  0:00:\d\d of 0:00:15, 0:00:\d\d left", text)
 
 
 def test_a_folder_is_searched_by_what_files_are(photo, tmp_path):
@@ -380,3 +379,28 @@ def test_a_folder_is_searched_by_what_files_are(photo, tmp_path):
     assert done.stderr.splitlines()[0] == (
         "3 files passed over, neither images nor videos: notes.txt, table.csv, x.eps"
     )
+
+
+def test_a_terminal_shows_how_far_a_video_is(photo, tmp_path):
+    """Below the rows where stdout is the same terminal; nothing of it is left at the end."""
+    write_video(tmp_path / "film.mp4", [photo.resize((256, 256))] * 30)
+    command = [sys.executable, str(ROOT / "cli.py"), "predict", "film.mp4"]
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"COLUMNS": "100"}
+    process = subprocess.Popen(
+        command, stdout=theirs, stderr=theirs, stdin=theirs, cwd=tmp_path, env=environment
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while piece := os.read(ours, 4096):
+            shown += piece
+    except OSError:  # how Linux ends a terminal
+        pass
+    os.close(ours)
+    assert process.wait() == 0
+    lines = [line.rpartition("\r\x1b[K")[2] for line in shown.decode().split("\r\n")]
+    assert lines[0].split()[:2] == ["emotion", "probability"]
+    assert [line.split()[-4] for line in lines[1:4]] == ["0.00", "1.00", "2.00"]
+    assert lines[4:] == ["wrote film-emotions.csv", "wrote film-emotions.png", ""]
+    assert b"film.mp4  33%  [######              ]  0:00:01 of 0:00:03, " in shown

@@ -38,13 +38,17 @@ def test_who_is_away_for_longer_is_a_new_person():
     assert follow([[(0, 0, 60)], *away, [(0, 0, 60)]])[-1] == [2]
 
 
-def test_a_face_may_go_further_the_longer_it_was_not_seen():
-    def second(seconds):
-        tracker, face = Tracker(), np.full((1, 2), 0.5)
-        tracker.update(np.array([[0, 0, 50, 50]]), face, 0.0)
-        return tracker.update(np.array([[100, 0, 50, 50]]), face, seconds)[0]  # two sides away
+@pytest.mark.parametrize("apart", [1.0, PATIENCE + 0.5, 4.0])
+def test_who_is_seen_in_each_frame_goes_on_however_far_frames_are_apart(apart):
+    tracker, rows = Tracker(), np.full((1, 2), 0.5)
+    boxes = [np.array([[70 * i, 0, 60, 60]]) for i in range(6)]  # more than a face's width each
+    assert [tracker.update(boxes[i], rows, apart * i)[0] for i in range(6)] == [[1]] * 6
 
-    assert second(0.1) == [2] and second(1.0) == [1]
+
+def test_a_face_far_away_is_another_however_long_ago():
+    tracker, rows = Tracker(), np.full((1, 2), 0.5)
+    boxes = [np.array([[x, 0, 60, 60]]) for x in (0, 130)]
+    assert [tracker.update(boxes[i], rows, 60.0 * i)[0] for i in range(2)] == [[1], [2]]
 
 
 def test_a_false_face_takes_a_number_and_nobody_elses():
@@ -90,6 +94,30 @@ def test_a_timeline_has_the_means_of_its_bins(monkeypatch):
     assert curves.width == 2 and times.tolist() == [1, 3, 5, 7]
     np.testing.assert_allclose(rows[:, 0], [0.05, 0.25, 0.45, 0.65])
     np.testing.assert_allclose(rows.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("apart", [1 / 30, 1 / 3, 4.0])
+def test_a_curve_breaks_where_its_person_is_not_seen(apart):
+    curves = Timeline(["no", "yes"])
+    for i in range(100):
+        curves.add(frame(apart * i, **({} if 40 <= i < 70 else {"p1": [0.1, 0.9]})))
+    times, rows = curves.curve(1)
+    (gap,) = np.flatnonzero(np.isnan(rows[:, 0]))
+    assert times[gap] == pytest.approx(apart * 54.5, abs=2 * curves.width)
+    assert (np.diff(times) > 0).all() and np.nanmax(np.abs(rows - [0.1, 0.9])) < 1e-12
+
+
+def test_a_curve_is_whole_at_every_rate_and_length():
+    for apart in (1 / 30, 0.1, 1 / 3, 0.4, 1.0, 7.0):
+        curves = Timeline(["no", "yes"])
+        for i in range(1500):
+            curves.add(frame(apart * i, p1=[0.1, 0.9]))
+        assert not np.isnan(curves.curve(1)[1]).any(), apart
+
+
+def test_what_no_line_leads_to_is_alone():
+    values = np.array([1, np.nan, 1, 1, np.nan, 1])
+    assert timeline._alone(values).tolist() == [True, False, False, False, False, True]
 
 
 def test_the_memory_of_a_timeline_has_a_bound(monkeypatch, tmp_path):
