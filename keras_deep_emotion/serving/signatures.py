@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_deep_emotion.images.graph import decode_untrusted, prepare_face
 from keras_deep_emotion.images.graph_faces import crop, detect_faces
 from keras_deep_emotion.saliency.occlusion import occlusion_saliency
-from keras_deep_emotion.serving.contract import MOST_FACES
+from keras_deep_emotion.serving.contract import MOST_FACES, PHOTOS
 
 
 class Signatures:
@@ -71,22 +71,16 @@ class Signatures:
             rows = {key: _pad_rows(part, MOST_FACES - count) for key, part in parts.items()}
             return {"faces": count, **rows, "valid": valid}
 
-        shapes = {
-            "faces": (),
-            "boxes": (MOST_FACES, 4),
-            "landmarks": (MOST_FACES, 5, 2),
-            "probabilities": (MOST_FACES, len(self.labels)),
-            "valid": (),
+        classes = {"classes": len(self.labels)}
+        specs = {
+            key: tf.TensorSpec([classes.get(side, side) for side in shape], dtype)
+            for key, (dtype, shape) in PHOTOS.items()
         }
-        types = {"faces": tf.int32, "valid": tf.bool}
         return tf.map_fn(
             analyze_photo,
             tf.ensure_shape(image_bytes, (None,)),
             parallel_iterations=1,
-            fn_output_signature={
-                key: tf.TensorSpec(shape, types.get(key, tf.float32))
-                for key, shape in shapes.items()
-            },
+            fn_output_signature=specs,
         )
 
     def _check(self, image):
