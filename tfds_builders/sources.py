@@ -131,6 +131,20 @@ def skipping_damaged(path: Path) -> Iterator[None]:
             _skipped.reset(token)
 
 
+@contextlib.contextmanager
+def thread_pool(threads: int) -> Iterator[concurrent.futures.ThreadPoolExecutor]:
+    """A pool of threads for a generator, which may be stopped anywhere.
+
+    Its end does not wait for the threads: the garbage collector may close the generator in one of
+    them, which cannot wait for itself.
+    """
+    pool = concurrent.futures.ThreadPoolExecutor(threads)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
 def read_images(source: Source, names: Iterable[str]) -> Iterator[NativeImage]:
     """Read image files and decode them on all cores, in the order in which they are stored.
 
@@ -138,7 +152,7 @@ def read_images(source: Source, names: Iterable[str]) -> Iterator[NativeImage]:
     `skipping_damaged`.
     """
     skipped = _skipped.get()
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with thread_pool(os.cpu_count()) as pool:
         files = source.read(names)
         while batch := list(itertools.islice(files, 256)):
             for (name, _), (image, problem) in zip(batch, pool.map(_decode, batch), strict=True):

@@ -1,6 +1,5 @@
 """toon_faces: cartoon faces drawn by code, with the true boxes of mouth, eyes and brows."""
 
-import concurrent.futures
 import itertools
 
 import numpy as np
@@ -9,6 +8,7 @@ import tensorflow_datasets as tfds
 from tfds_builders import contract
 from tfds_builders.contract import EMOTIONS
 from tfds_builders.protocols import PAPER_SHARES, protocol_split, stratified_split
+from tfds_builders.sources import thread_pool
 from tfds_builders.toon_faces.canvas import SIZE
 from tfds_builders.toon_faces.characters import CHARACTERS
 from tfds_builders.toon_faces.drawing import TAKES, draw, picture_name
@@ -59,7 +59,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, names):
         # Threads: Pillow encodes and scales without the GIL.
-        with concurrent.futures.ThreadPoolExecutor(max_workers=3) as pool:
+        with thread_pool(3) as pool:
             yield from zip(names, pool.map(_example, names), strict=True)
 
 
