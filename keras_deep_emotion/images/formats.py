@@ -18,8 +18,8 @@ EXIF_MARKERS = (b"Exif\0\0", b"eXIf", b"Raw profile type exif", b"tiff:Orientati
 # First bytes of the pictures that Pillow reads by itself; PostScript, which it gives to another
 # program, is not among them.
 IMAGE_STARTS = (
-    JPEG_START, PNG_START, b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+",
-    b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"P4", b"P5", b"P6", b"P1", b"P2", b"P3",
+    JPEG_START, PNG_START, b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+",
+    b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51",
 )  # fmt: skip
 PICTURE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 VIDEO_STARTS = (
@@ -37,26 +37,31 @@ HEAD = 1024  # bytes that tell the kind of a file
 
 def file_kind(head: bytes) -> str | None:
     """What a file is by its first `HEAD` bytes: "image", "video" or None, for neither."""
-    if head.startswith(IMAGE_STARTS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
-        is_netpbm = head[:1] != b"P" or re.match(rb"P\d\s+[\d#]", head)
-        is_bitmap = head[:2] != b"BM" or head[6:10] == bytes(4)  # two letters alone say little
-        return "image" if is_netpbm and is_bitmap else None
+    if _is_image(head):
+        return "image"
+    return "video" if _is_video(head) else None
+
+
+def _is_image(head):
+    if head.startswith(b"BM"):  # two letters alone say little
+        return head[6:10] == bytes(4)
+    if head.startswith(b"P"):
+        return re.match(rb"P[1-6]\s+[\d#]", head) is not None
+    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    is_heif = head[4:8] == b"ftyp" and head[8:12] in PICTURE_BRANDS
+    return is_webp or is_heif or head.startswith(IMAGE_STARTS)
+
+
+def _is_video(head):
     if head[4:8] == b"ftyp":
-        if head[8:12] in PICTURE_BRANDS:
-            return "image"
-        return None if head[8:12] in SOUND_BRANDS else "video"
+        return head[8:12] not in SOUND_BRANDS
     # The size before an atom's name tells it from a text such as "The free ...".
     is_atom = head[4:8] in ATOMS and not head[:4].decode("latin-1").isprintable()
-    is_ogg_video = head[:4] == b"OggS" and b"\x80theora" in head
-    if head.startswith(VIDEO_STARTS) or is_atom or is_ogg_video:
-        return "video"
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return "video"
-    for start, size in PACKETS.items():
-        sync = head[start::size]
-        if len(sync) > 3 and set(sync) == {0x47}:
-            return "video"
-    return None
+    is_ogg = head[:4] == b"OggS" and b"\x80theora" in head
+    is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
+    packets = (head[start::size] for start, size in PACKETS.items())
+    is_stream = any(len(sync) > 3 and set(sync) == {0x47} for sync in packets)
+    return is_atom or is_ogg or is_avi or is_stream or head.startswith(VIDEO_STARTS)
 
 
 def is_jpeg_or_png(content: bytes) -> bool:
