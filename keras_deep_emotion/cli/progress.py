@@ -42,8 +42,8 @@ def progress_bar(file: Path) -> Iterator[tuple[Callable[[], None], Callable[[flo
     """Yield functions that clear a video's bar from stderr, and that draw it at a time in seconds.
 
     If stdout is a terminal too, rows are printed after `clear`, above the bar that is drawn next:
-    always, unlike click's, which is not drawn again before its text changes. Without a terminal, or
-    if the video does not say how long it is, there is none.
+    always, unlike click's, which is not drawn again before its text changes. Draws nothing if
+    stderr is not a terminal, or if the length of the video is unknown.
     """
     from keras_deep_emotion.images.reading import video_length
 

@@ -60,7 +60,7 @@ class FoundFile(NamedTuple):
 
     Attributes:
         path: The file; the name itself if there are no such files.
-        error: Why there are none, one clause, or None.
+        error: Reason why no files were found, one clause, or None.
         passed_over: Files of a folder that are neither images nor videos; with the first of its
             files.
     """
@@ -95,7 +95,7 @@ def _expand_name(name):
     others = ()
     if name.is_dir():
         paths = sorted(_walk(name))
-        # What is called a picture and is none is opened, which says what is wrong.
+        # Files with the name of an image and other content are kept: opening them reports it.
         files = [one for one in paths if kind_of(one) or _called(one) in ("image", "video")]
         others = tuple(sorted({*paths} - {*files}))
         reason = "no images or videos in this folder"

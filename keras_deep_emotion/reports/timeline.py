@@ -84,7 +84,7 @@ class Timeline:
 
         `file` is the video. Of more than `PEOPLE`, those seen longest are drawn.
         """
-        end = max(self._before, self.width)
+        end = self._before + self.width  # of the last bin
         unit, name = (60, "minutes") if end > LONG else (1, "seconds")
         longest = sorted(self._sums, key=lambda person: (-self._frames(person), person))
         drawn = sorted(longest[:PEOPLE])
