@@ -5,13 +5,15 @@ import io
 import itertools
 import json
 import sys
+import tempfile
+from pathlib import Path
 
 import click
 
 from keras_deep_emotion.cli.options import FOLDER, PATH, model_options
 from keras_deep_emotion.cli.progress import progress_bar
 
-NAMED = 5  # files that are passed over
+STDIN = Path("-")
 
 
 @click.command()
@@ -60,7 +62,7 @@ NAMED = 5  # files that are passed over
 )
 @click.argument("images", nargs=-1, required=True, type=PATH)
 def predict(choice, faces, smallest, every, smooth, annotate, output, images, **table):
-    """Predict the emotion of each face in IMAGES: photos, folders, patterns or videos.
+    """Predict the emotion of each face in IMAGES: photos, folders, patterns, videos, - for stdin.
 
     Prints a row for each face, the largest first. The box is x, y, width and height in pixels of
     the upright image. In a video people are numbered; who leaves it and comes back is a new person.
@@ -68,15 +70,19 @@ def predict(choice, faces, smallest, every, smooth, annotate, output, images, **
     """
     if table["as_json"] and table["as_csv"]:
         raise click.UsageError("Name one of --json and --csv.")
-    from keras_deep_emotion.images import Detector, find_files
+    from keras_deep_emotion.images import Detector, find_files, passed_over
     from keras_deep_emotion.inference import predict_media
 
     choice.folder()  # raises if there are no such weights
     detector = Detector() if faces == "find" else None
     model = choice.open()
     printer = Printer(model.labels, detector is not None, **table)
-    files = list(find_files(images))  # before any file is written to their folders
-    echo_passed_over(files)
+    stdin = saved_stdin() if STDIN in images else None
+    names = [stdin if name == STDIN else name for name in images]
+    files = list(find_files(names))  # before any file is written to their folders
+    others = itertools.chain.from_iterable(file.passed_over for file in files)
+    if note := passed_over(others, "neither images nor videos"):
+        click.echo(note, err=True)
     for folder in filter(None, (annotate, output)):
         folder.mkdir(parents=True, exist_ok=True)
     used = {file.path.absolute() for file in files}
@@ -88,12 +94,15 @@ def predict(choice, faces, smallest, every, smooth, annotate, output, images, **
         if error is None:
             printer.print(result)
             echo_turn(result)
-            error = annotate and save_annotated(result, model.labels, annotate, used)
+            error = annotate and save_annotated(result, model.labels, annotate, used, stdin)
         if error is not None:
             is_successful = False
             click.echo(f"{result.file}: {error}.", err=True)
 
-    results = predict_media(model, files, detector, smallest, every, smooth)
+    results = (
+        one._replace(file=STDIN) if one.file == stdin else one
+        for one in predict_media(model, files, detector, smallest, every, smooth)
+    )
     for (_, is_frame), group in itertools.groupby(
         results, lambda one: (one.file, one.frame is not None)
     ):
@@ -106,15 +115,6 @@ def predict(choice, faces, smallest, every, smooth, annotate, output, images, **
         sys.exit(1)
 
 
-def echo_passed_over(files):
-    """Name the files of folders that are neither images nor videos."""
-    paths = [path.name for file in files for path in file.passed_over]
-    if paths:
-        count = f"{len(paths)} files" if len(paths) > 1 else "1 file"
-        names = ", ".join(paths[:NAMED]) + (", ..." if len(paths) > NAMED else "")
-        click.echo(f"{count} passed over, neither images nor videos: {names}", err=True)
-
-
 def echo_turn(result):
     """Say to stderr if a photo had to be turned."""
     if result.faces and (degrees := result.faces[0].turned):
@@ -123,6 +123,20 @@ def echo_turn(result):
             "as it is.",
             err=True,
         )
+
+
+def saved_stdin():
+    """Path of a file with what standard input gives, removed when the command ends."""
+    from keras_deep_emotion.images.reading import MAX_BYTES
+
+    if sys.stdin.isatty():
+        raise click.UsageError(
+            "- is standard input, a terminal here: `... < FILE`, or name a file."
+        )
+    file = click.get_current_context().with_resource(tempfile.NamedTemporaryFile())
+    file.write(sys.stdin.buffer.read(MAX_BYTES + 1))
+    file.flush()
+    return Path(file.name)
 
 
 class Printer:
@@ -173,7 +187,7 @@ def csv_line(values):
     return line.getvalue()
 
 
-def save_annotated(result, labels, folder, used):
+def save_annotated(result, labels, folder, used, stdin):
     """Write an image with boxes and predictions; return why it cannot be drawn, or None."""
     from keras_deep_emotion.files import atomic_write
     from keras_deep_emotion.images import UnreadableImage, open_photo
@@ -181,10 +195,11 @@ def save_annotated(result, labels, folder, used):
 
     try:
         # Crops are decoded again, by another library than before.
-        image = open_photo(result.file) if result.image is None else result.image
+        file = stdin if result.file == STDIN else result.file
+        image = open_photo(file) if result.image is None else result.image
         drawing = annotate(image, result.faces, result.probabilities, labels, result.tracks)
         number = "" if result.frame is None else f"-{result.frame:06}"
-        path = unused_path(folder, f"{result.file.stem}{number}-faces", ".jpg", used)
+        path = unused_path(folder, f"{stem_of(result.file)}{number}-faces", ".jpg", used)
         with atomic_write(path) as temporary:
             drawing.save(temporary, quality=92)
     except (UnreadableImage, OSError) as error:
@@ -200,7 +215,8 @@ def echo_video(frames, labels, folder, used, echo_result):
     first = next(frames)
     file = first.file
     table, plot = (
-        unused_path(folder, f"{file.stem}-emotions", suffix, used) for suffix in (".csv", ".png")
+        unused_path(folder, f"{stem_of(file)}-emotions", suffix, used)
+        for suffix in (".csv", ".png")
     )
     timeline = Timeline(labels)
     try:
@@ -216,6 +232,11 @@ def echo_video(frames, labels, folder, used, echo_result):
         if timeline.people:
             timeline.draw(file, plot)
             click.echo(f"wrote {plot}", err=True)
+
+
+def stem_of(file):
+    """What the files written for an image or video begin with."""
+    return "stdin" if file == STDIN else file.stem
 
 
 def unused_path(folder, stem, suffix, used):

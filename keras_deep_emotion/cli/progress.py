@@ -45,7 +45,7 @@ def progress_bar(file: Path) -> Iterator[tuple[Callable[[], None], Callable[[flo
     always, unlike click's, which is not drawn again before its text changes. Draws nothing if
     stderr is not a terminal, or if the length of the video is unknown.
     """
-    from keras_deep_emotion.images.reading import video_length
+    from keras_deep_emotion.images.videos import video_length
 
     length = video_length(file) if sys.stderr.isatty() else None
     if not length:

@@ -19,7 +19,7 @@ from keras_deep_emotion.cli.options import check_folder, if_stopped, load_tensor
     multiple=True,
     required=True,
     metavar="PATTERN",
-    help="'DIR/**/*.jpg', LIST.csv or 'DIR/*.tfrecord*', in quotes; may be repeated.",
+    help="DIR, 'DIR/**/*.jpg', LIST.csv or 'DIR/*.tfrecord*', in quotes; may be repeated.",
 )
 @click.option("--output", required=True, metavar="OUT", help="Folder for the shards.")
 @click.option(

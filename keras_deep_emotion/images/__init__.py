@@ -10,8 +10,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "faces": ["Detector", "Face", "crop"],
+        "finding": ["find_files", "passed_over"],
         "inputs": ["encode_image", "load_photo", "load_pixels"],
         "preprocessing": ["prepare_face"],
-        "reading": ["UnreadableImage", "find_files", "open_photo", "read_frames"],
+        "reading": ["UnreadableImage", "open_photo"],
+        "videos": ["read_frames"],
     },
 )

@@ -6,6 +6,7 @@ It gives the pixels of `preprocessing` and of Pillow; a test holds them together
 import tensorflow as tf
 
 from keras_deep_emotion.images.formats import MAX_PIXELS, MAX_SCANS, PNG_START, SCAN
+from keras_deep_emotion.images.levels import LEAST_WHITE
 
 
 def to_grayscale(image: tf.Tensor) -> tf.Tensor:
@@ -63,8 +64,10 @@ def image_size(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
 def decode_untrusted(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
     """As `decode_image`, for files from strangers: files that cost too much are rejected.
 
+    Levels of 16 bits are read by the rule in `levels`.
+
     Raises tf.errors.InvalidArgumentError if the file is not JPEG or PNG, is damaged or cut off, has
-    more than `MAX_PIXELS` pixels, or is a JPEG with more than `MAX_SCANS` scans.
+    more than `MAX_PIXELS` pixels or unknown levels, or is a JPEG with more than `MAX_SCANS` scans.
     """
     pixels = tf.reduce_prod(image_size(image_bytes))
     scans = tf.size(tf.strings.split(image_bytes, SCAN)) - 1
@@ -75,7 +78,20 @@ def decode_untrusted(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
         tf.debugging.Assert(is_png | (scans <= MAX_SCANS), ["the JPEG has too many scans"]),
     ]
     with tf.control_dependencies(bounds):
-        return decode_image(tf.identity(image_bytes))
+        image_bytes = tf.identity(image_bytes)
+    is_deep = is_png & (tf.strings.substr(image_bytes, 24, 1) == b"\x10")  # bits a channel
+    return tf.cond(is_deep, lambda: _decode_deep(image_bytes), lambda: decode_image(image_bytes))
+
+
+def _decode_deep(image_bytes):
+    """(height, width, 3) uint8 of a PNG file with 16 bits a channel."""
+    levels = tf.cast(tf.io.decode_png(image_bytes, channels=3, dtype=tf.uint16), tf.int32)
+    high = tf.reduce_max(levels)
+    is_grey = tf.strings.substr(image_bytes, 25, 1) == b"\0"
+    is_small = is_grey & (high <= 255)
+    known = tf.debugging.Assert(is_small | (high >= LEAST_WHITE), ["unknown levels"])
+    with tf.control_dependencies([known]):
+        return tf.cast(tf.where(is_small, levels, levels // 256), tf.uint8)
 
 
 def _is_png(image_bytes):

@@ -14,16 +14,14 @@ from keras_deep_emotion.images.formats import (
     MAX_PIXELS,
     MAX_SCANS,
     SCAN,
-    has_exif_rotation,
-    is_jpeg_or_png,
+    is_plain,
 )
+from keras_deep_emotion.images.levels import UnknownLevels, eight_bits
 from keras_deep_emotion.images.reading import (
     UnreadableImage,
-    decode_photo,
-    header_size,
+    decode_image,
     read_bytes,
-    to_rgb,
-    turn_upright,
+    upright_levels,
 )
 
 CHANNELS = ("rgb", "bgr")
@@ -59,19 +57,14 @@ def naming(image: Any, name: str) -> Iterator[None]:
 
 
 def decode_crop(content: bytes) -> Image.Image:
-    """As `decode_photo`, for crops: what TensorFlow Serving would reject is rejected here.
+    """As `decode_image`, for crops: what TensorFlow Serving would reject is rejected here.
 
     Raises:
         UnreadableImage: If it has more than `MAX_PIXELS` pixels or `MAX_SCANS` scans, too.
     """
     if content.startswith(JPEG_START) and content.count(SCAN) > MAX_SCANS:
         raise UnreadableImage(f"a JPEG of more than {MAX_SCANS} scans: save it again")
-    width, height = header_size(content)
-    if height * width > MAX_PIXELS:
-        raise UnreadableImage(
-            f"{width} x {height} pixels are too many: crop the face, or shrink it"
-        )
-    return decode_photo(content)
+    return decode_image(content, MAX_PIXELS)
 
 
 def load_pixels(
@@ -85,10 +78,10 @@ def load_pixels(
     Args:
         image: A path or bytes of a file in any format that `reading.open_photo` reads; a
             `PIL.Image` in any mode; or an array or tensor (height, width) or (height, width, 1, 3
-            or 4) of levels 0..255, integers or floats.
+            or 4) of integers or floats. Levels are read by the rule in `levels`.
         name: What messages call an array.
         channels: Order of an array's colours, "rgb" or "bgr" (OpenCV's).
-        decode: Decodes the content of a file: `decode_crop` or `reading.decode_photo`.
+        decode: Decodes the content of a file: `decode_crop` or `reading.decode_image`.
 
     Raises:
         UnreadableImage: If a file cannot be read.
@@ -98,19 +91,19 @@ def load_pixels(
         raise ValueError(f"channels must be one of {', '.join(CHANNELS)}. Received: {channels!r}")
     if isinstance(image, str | os.PathLike):
         image = read_bytes(image)
-    if isinstance(image, bytes):
-        image = decode(image)
-    if isinstance(image, Image.Image):
-        image = turn_upright(image)  # as if read from its file
-        if image.mode != "I":  # 32-bit integers are levels, as in an array
-            image = image if image.mode in ("L", "RGB") else to_rgb(image)
-        channels = "rgb"
-    pixels = _check_array(np.asarray(image), name, type(image).__name__)
+    try:
+        if isinstance(image, bytes):
+            image, channels = decode(image), "rgb"
+        elif isinstance(image, Image.Image):  # as if read from its file
+            image, channels = upright_levels(image), "rgb"
+        pixels = eight_bits(_check_array(np.asarray(image), name, type(image).__name__))
+    except UnknownLevels as error:
+        raise ValueError(f"{name} has {error}.") from None
     return pixels[..., 2::-1] if channels == "bgr" and pixels.shape[2] > 1 else pixels
 
 
 def _check_array(levels, name, kind):
-    """Return the array with a channel axis; raises ValueError if it does not hold levels 0..255."""
+    """Return the array with a channel axis; raises ValueError if it does not hold an image."""
     shape = levels.shape
     levels = levels[..., None] if levels.ndim == 2 else levels
     if levels.ndim != 3 or levels.shape[2] not in (1, 3, 4) or 0 in shape:
@@ -120,20 +113,12 @@ def _check_array(levels, name, kind):
         )
     if levels.dtype.kind not in "uif":
         raise ValueError(f"{name} must hold numbers. Received: {levels.dtype}")
-    low, high = levels.min(), levels.max()
-    expected = f"{name} must hold levels from 0 to 255. Received: {low:g} to {high:g}"
-    if not (low >= 0 and high <= 255):  # NaN fails too
-        raise ValueError(expected)
-    if levels.dtype.kind == "f" and 0 < high <= 1:
-        raise ValueError(f"{expected}; multiply by 255")
     return levels
 
 
 def load_photo(photo: Any, channels: str = "rgb") -> Image.Image:
     """A photo in any form that `load_pixels` takes, as an RGB image; of any size."""
-    if isinstance(photo, Image.Image) and photo.mode == "RGB":
-        return turn_upright(photo)
-    return to_image(load_pixels(photo, "photo", channels, decode_photo)).convert("RGB")
+    return to_image(load_pixels(photo, "photo", channels, decode_image)).convert("RGB")
 
 
 def to_image(pixels: np.ndarray) -> Image.Image:
@@ -147,11 +132,11 @@ def to_image(pixels: np.ndarray) -> Image.Image:
 def encode_image(image: Any, name: str = "image", channels: str = "rgb") -> bytes:
     """An image as a JPEG or PNG file; arguments and errors as of `load_pixels`.
 
-    JPEG and PNG files are returned unchanged unless their EXIF orientation turns the image.
+    Files that TensorFlow decodes in the same way are returned unchanged, see `formats.is_plain`.
     """
     if isinstance(image, str | os.PathLike):
         image = read_bytes(image)
-    if isinstance(image, bytes) and is_jpeg_or_png(image) and not has_exif_rotation(image):
+    if isinstance(image, bytes) and is_plain(image):
         decode_crop(image)  # raises what the server would only mark
         return image
     return encode_png(to_image(load_pixels(image, name, channels)))

@@ -9,13 +9,9 @@ import numpy as np
 from PIL import Image
 
 from keras_deep_emotion.images.faces import Detector, Face, crop, smallest_face
-from keras_deep_emotion.images.reading import (
-    FoundFile,
-    UnreadableImage,
-    is_video,
-    open_photo,
-    read_frames,
-)
+from keras_deep_emotion.images.finding import FoundFile, is_video
+from keras_deep_emotion.images.reading import UnreadableImage, open_photo
+from keras_deep_emotion.images.videos import read_frames
 from keras_deep_emotion.inference.predictor import Predictor
 from keras_deep_emotion.inference.tracking import Tracker
 

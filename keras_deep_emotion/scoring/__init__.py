@@ -75,7 +75,7 @@ def score(
     with job.exclusive_job(output):
         manifest = job.open_job(output, arguments)
         if manifest is None:
-            manifest = job.create_job(output, arguments, inputs)
+            manifest = job.create_job(output, arguments, inputs, announce)
             announce(f"inputs: {manifest['count']:,}, parts: {manifest['parts']:,}")
         counts = job.part_counts(output, manifest)
         pending = [part for part, done in enumerate(counts) if not done]

@@ -12,16 +12,18 @@ import gzip
 import io
 import itertools
 import operator
+import os
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from keras_deep_emotion.images.finding import find_files, is_video, passed_over
 from keras_deep_emotion.scoring import storage
 
 TFRECORD_NAME = re.compile(r"\.tfrecords?\b", re.IGNORECASE)
@@ -40,18 +42,22 @@ class Content(NamedTuple):
 
 
 def find_entries(
-    patterns: list[str], column: str, feature: str, part_size: int
+    patterns: list[str],
+    column: str,
+    feature: str,
+    part_size: int,
+    announce: Callable[[str], None] = lambda text: None,
 ) -> Iterator[list[str | dict]]:
     """Yield the entries of each part; a file that is named twice is listed once.
 
-    Arguments are those of `score`. Raises ValueError if a list lacks the column, records lack the
+    Arguments are those of `score`; a folder means the images in it. Raises ValueError if a list lacks the column, records lack the
     feature, or nothing is matched.
     """
-    matches = {pattern: storage.expand(pattern) for pattern in patterns}
+    matches = {pattern: _find(pattern, announce) for pattern in patterns}
     for pattern, files in matches.items():
         if not files:
             raise ValueError(
-                f"No file matches {pattern}. Name files, such as --input 'DIR/**/*.jpg' with the "
+                f"No image or list matches {pattern}. Name a folder, or files, such as --input 'DIR/**/*.jpg' with the "
                 "quotes, a list in a .csv file, or TFRecords."
             )
     inputs = _list_inputs(matches, column, feature)
@@ -61,6 +67,19 @@ def find_entries(
         yield _to_entries(part)
     if is_empty:
         raise ValueError(f"{', '.join(patterns)}: these files name no image and hold no record.")
+
+
+def _find(pattern, announce):
+    """Files that a pattern matches, or the images in a folder."""
+    if storage.is_remote(pattern) or not os.path.isdir(pattern):
+        return storage.expand(pattern)
+    found = [one for one in find_files([pattern]) if one.error is None]
+    images = [str(one.path) for one in found if not is_video(one.path)]
+    others = {*itertools.chain.from_iterable(one.passed_over for one in found)}
+    others |= {one.path for one in found if is_video(one.path)}
+    if note := passed_over(sorted(others), "not images"):
+        announce(note)
+    return images
 
 
 def _list_inputs(matches, column, feature):

@@ -100,14 +100,16 @@ def open_job(output: str, arguments: dict) -> dict | None:
     return manifest
 
 
-def create_job(output: str, arguments: dict, inputs: list[str]) -> dict:
+def create_job(
+    output: str, arguments: dict, inputs: list[str], announce: Callable[[str], None]
+) -> dict:
     """Write the lists of a new job, and last its manifest, which is returned."""
     path = find_version(arguments["export"])
     labels = shared_scorer(path).labels
     count = parts = 0
     try:
-        names = ("column", "feature", "part_size")
-        for entries in find_entries(inputs, **{name: arguments[name] for name in names}):
+        settings = {name: arguments[name] for name in ("column", "feature", "part_size")}
+        for entries in find_entries(inputs, **settings, announce=announce):
             write(output, list_file(output, parts), to_jsonl(entries))
             count += sum(entry["count"] if isinstance(entry, dict) else 1 for entry in entries)
             parts += 1

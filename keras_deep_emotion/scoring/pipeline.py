@@ -17,7 +17,7 @@ from apache_beam.runners.runner import create_runner
 
 from keras_deep_emotion import stopping
 from keras_deep_emotion.files import printable_path
-from keras_deep_emotion.images.formats import has_exif_rotation, is_jpeg_or_png
+from keras_deep_emotion.images.formats import is_plain
 from keras_deep_emotion.images.inputs import decode_crop, encode_png
 from keras_deep_emotion.images.reading import UnreadableImage
 from keras_deep_emotion.scoring import job, storage
@@ -120,7 +120,7 @@ class ScorePart(beam.DoFn):
         """Rows (name, label, probabilities) of the entries, and (name, error) of damaged ones."""
         rows, damaged = [], []
         folder, feature = self.manifest["folder"], self.manifest["arguments"]["feature"]
-        contents = map(to_upright, read_entries(entries, folder, feature, 2 * self.batch_size))
+        contents = map(to_plain, read_entries(entries, folder, feature, 2 * self.batch_size))
         while batch := list(itertools.islice(contents, self.batch_size)):
             stopping.check()
             readable = [content.image for content in batch if content.error is None]
@@ -134,13 +134,13 @@ class ScorePart(beam.DoFn):
         return rows, damaged
 
 
-def to_upright(content: Content) -> Content:
-    """Turn an image as its EXIF data say; most are returned unchanged."""
-    if content.error is None and not is_jpeg_or_png(content.image):
-        return content._replace(error="not a JPEG or PNG image")
-    if content.error is None and has_exif_rotation(content.image):
-        with contextlib.suppress(UnreadableImage):  # the export marks it as damaged
+def to_plain(content: Content) -> Content:
+    """Convert an image that TensorFlow would decode otherwise; most are returned unchanged."""
+    if content.error is None and not is_plain(content.image):
+        try:
             return content._replace(image=encode_png(decode_crop(content.image)))
+        except UnreadableImage as error:
+            return content._replace(error=str(error))
     return content
 
 

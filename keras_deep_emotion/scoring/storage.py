@@ -3,7 +3,6 @@
 Each function raises ValueError for a URL for whose scheme no file system is installed.
 """
 
-import glob
 import os
 import shutil
 import uuid
@@ -12,6 +11,8 @@ from typing import BinaryIO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+
+from keras_deep_emotion.images.finding import match_files
 
 
 def is_remote(path: str) -> bool:
@@ -63,14 +64,10 @@ def read(path: str) -> bytes:
 def expand(pattern: str) -> list[str]:
     """Sorted paths of the files that a pattern matches, relative if the pattern is.
 
-    A pattern has `*`, `?`, `[...]`, or one `**` for folders at any depth, including none.
+    As `images.finding.match_files`; at a URL a pattern has at most one `**`.
     """
     if not is_remote(pattern):
-        if os.path.isfile(pattern):  # its name may contain [ or *
-            return [pattern]
-        # A broken link is an input that cannot be read.
-        paths = glob.glob(pattern, recursive=True)
-        return sorted(path for path in paths if os.path.isfile(path) or not os.path.exists(path))
+        return match_files(pattern)
     # For Beam, a/**/b is at least one folder deep.
     matches = FileSystems.match(sorted({pattern, pattern.replace("/**/", "/")}))
     return sorted({file.path for match in matches for file in match.metadata_list})

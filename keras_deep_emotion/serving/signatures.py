@@ -1,7 +1,7 @@
 """The signatures of an export, as graph code: the public contract of exports/README.md.
 
 Invalid rows (bytes that are not a whole JPEG or PNG, or an image that is too large; gray levels
-below 0, above 255 or NaN) are marked, and the others are classified: the server batches requests of
+below 0, above 255, from 0 to 1, or NaN) are marked, and the others are classified: the server batches requests of
 several clients, and an error would fail them all. In an invalid row `valid` is false, probabilities
 (scores) and saliency are 0, `class_id` is -1 and `class_name` is empty; a photo has no faces.
 """
@@ -87,8 +87,11 @@ class Signatures:
         """Images with invalid rows zeroed, and which rows are valid."""
         # The server does not check shapes; without this a reshape fails later, less clearly.
         image = tf.ensure_shape(image, (None, *self.shape))
-        # False for NaN too. The input is float32 because REST turns 256 into 0 if it is uint8.
+        # The rule of `images.levels`; levels up to 1 are probably fractions. False for NaN too. The
+        # input is float32 because REST turns 256 into 0 if it is uint8.
+        high = tf.reduce_max(image, axis=(1, 2, 3))
         valid = tf.reduce_all((image >= 0) & (image <= 255), axis=(1, 2, 3))
+        valid &= (high > 1) | (high == 0)
         return tf.where(valid[:, None, None, None], image, 0), valid
 
     def _decode(self, rows, file_of_row=lambda row: row):
