@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 
+from keras_deep_emotion.images.finding import passed_over
 from tfds_builders.protocols import PAPER_SHARES, protocol_split, sized_split, stratified_split
-from tfds_builders.sources import IMAGES, Source, find_sources, manual_folder
+from tfds_builders.sources import Source, find_sources, manual_folder
+
+logger = logging.getLogger(__name__)
 
 
 class Picture(NamedTuple):
@@ -66,12 +69,14 @@ class Release:
         sources = find_sources(manual_folder(dl_manager, self.missing))
         best, ignored = {}, []
         for place, source in enumerate(sources):
-            for file in source.names:
+            pictures, others = source.pictures()
+            ignored += others
+            for file in pictures:
                 picture = parse(file)
                 if picture is not None:
                     candidate = rank(file), place, file, picture
                     best[picture.name] = min(best.get(picture.name, candidate), candidate)
-                elif file.lower().endswith(IMAGES):
+                else:
                     ignored.append(file)
         if not best:
             raise FileNotFoundError(
@@ -84,8 +89,9 @@ class Release:
             f"{self.unit} of {self.title}",
             [Counter(one.emotion for one in pictures), Counter(one.subject for one in pictures)],
             [self.emotions, self.subjects],
-            f" Ignored for their names: {', '.join(ignored[:5])}." if ignored else "",
         )
+        if note := passed_over(ignored, f"not pictures of {self.title} by content and name"):
+            logger.warning(note)
         splits = self.assign(pictures, protocol)
         parts = {part: [(one, {}) for one in sources] for part in sorted(set(splits.values()))}
         for _, place, file, picture in best.values():
@@ -133,7 +139,6 @@ def warn_if_counts_differ(
     title: str,
     counts: Sequence[Mapping[str, int]],
     published: Sequence[Mapping[str, int]],
-    note: str = "",
 ) -> None:
     """Log a warning if counts by emotion, and by person and the like, are not those published."""
 
@@ -145,7 +150,7 @@ def warn_if_counts_differ(
         )
 
     if [dict(group) for group in counts] != [dict(group) for group in published]:
-        logging.getLogger(__name__).warning(
+        logger.warning(
             f"Found {sum(counts[0].values()):,} {title} ({listed(counts)}); published are "
-            f"{sum(published[0].values()):,} ({listed(published)}).{note}"
+            f"{sum(published[0].values()):,} ({listed(published)})."
         )

@@ -1,12 +1,13 @@
 """Files that a user obtained: a folder, and the .zip and .tar archives in it.
 
-Members are read in place, not unpacked; links and unsafe names (absolute, `..`) are ignored.
+Members are read in place, not unpacked; links, hidden files and unsafe names (absolute, `..`) are
+ignored. What a file is, its first bytes say; its name, if they say nothing.
 """
 
+import bz2
 import concurrent.futures
 import contextlib
-import io
-import itertools
+import gzip
 import logging
 import lzma
 import os
@@ -21,15 +22,24 @@ from typing import IO, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
-IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-JUNK = {"__MACOSX", ".DS_Store"}
+from keras_deep_emotion.images.finding import called, visible_files
+from keras_deep_emotion.images.formats import HEAD, PNG_START, file_kind, is_plain
+from keras_deep_emotion.images.reading import UnreadableImage, decode_image
+from tfds_builders.contract import encode_png
+
+# Archives by their first bytes, and what is called so without them.
+ZIP_STARTS = (b"PK\3\4", b"PK\5\6")
+COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+NAMES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+UNREAD = {b"Rar!\x1a\x07": "RAR", b"7z\xbc\xaf'\x1c": "7-Zip"}
+JUNK = "__MACOSX"
 LARGEST_RECORD = 2**20  # bytes; tar pads its end to a whole record, by default of 10 KiB
 # Far above any file of these data sets (fer2013.csv has 0.3 GB), far below a bomb.
 MOST_BYTES = 2 * 2**30
+MOST_READ = 100 * 2**20  # bytes of a file that is read at once: a picture, a label
 MOST_FILES = 1_000_000
+BATCH = 256, 64 * 2**20  # pictures that are decoded at once, and their bytes
 logger = logging.getLogger(__name__)
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
 
@@ -50,67 +60,99 @@ class Source(NamedTuple):
             with _open_archive(self.path) as members, members[name]() as file:
                 yield file
 
-    def read(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """Read files, each once, in the order in which they are stored; yields (name, content)."""
+    def read(self, names: Iterable[str], most: int = MOST_READ) -> Iterator[tuple[str, bytes]]:
+        """Read files, each once, in the order in which they are stored.
+
+        Yields (name, content), of which there are at most `most` bytes.
+        """
         wanted = set(names)
         if self.path.is_dir():
             for name in sorted(wanted):
-                yield name, (self.path / name).read_bytes()
+                with (self.path / name).open("rb") as file:
+                    yield name, file.read(most)
         elif wanted:
             with _open_archive(self.path) as members:
                 for name, open_member in members.items():
                     if name in wanted:
                         with open_member() as file:
-                            yield name, file.read()
+                            yield name, file.read(most)
+
+    def pictures(self) -> tuple[list[str], list[str]]:
+        """Names of the files that are images, and of the others."""
+        heads = {}
+        with contextlib.suppress(ValueError):  # such as an encrypted archive: by their names
+            heads.update(self.read(self.names, HEAD))
+        kinds = {name: file_kind(heads.get(name, b"")) or called(name) for name in self.names}
+        images = [name for name, kind in kinds.items() if kind == "image"]
+        return images, [name for name, kind in kinds.items() if kind != "image"]
 
 
 def find_sources(folder: Path) -> list[Source]:
     """List a folder, then the archives in it by name, at any depth; links are followed.
 
     An archive that cannot be listed is ignored with a warning: it may have nothing to do with the
-    data set. ValueError if there are only archives, and all are damaged or too large.
+    data set. ValueError if there are only archives, and all are damaged, too large or not read.
     """
     folder = Path(folder)
-    paths = (file.relative_to(folder) for file in _files(folder))
-    files = sorted(path.as_posix() for path in paths if not _is_junk(path))
-    sources, errors = [Source(folder, tuple(files))], []
-    for name in files:
-        if name.lower().endswith(ARCHIVES):
-            path = folder / name
-            try:
+    paths = (path for path in visible_files(folder) if path.is_file())
+    paths = [path for path in paths if not _is_junk(path.relative_to(folder))]
+    names = {path: path.relative_to(folder).as_posix() for path in paths}
+    archives, errors = [], []
+    for path in sorted(paths, key=names.get):
+        try:
+            if _archive_kind(path):
                 with _open_archive(path) as members:
-                    sources.append(Source(path, tuple(sorted(members))))
-            except ValueError as error:
-                errors.append(error)
-    if errors and len(errors) == len(files):
+                    archives.append(Source(path, tuple(sorted(members))))
+                del names[path]
+        except ValueError as error:
+            errors.append(error)
+    if errors and len(errors) == len(paths):
         raise errors[0]
     for error in errors:
         logger.warning("Ignored: %s", error)
-    return sources
+    return [Source(folder, tuple(sorted(names.values()))), *archives]
 
 
-def _files(folder, above=frozenset()):
-    """Paths of the files below a folder; links are followed, but not in a circle."""
-    above = above | {folder.resolve()}
-    for path in folder.iterdir():
-        if path.is_file():
-            yield path
-        elif path.is_dir() and path.resolve() not in above:
-            yield from _files(path, above)
+def _archive_kind(path):
+    """Whether a file is a "zip", a "tar" or None of them; ValueError for one that is not read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except PermissionError:
+        return None
+    if kind := next((UNREAD[start] for start in UNREAD if head.startswith(start)), None):
+        raise ValueError(
+            f"{path.name} is a {kind} archive, which is not read: unpack it, and name the folder."
+        )
+    if head.startswith(ZIP_STARTS):
+        return "zip"
+    for start, open_file in COMPRESSIONS.items():
+        if head.startswith(start):
+            with contextlib.suppress(*DAMAGED, OSError), open_file(path) as file:
+                head = file.read(HEAD)
+    if head[257:262] == b"ustar":
+        return "tar"
+    is_called = path.name.lower().endswith(NAMES)
+    return ("zip" if path.suffix.lower() == ".zip" else "tar") if is_called else None
 
 
 def _is_junk(path):
-    """Whether a relative path is metadata of macOS (`._x.png` is not an image)."""
-    return bool(JUNK & set(path.parts)) or path.name.startswith("._")
+    """Whether a relative path is hidden, or metadata of macOS (`._x.png` is not an image)."""
+    return any(part.startswith(".") or part == JUNK for part in path.parts)
 
 
 class NativeImage(NamedTuple):
-    """An image file, decoded."""
+    """An image file, decoded by `images.reading.decode_image`."""
 
     name: str  # its name in the source
     content: bytes  # the file's bytes
-    format: str  # its format by its content, such as PNG, as Pillow names it
-    pixels: np.ndarray  # (height, width) or (height, width, channels) uint8
+    pixels: np.ndarray  # (height, width) or (height, width, 3) uint8, upright
+
+    @property
+    def png(self) -> bytes:
+        """The file itself if it is a PNG that TensorFlow decodes as it should, or a new one."""
+        is_png = self.content.startswith(PNG_START) and is_plain(self.content)
+        return self.content if is_png else encode_png(self.pixels)
 
 
 _skipped: ContextVar[IO[str] | None] = ContextVar("skipped", default=None)
@@ -148,13 +190,12 @@ def thread_pool(threads: int) -> Iterator[concurrent.futures.ThreadPoolExecutor]
 def read_images(source: Source, names: Iterable[str]) -> Iterator[NativeImage]:
     """Read image files and decode them on all cores, in the order in which they are stored.
 
-    At most a few hundred are in memory. ValueError if one cannot be decoded, except within
+    At most `BATCH` are in memory. ValueError if one cannot be decoded, except within
     `skipping_damaged`.
     """
     skipped = _skipped.get()
     with thread_pool(os.cpu_count()) as pool:
-        files = source.read(names)
-        while batch := list(itertools.islice(files, 256)):
+        for batch in _batches(source.read(names)):
             for (name, _), (image, problem) in zip(batch, pool.map(_decode, batch), strict=True):
                 if image is not None:
                     yield image
@@ -165,6 +206,18 @@ def read_images(source: Source, names: Iterable[str]) -> Iterator[NativeImage]:
                         f"{name} is damaged ({problem}); obtain it again, or leave damaged files "
                         "out with --skip-damaged."
                     )
+
+
+def _batches(files):
+    """Lists of (name, content), each bounded by `BATCH`."""
+    batch, most = [], BATCH
+    for file in files:
+        batch.append(file)
+        if len(batch) == most[0] or sum(len(content) for _, content in batch) > most[1]:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def check_size(image: NativeImage, side: int, remedy: str) -> None:
@@ -188,25 +241,17 @@ def _decode(file):
     """(`NativeImage`, None) of a (name, content), or (None, what is wrong with it)."""
     name, content = file
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            kind = image.format
-            if image.mode == "F":
-                raise ValueError("its pixels are floats of unknown range")
-            if image.mode.startswith("I"):  # 16 bits, in a mode of 16 or 32
-                levels = np.asarray(image, np.int64) >> 8
-                image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
-            elif image.mode not in ("L", "RGB", "RGBA"):
-                image = image.convert("RGB" if image.mode in ("P", "CMYK", "YCbCr") else "L")
-            return NativeImage(name, content, kind, np.asarray(image)), None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        # Pillow's message goes on with an address in memory, of no use to the user.
-        return None, str(error).partition(" <")[0]
+        if not content:
+            raise UnreadableImage("the file is empty")
+        return NativeImage(name, content, np.asarray(decode_image(content))), None
+    except UnreadableImage as error:
+        return None, str(error)
 
 
 @contextlib.contextmanager
 def _open_archive(path):
     """`_members` of an archive; what libraries raise if it is damaged becomes one sentence."""
-    is_zip = path.name.lower().endswith(".zip")
+    is_zip = _archive_kind(path) == "zip"
     try:
         with zipfile.ZipFile(path) if is_zip else tarfile.open(path, tarinfo=_Member) as archive:
             files = _files_of_zip(archive) if is_zip else _files_of_tar(archive)

@@ -15,8 +15,8 @@ MAX_SCANS = 64
 ORIENTATION = 0x0112  # EXIF 2.3, 4.6.4
 # Files without any of these have no orientation: EXIF in JPEG, its two forms in PNG, XMP.
 EXIF_MARKERS = (b"Exif\0\0", b"eXIf", b"Raw profile type exif", b"tiff:Orientation")
-# First bytes of the pictures that are read, and their formats as Pillow names them: those of cameras,
-# browsers and data sets. PostScript, which Pillow gives to another program, is not among them.
+# First bytes of the pictures that are read, and their formats as Pillow names them: those of
+# cameras, browsers and data sets; not PostScript, which Pillow gives to another program.
 IMAGE_STARTS = {
     JPEG_START: "JPEG", PNG_START: "PNG", b"GIF87a": "GIF", b"GIF89a": "GIF",
     b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF",

@@ -50,15 +50,15 @@ def find_entries(
 ) -> Iterator[list[str | dict]]:
     """Yield the entries of each part; a file that is named twice is listed once.
 
-    Arguments are those of `score`; a folder means the images in it. Raises ValueError if a list lacks the column, records lack the
-    feature, or nothing is matched.
+    Arguments are those of `score`; a folder means the images in it. Raises ValueError if a list
+    lacks the column, records lack the feature, or nothing is matched.
     """
     matches = {pattern: _find(pattern, announce) for pattern in patterns}
     for pattern, files in matches.items():
         if not files:
             raise ValueError(
-                f"No image or list matches {pattern}. Name a folder, or files, such as --input 'DIR/**/*.jpg' with the "
-                "quotes, a list in a .csv file, or TFRecords."
+                f"No image or list matches {pattern}. Name a folder, or files, such as --input "
+                "'DIR/**/*.jpg' with the quotes, a list in a .csv file, or TFRecords."
             )
     inputs = _list_inputs(matches, column, feature)
     is_empty = True

@@ -1,9 +1,10 @@
 """The signatures of an export, as graph code: the public contract of exports/README.md.
 
 Invalid rows (bytes that are not a whole JPEG or PNG, or an image that is too large; gray levels
-below 0, above 255, from 0 to 1, or NaN) are marked, and the others are classified: the server batches requests of
-several clients, and an error would fail them all. In an invalid row `valid` is false, probabilities
-(scores) and saliency are 0, `class_id` is -1 and `class_name` is empty; a photo has no faces.
+below 0, above 255, from 0 to 1, or NaN) are marked, and the others are classified: the server
+batches requests of several clients, and an error would fail them all. In an invalid row `valid` is
+false, probabilities (scores) and saliency are 0, `class_id` is -1 and `class_name` is empty; a
+photo has no faces.
 """
 
 from collections.abc import Callable

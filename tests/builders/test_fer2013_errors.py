@@ -67,7 +67,7 @@ def test_missing_source_names_the_remedy(tmp_path):
 def test_bad_jpeg_folders_are_named(name, mode, size, message, source, tmp_path):
     path = source / name
     path.parent.mkdir(parents=True)
-    Image.new(mode, (size, size)).save(path)
+    Image.new(mode, (size, size), "red" if mode == "RGB" else 0).save(path)
     with pytest.raises(ValueError, match=message):
         build("fer2013/original", source, tmp_path / "data")
 
@@ -88,7 +88,7 @@ def test_damaged_jpegs_are_named_or_left_out(source, tmp_path):
     assert damaged_files_path(builder).read_text().startswith("train/sad/Training_2.jpg: ")
     for path in source.rglob("*.jpg"):
         path.write_bytes(b"no picture")
-    with pytest.raises(ValueError, match="None of the JPEG files can be decoded; obtain FER"):
+    with pytest.raises(ValueError, match="None of the image files can be decoded; obtain FER"):
         list(build_dataset("fer2013/original", source, tmp_path / "other", skip_damaged=True))
 
 

@@ -188,9 +188,10 @@ def test_other_counts_are_warned_of_once(release, tmp_path, caplog):
     assert warning == (
         f"Found 168 images of FERG ({each}, {characters}); published are 55,767 (anger 9,169, "
         "disgust 8,571, fear 7,419, happiness 7,330, neutral 6,939, sadness 7,627, surprise 8,712, "
-        "aia 10,003, bonnie 11,271, jules 10,755, malcolm 7,579, mery 7,558, ray 8,601). Ignored "
-        "for their names: aia_joy_old/aia_joy_5.png, joy/aia_joy_7.png, my_aia_joy/aia_joy_6.png."
+        "aia 10,003, bonnie 11,271, jules 10,755, malcolm 7,579, mery 7,558, ray 8,601)."
     )
+    note = "5 files passed over, not pictures of FERG by content and name: Thumbs.db, readme.txt, "
+    assert f"{note}aia_joy_5.png, aia_joy_7.png, aia_joy_6.png" in caplog.text
 
 
 PATHS = {
@@ -205,7 +206,7 @@ PATHS = {
     "malaia_joy/aia_joy_12.png": None,
     "aia_happiness/aia_happiness_12.png": None,
     "aia_joy/aia_joy.png": None,
-    "aia_joy/aia_joy_12.png.txt": None,
+    "aia_joy/aia_joy_12.png.jpeg": "aia_joy_12",
     "aia_joy/._aia_joy_12.png": None,
 }
 

@@ -106,10 +106,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 face = contract.WHOLE
                 if points is not None:
                     face = face_box(points, *image.pixels.shape[:2], frame.name)
-                # A PNG file is kept as it is; another format named .png is converted.
-                is_png = image.format == "PNG"
-                png = image.content if is_png else contract.encode_png(image.pixels)
-                yield _example(frame, png, face)
+                yield _example(frame, image.png, face)
 
 
 def _example(frame, png, face=contract.WHOLE):

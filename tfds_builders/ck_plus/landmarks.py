@@ -9,8 +9,9 @@ import tensorflow_datasets as tfds
 from tfds_builders.ck_plus.native import find_files
 from tfds_builders.sources import Source
 
-LANDMARKS = re.compile(r"(S\d+)_(\d+)_(\d+)_landmarks\.txt", re.IGNORECASE)
+LANDMARKS = re.compile(r"(S\d{1,9})_(\d{1,9})_(\d{1,9})_landmarks\.txt", re.IGNORECASE)
 POINTS = 68
+FAR = 1e5  # pixels; frames have 640 x 490
 # ours: shares of the longer side of the landmarks. A tenth, so that jaw and ears are not cut;
 # above, three tenths: the topmost landmarks are the brows, and a frown shows on the forehead.
 MARGIN = 0.1
@@ -27,7 +28,7 @@ def read_landmarks(
     landmarks = {}
     for source in sources:
         paths = {}
-        for path, *frame in find_files(source, LANDMARKS):
+        for path, *frame in find_files(source.names, LANDMARKS):
             paths.setdefault(tuple(frame), path)
         frame_of = {paths[frame]: frame for frame in paths.keys() & (frames - landmarks.keys())}
         for path, content in source.read(frame_of):
@@ -76,6 +77,8 @@ def _parse(content, path):
         points = np.array(lines, dtype=np.float64).reshape(POINTS, 2)
     except ValueError:  # a word, or lines without two numbers
         points = np.array(np.nan)
-    if not np.isfinite(points).all():
-        raise ValueError(f"{path} must hold two numbers a line, x and y; get Landmarks.zip again.")
+    if not (np.abs(points) < FAR).all():  # NaN too
+        raise ValueError(
+            f"{path} must hold two numbers a line, x and y in pixels; get Landmarks.zip again."
+        )
     return points

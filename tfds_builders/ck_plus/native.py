@@ -1,14 +1,16 @@
 """CK+ as people hold it: trees of frames, emotions and landmarks; CK+48; ckextended.csv."""
 
+import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
-from tfds_builders.face_tables import COLUMNS, Row, read_header, read_rows
+from keras_deep_emotion.images.finding import passed_over
+from tfds_builders.face_tables import COLUMNS, Row, read_headers, read_rows
 from tfds_builders.release import Release
 from tfds_builders.sources import Source
 
@@ -38,8 +40,11 @@ RELEASE = Release(
     },
     unit="labeled sequences",
 )  # fmt: skip
-FRAME = re.compile(r"(S\d+)_(\d+)_(\d+)\.png", re.IGNORECASE)
-LABEL = re.compile(r"(S\d+)_(\d+)_(\d+)_emotion\.txt", re.IGNORECASE)
+FRAME = re.compile(r"(S\d{1,9})_(\d{1,9})_(\d{1,9})(?:\.\w+)+", re.IGNORECASE)
+LABEL = re.compile(r"(S\d{1,9})_(\d{1,9})_(\d{1,9})_emotion\.txt", re.IGNORECASE)
+# The text files of the release, read or not.
+TEXT = re.compile(r"_(?:emotion|facs|landmarks)\.txt$", re.IGNORECASE)
+logger = logging.getLogger(__name__)
 
 
 class File(NamedTuple):
@@ -90,13 +95,18 @@ def find_layout(sources: Sequence[Source]) -> Layout:
         ValueError: If labels are malformed or contradict each other.
     """
     native, cropped, emotions = defaultdict(dict), defaultdict(dict), defaultdict(set)
+    ignored = []
     for place, source in enumerate(sources):
-        for path, sequence, number in find_files(source, FRAME):
+        pictures, others = source.pictures()
+        ignored += (path for path in others if not TEXT.search(path))
+        for path, sequence, number in find_files(pictures, FRAME):
             folder = PurePosixPath(path).parent.name.lower()
             frames = cropped if folder in CK_PLUS_48_FOLDERS else native
             frames[sequence].setdefault(number, File(place, path))
             if frames is cropped:
                 emotions[sequence].add(CK_PLUS_48_FOLDERS[folder])
+    if (native or cropped) and (note := passed_over(ignored, "neither frames nor labels of CK+")):
+        logger.warning(note)
     if native:
         people = len({_subject(sequence) for sequence in native})
         return Layout("native", _native_sequences(native, read_labels(sources)), people)
@@ -108,7 +118,7 @@ def find_layout(sources: Sequence[Source]) -> Layout:
             for i, row in enumerate(rows)
         ]
         return Layout("ckextended.csv", sequences)
-    if any(any(find_files(source, LABEL)) for source in sources):
+    if any(any(find_files(source.names, LABEL)) for source in sources):
         raise FileNotFoundError(
             "There are emotion files of CK+ but no frames named like S005_001_00000011.png; put "
             "extended-cohn-kanade-images.zip, or its content, beside them."
@@ -128,8 +138,8 @@ def find_rows(sources: Sequence[Source]) -> list[Row]:
     """
     other = None
     for source in sources:
-        for name in source.names:
-            if not name.lower().endswith(".csv") or set(COLUMNS) - {*read_header(source, name)}:
+        for name, header in read_headers(source).items():
+            if set(COLUMNS) - {*header}:
                 continue
             rows = _read_if_ck_plus(source, name)
             if rows:
@@ -147,7 +157,7 @@ def read_labels(sources: Sequence[Source]) -> dict[str, tuple[int, str]]:
     """Read all emotion files: (number of the labeled frame, emotion) of each sequence."""
     labels = {}
     for source in sources:
-        files = {path: where for path, *where in find_files(source, LABEL)}
+        files = {path: where for path, *where in find_files(source.names, LABEL)}
         for path, content in source.read(files):
             sequence, number = files[path]
             label = (number, _parse_emotion(content, path))
@@ -159,12 +169,12 @@ def read_labels(sources: Sequence[Source]) -> dict[str, tuple[int, str]]:
     return labels
 
 
-def find_files(source: Source, pattern: re.Pattern) -> Iterator[tuple[str, str, int]]:
-    """Find files by a pattern with the groups person, running number and frame.
+def find_files(names: Iterable[str], pattern: re.Pattern) -> Iterator[tuple[str, str, int]]:
+    """Find files of a source by a pattern with the groups person, running number and frame.
 
     Yields (path, name of the sequence, number of the frame).
     """
-    for path in source.names:
+    for path in names:
         match = pattern.fullmatch(path.rpartition("/")[2])
         if match is not None:
             subject, running, number = match.groups()

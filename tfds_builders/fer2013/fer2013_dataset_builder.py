@@ -66,10 +66,18 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         sources = find_sources(folder)
         faces = read_faces(sources)
         if config == "original":
+            if faces.form == "ferplus":
+                raise ValueError(
+                    "The files that the script of FER+ writes have no labels of FER-2013's own: "
+                    "build fer2013/ferplus, or get fer2013.csv."
+                )
             rows = enumerate(zip(faces.splits, faces.labels, strict=True))
             labeled = [ferplus.LabeledRow(i, *row) for i, row in rows]
-        elif faces.from_csv:
-            contents = _ferplus_files(dl_manager, sources, folder)
+        elif faces.form == "ferplus":
+            contents = _ferplus_files(dl_manager, sources, folder, ferplus.VOTES.values())
+            labeled = ferplus.read_votes(contents, faces.splits, faces.names)
+        elif faces.form == "csv":
+            contents = _ferplus_files(dl_manager, sources, folder, ferplus.PATHS)
             labeled = ferplus.read_votes(contents, faces.splits)
             ferplus.check_order(labeled, faces.labels)
         else:
@@ -94,8 +102,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             yield f"{name}_{place}", contract.example(name, png, one.label, **votes)
 
 
-def _ferplus_files(dl_manager, sources, folder):
-    """Content of the four files of FER+: those beside the images; others are downloaded."""
+def _ferplus_files(dl_manager, sources, folder, paths):
+    """Content of files of FER+: those beside the images; others are downloaded."""
     contents = ferplus.find_files([*sources, *_beside_links(folder)])
     digests = {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
     others = [path for path in digests if digests[path] != ferplus.SHA256[path]]
@@ -104,7 +112,7 @@ def _ferplus_files(dl_manager, sources, folder):
             "FER+ beside the images differs from the published one (%s): counts may differ too.",
             ", ".join(others),
         )
-    missing = [path for path in ferplus.PATHS if path not in contents]
+    missing = [path for path in paths if path not in contents]
     return contents | (_download(dl_manager, missing) if missing else {})
 
 

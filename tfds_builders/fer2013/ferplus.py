@@ -6,13 +6,14 @@ Crowd-Sourced Label Distribution" (2016), github.com/microsoft/FERPlus.
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tfds_builders.fer2013.native import SPLITS
-from tfds_builders.sources import Source
+from tfds_builders.sources import MOST_READ, Source
 
 # The ten columns of votes in label.csv, in their order. NF: not a face.
 FERPLUS_VOTES = (
@@ -59,39 +60,56 @@ def find_files(sources: Sequence[Source]) -> dict[str, bytes]:
             for path in PATHS:
                 if path not in contents and f"/{name}".endswith(f"/{path}"):
                     with source.open(name) as file:
-                        contents[path] = file.read()
+                        contents[path] = file.read(MOST_READ)
     return contents
 
 
-def read_votes(contents: Mapping[str, bytes], splits: Sequence[str]) -> list[LabeledRow]:
+def read_votes(
+    contents: Mapping[str, bytes], splits: Sequence[str], names: Sequence[str] | None = None
+) -> list[LabeledRow]:
     """Join the votes to the rows of fer2013.csv and label each face.
 
     A face is labeled by the most votes among the first seven columns, the first of equals: the rule
     that reproduces the paper's figure 8 to the last face. Names do not contain row numbers; of a
     name that occurs twice in fer2013new.csv, the first row counts. `contents` has all four files,
-    `splits` is that of each row of fer2013.csv. The faces are in the order of the label.csv files.
-    Raises ValueError, with the line, if a file is malformed, or does not fit the others.
+    `splits` is that of each row of fer2013.csv; or of faces that have FER+'s own `names`, which
+    need no fer2013new.csv. The faces are in the order of the label.csv files. Raises ValueError,
+    with the line, if a file is malformed, or does not fit the others.
     """
-    rows = _rows_by_name(_read_csv(contents, NAMES)[1:], splits)
+    rows = names is None and _rows_by_name(_read_csv(contents, NAMES)[1:], splits)
+    files = (
+        {} if names is None else {key: i for i, key in enumerate(zip(splits, names, strict=True))}
+    )
     labeled = []
     for split, path in VOTES.items():
         for line, cells in enumerate(_read_csv(contents, path), start=1):
             where, votes = f"{path}, line {line}", cells[2:]
-            if len(votes) != 10 or not all(one.isdecimal() and int(one) < 256 for one in votes):
+            if len(votes) != 10 or not all(re.fullmatch("[0-9]{1,2}", one) for one in votes):
                 raise ValueError(f"{where}: expected a name, a box and ten votes. Obtain it again.")
-            name = cells[0]
-            if name not in rows:
-                raise ValueError(f"{where}: {name} is not in {NAMES}. Obtain both again.")
-            row = rows[name]
-            if splits[row] != split:
-                raise ValueError(
-                    f"{where}: {name} belongs to {splits[row]} in {NAMES}, not to {split}: a "
-                    "label.csv lies in the wrong folder. Obtain them again."
-                )
+            row = _row_of(cells[0], split, where, rows, splits, files)
             votes = np.array(votes, np.uint8)
             label = CANDIDATES[votes[: len(CANDIDATES)].argmax()]
             labeled.append(LabeledRow(row, split, label, votes))
     return labeled
+
+
+def _row_of(name, split, where, rows, splits, files):
+    """Row of a name in label.csv, by `rows` of fer2013new.csv or by the names of `files`."""
+    if files:
+        if (split, name.lower()) not in files:
+            raise ValueError(
+                f"{where}: there is no {name} among the files of {split}. Run "
+                "generate_training_data.py of FER+ again."
+            )
+        return files[split, name.lower()]
+    if name not in rows:
+        raise ValueError(f"{where}: {name} is not in {NAMES}. Obtain both again.")
+    if splits[rows[name]] != split:
+        raise ValueError(
+            f"{where}: {name} belongs to {splits[rows[name]]} in {NAMES}, not to {split}: a "
+            "label.csv lies in the wrong folder. Obtain them again."
+        )
+    return rows[name]
 
 
 def check_order(labeled: Sequence[LabeledRow], labels: Sequence[str]) -> None:

@@ -36,7 +36,7 @@ RELEASE = Release(
     undecodable=(Picture("bonnie_surprise_1389", "bonnie", "surprise"),),
 )
 FOLDER = re.compile(rf"({'|'.join(CHARACTERS)})_({'|'.join(FERG_FOLDERS)})", re.IGNORECASE)
-FILE = re.compile(rf"({FOLDER.pattern})_(\d+)\.png", re.IGNORECASE)
+FILE = re.compile(rf"({FOLDER.pattern})_(\d{{1,9}})(?:\.\w+)+", re.IGNORECASE)
 
 
 def parse_path(path: str) -> Picture | None:
@@ -100,5 +100,4 @@ def _read_examples(source, pictures):
     for image in read_images(source, pictures):
         check_size(image, SIDE, f"name the original images, from {RELEASE.homepage}")
         name, character, emotion = pictures[image.name]
-        # The file as it is: TFDS decodes three channels and drops alpha.
-        yield name, contract.example(name, image.content, emotion, character)
+        yield name, contract.example(name, image.png, emotion, character)

@@ -1,19 +1,18 @@
 """Pictures of your own: `DIR/<emotion>/*`, with or without train, test, ... above."""
 
 import hashlib
-import io
 import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import tensorflow_datasets as tfds
-from PIL import ExifTags, Image, ImageOps
 
+from keras_deep_emotion.images.finding import passed_over
+from keras_deep_emotion.images.formats import is_plain
 from tfds_builders import contract
 from tfds_builders.protocols import PAPER_SHARES, stratified_split
 from tfds_builders.sources import (
-    IMAGES,
     NativeImage,
     Source,
     find_sources,
@@ -28,11 +27,18 @@ SPELLINGS = {
     "happiness": "happiness", "happy": "happiness", "joy": "happiness", "neutral": "neutral",
     "sadness": "sadness", "sad": "sadness", "surprise": "surprise", "surprised": "surprise",
 }  # fmt: skip
+# What people call the folders of splits, in lower case, letters only: "Train_set" is "trainset".
+# "eval" is the validation split, or the test split where there is another for validation.
 PARTS = {
-    "train": "train", "training": "train", "validation": "validation", "valid": "validation",
-    "val": "validation", "test": "test", "testing": "test",
+    "train": "train", "training": "train",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+    "development": "validation", "validate": "validation", "publictest": "validation",
+    "eval": "validation", "evaluation": "validation",
+    "test": "test", "testing": "test", "privatetest": "test", "heldout": "test", "holdout": "test",
 }  # fmt: skip
+AROUND = r"(?:data|dataset|set|split|images|imgs|pictures|faces|samples|folder)*"
 REMEDY = "python cli.py fit --dataset folder --source DIR, where DIR has a folder for each emotion"
+ORDER = ("train", "validation", "test")
 MISSING = f"Your pictures are missing: {REMEDY}"
 logger = logging.getLogger(__name__)
 
@@ -42,38 +48,90 @@ def find_pictures(folder: Path) -> tuple[Source, dict[str, str], dict[str, str]]
 
     Pictures in other archives are ignored with a warning: they may be the same. Returns the source,
     and by the names of the pictures their emotions and their parts ("train", ...), which are empty
-    if the user made none. Raises FileNotFoundError if there are no pictures, ValueError if one lies
-    in a folder of another name, or outside the parts.
+    if the user made none. Raises FileNotFoundError if there are no pictures, ValueError if the name
+    of a folder is not understood, or one of an emotion holds files and no picture.
     """
-    found = [
-        (source, names)
-        for source in find_sources(folder)
-        if (names := [name for name in source.names if name.lower().endswith(IMAGES)])
-    ]
+    found = [(source, *source.pictures()) for source in find_sources(folder)]
+    others = [name for _, images, names in found if not images for name in names]
+    found = [one for one in found if one[1]]
     if not found:
-        raise FileNotFoundError(f"There are no images under {folder}; {REMEDY}.")
-    (source, names), *others = found
-    if others:
-        ignored = ", ".join(other.path.name for other, _ in others)
+        note = f" ({', '.join(others[:5])} are none)" if others else ""
+        raise FileNotFoundError(f"The source holds no images{note}; {REMEDY}.")
+    (source, names, others), *rest = found
+    if rest:
+        ignored = ", ".join(other.path.name for other, *_ in rest)
         logger.warning(f"Pictures are read from {source.path.name}; ignored: {ignored}.")
-    labels, parts = {}, {}
-    for name in names:
-        *_, part, emotion, _ = ("", "", *PurePosixPath(name).parts)
-        if emotion.lower() not in SPELLINGS:
-            raise ValueError(
-                f"{emotion or 'The top folder'!r} (of {name}) is not the name of an emotion. Known "
-                f"spellings: {', '.join(SPELLINGS)}."
-            )
-        labels[name] = SPELLINGS[emotion.lower()]
-        if part.lower() in PARTS:
-            parts[name] = PARTS[part.lower()]
-    if lost := [name for name in names if parts and name not in parts]:
-        raise ValueError(
-            f"{lost[0]} lies outside train, validation and test, where other pictures are."
-        )
+    labels = {name: _emotion_of(name) for name in names}
+    _check_folders(names, others)
+    if note := passed_over(others, "not images"):
+        logger.warning(note)
+    parts = _parts_of(names)
     if parts and "train" not in parts.values():
         raise ValueError("There is no folder train beside the others; nothing to learn from.")
     return source, labels, parts
+
+
+def _plain(name):
+    """A name in lower case, letters only."""
+    return re.sub(r"[^a-z]", "", name.lower())
+
+
+def _emotion_of(name):
+    """The emotion that the folder of a picture says."""
+    emotion = PurePosixPath(name).parent.name
+    if _plain(emotion) not in SPELLINGS:
+        raise ValueError(
+            f"{emotion or 'The top folder'!r} (of {name}) is not the name of an emotion. Known "
+            f"spellings: {', '.join(SPELLINGS)}."
+        )
+    return SPELLINGS[_plain(emotion)]
+
+
+def _check_folders(names, others):
+    """Raise ValueError if a folder of an emotion holds files and no picture."""
+    folders = {PurePosixPath(name).parent for name in names}
+    for name in others:
+        folder = PurePosixPath(name).parent
+        if folder not in folders and _plain(folder.name) in SPELLINGS:
+            raise ValueError(
+                f"The folder {folder} holds files such as {name}, none of which is an image."
+            )
+
+
+def _parts_of(names):
+    """The part of each picture, by the folders above its emotion; empty if the user made none."""
+    above = {name: PurePosixPath(name).parts[:-2] for name in names}
+    known = {folder: _known_part(folder) for folders in above.values() for folder in folders}
+    if {"validation", "eval"} <= {*known.values()}:
+        known = {folder: "test" if part == "eval" else part for folder, part in known.items()}
+    known = {folder: "validation" if part == "eval" else part for folder, part in known.items()}
+    parts = {name: [known[one] for one in above[name] if known[one]] for name in names}
+    levels = {name: [one for one in above[name] if not known[one]] for name in names}
+    first = names[0]
+    for name in names:
+        if len(parts[name]) > 1:
+            raise ValueError(f"{name} lies in several splits: {' and '.join(parts[name])}.")
+        if len(parts[name]) != len(parts[first]):
+            lost = name if not parts[name] else first
+            raise ValueError(
+                f"{lost} lies outside train, validation and test, where other pictures are."
+            )
+        if levels[name] != levels[first]:
+            one, other = ("/".join(above[each]) or "the top folder" for each in (first, name))
+            raise ValueError(
+                f"There are folders of emotions in {one} and in {other}, and these are not the "
+                f"names of splits. Known are, with words such as set or data: {', '.join(PARTS)}. "
+                "Rename them, or put the pictures of an emotion together in one folder."
+            )
+    return {name: part for name, (part, *_) in parts.items()} if parts[first] else {}
+
+
+def _known_part(folder):
+    """What a folder's name says of the split; "eval" and None are to be settled or unknown."""
+    match = re.fullmatch(rf"{AROUND}({'|'.join(PARTS)}){AROUND}", _plain(folder))
+    if match is None:
+        return None
+    return "eval" if match[1].startswith("eval") else PARTS[match[1]]
 
 
 def complete_parts(labels: dict[str, str], parts: dict[str, str]) -> dict[str, str]:
@@ -91,8 +149,8 @@ def config_of(folder: Path, title: str) -> tfds.core.BuilderConfig:
     digest = hashlib.sha256()
     for source in find_sources(folder):
         for name in source.names:
-            path = source.path / name
-            size = path.stat().st_size if path.is_file() else 0
+            path = source.path / name if source.path.is_dir() else source.path
+            size = path.stat().st_size
             digest.update(f"{name}\0{size}\0".encode())
     slug = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_") or "pictures"
     name = f"{slug}_{digest.hexdigest()[:8]}"
@@ -100,20 +158,22 @@ def config_of(folder: Path, title: str) -> tfds.core.BuilderConfig:
 
 
 def as_stored(image: NativeImage) -> bytes:
-    """The bytes to store for a picture, which TensorFlow decodes upright.
+    """The bytes to store for a picture: the file itself if TensorFlow decodes it as it should."""
+    return image.content if is_plain(image.content) else image.png
 
-    PNG and JPEG files as they are, unless their EXIF orientation turns them; a PNG of all others.
-    """
-    try:
-        with Image.open(io.BytesIO(image.content)) as file:
-            orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # Pillow raises many types for damaged EXIF data, which count as none
-        orientation = 1
-    if image.format in ("JPEG", "PNG") and orientation == 1:
-        return image.content
-    upright = Image.fromarray(image.pixels)
-    upright.getexif()[ExifTags.Base.Orientation] = orientation
-    return contract.encode_png(np.asarray(ImageOps.exif_transpose(upright)))
+
+def warn_of_absent(labels: Mapping[str, str], splits: Mapping[str, str]) -> None:
+    """Log which emotions have no picture at all, and which have none in a split."""
+    held = {part: {labels[name] for name in splits if splits[name] == part} for part in ORDER}
+    absent = [one for one in contract.EMOTIONS if one not in labels.values()]
+    if absent:
+        logger.warning(
+            f"No picture shows {', '.join(absent)}: a model of these pictures never answers so."
+        )
+    for part, emotions in held.items():
+        rest = [one for one in contract.EMOTIONS if one not in {*emotions, *absent}]
+        if rest:
+            logger.warning(f"No picture in {part} shows {', '.join(rest)}.")
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -129,16 +189,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager):
         source, labels, parts = find_pictures(manual_folder(dl_manager, MISSING))
         splits = complete_parts(labels, parts)
-        if empty := {"train", "validation", "test"} - set(splits.values()):
+        if empty := {*ORDER} - set(splits.values()):
             raise ValueError(
                 f"{len(splits)} pictures are too few: none would be in {', '.join(sorted(empty))}. "
                 "Give at least ten of an emotion, or folders train, validation and test."
             )
+        warn_of_absent(labels, splits)
         return {
             part: self._generate_examples(
                 source, {name: label for name, label in labels.items() if splits[name] == part}
             )
-            for part in ("train", "validation", "test")
+            for part in ORDER
         }
 
     def _generate_examples(self, source, labels):

@@ -35,14 +35,14 @@ RELEASE = Release(
     sizes=(23, 10),  # the paper, section IV-A: 120 / 23 / 70, ten test images of each emotion
 )
 # KA.AN1.39.tiff: person, emotion, take (always one digit), running number. Separators may be
-# doubled or missing, as long as the name is unambiguous: KA.AN1..39.tiff.jpg.
+# doubled or missing, as long as the name is unambiguous: KA.AN1..39.tiff.jpg. Any ending will do.
 FILE_NAME = re.compile(
     rf"\s*({'|'.join(PEOPLE)})[\s._-]*({'|'.join(JAFFE_CODES)})(\d)[\s._-]*(\d{{1,3}})"
-    r"(?:[\s.]*tiff?)?[\s.]*(?:tiff?|png|jpe?g)\s*",
+    r"(?:[a-z]\w*)?(?:\s*\.+\s*[a-z]\w*)*\s*",
     re.IGNORECASE,
 )
 # Of the same image in several formats, the first of these is read: lossless ones come first.
-FORMATS = ("tiff", "tif", "png", "jpg", "jpeg")
+FORMATS = ("tiff", "tif", "png", "bmp", "webp")
 
 
 def parse_file_name(file: str) -> Picture | None:
@@ -83,8 +83,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 
 def _format_rank(file):
-    """Place in `FORMATS` of a file that `parse_file_name` accepts."""
-    return next(i for i, one in enumerate(FORMATS) if file.rstrip().lower().endswith(one))
+    """Place of a file's ending in `FORMATS`, or after them."""
+    return next(
+        (i for i, one in enumerate(FORMATS) if file.rstrip().lower().endswith(one)), len(FORMATS)
+    )
 
 
 def _grayscale(image):
