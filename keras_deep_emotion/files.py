@@ -4,6 +4,7 @@ import contextlib
 import glob
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -140,3 +141,35 @@ def quiet_stderr() -> Iterator[None]:
 def printable_path(path: str | Path) -> str:
     """Return a path as text for output; bytes that are not UTF-8 become U+FFFD."""
     return os.fsencode(path).decode(errors="replace")
+
+
+# What pandas, R or spreadsheets read as a missing or logical value, a formula (which may start a
+# program), a number, a date or a time.
+CHANGED = re.compile(
+    r"#n/?a(?: n/a)?|#null!|<na>|n/?a|-?nan|nil|none|null|t|f|true|false|inf(?:inity)?|1\.#\w+"
+    r"|[=+@\t\r-].*|[\d.,:/ %$-]+|0x[\da-f.p+-]+|[\d.]+[edl][+-]?\d*"
+    r"|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ /.-]*\d+"
+    r"|\d+[ /.-]*(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*(?:[ /.-]*\d+)?",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def csv_text(text: str) -> str:
+    """A text as a cell of a CSV file; with an apostrophe before it if readers would change it.
+
+    Example:
+    >>> csv_text("NA"), csv_text("=cmd"), csv_text("007"), csv_text("KA")
+    ("'NA", "'=cmd", "'007", 'KA')
+    """
+    return f"'{text}" if CHANGED.fullmatch(text.strip(" ")) else text
+
+
+def from_csv_text(cell: str) -> str:
+    """What `csv_text` was given."""
+    return cell[1:] if cell[:1] == "'" and CHANGED.fullmatch(cell[1:].strip(" ")) else cell
+
+
+def csv_path(path: str | Path) -> str:
+    """A path as a cell of a CSV file; with `./` before it if readers would change it."""
+    text = printable_path(path)
+    return f"./{text}" if text != "-" and CHANGED.fullmatch(text.strip(" ")) else text

@@ -36,6 +36,7 @@ def csv_text(pixels, header="emotion,pixels,Usage", order=(0, 1, 2)):
 
 
 def write_ferplus(folder):
+    folder.mkdir(exist_ok=True)
     names = [f"fer{i + 100:07}.png" for i in range(12)]  # names are no row numbers
     lines = [
         "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"

@@ -1,15 +1,28 @@
 """Files that are whole at any moment."""
 
 import errno
+import io
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from keras_deep_emotion.files import atomic_write, remove_dead, temporary_folder, write_text
+from keras_deep_emotion.files import (
+    atomic_write,
+    csv_path,
+    csv_text,
+    from_csv_text,
+    remove_dead,
+    temporary_folder,
+    write_text,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -120,3 +133,51 @@ def test_what_its_writer_removes_meanwhile_stops_nobody(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "glob", lambda folder, pattern: iter([gone, old]))
     remove_dead(tmp_path, "partial-*")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NA", "na", "NaN", "null", "None", "N/A", "#N/A", "TRUE", "F", "inf",  # R, pandas
+        "=cmd|' /C calc'!A0", "+1", "-x", "@SUM(A1)", "\t=1", "007", "1e5", "0x1F", "1,5", "12:30",
+        "2024-01-02", "MAR1", "1-Sep", "3 march 2024",  # dates of spreadsheets
+    ],
+)  # fmt: skip
+def test_texts_that_readers_would_change_are_marked(text):
+    assert csv_text(text) == f"'{text}"
+    assert from_csv_text(csv_text(text)) == text
+    assert csv_path(text).startswith("./") and Path(csv_path(text)) == Path(text)
+
+
+@pytest.mark.parametrize("text", ["", "KA", "S005", "row_00012", "KA.AN1.39", "a=b", "'x", "Ann"])
+def test_other_texts_stay(text):
+    assert csv_text(text) == text == from_csv_text(text)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\n"))))
+def test_pandas_reads_back_what_was_written(texts):
+    """By its defaults, no text becomes a number or is missing; ours gives the text itself."""
+    file = io.StringIO()
+    pd.DataFrame({"text": map(csv_text, ["x", *texts]), "one": 1}).to_csv(file, index=False)
+    file.seek(0)
+    read = pd.read_csv(file)["text"]
+    written = [csv_text(text) for text in texts]
+    assert [text for text in read[1:].fillna("")] == written
+    assert [from_csv_text(text) for text in written] == texts
+
+
+def test_a_subject_called_na_is_not_lost(tmp_path):
+    from keras_deep_emotion.evaluation.predictions import (
+        predictions_table,
+        read_predictions,
+        write_predictions,
+    )  # fmt: skip
+
+    people = ["NA", "KA", "", "=cmd"]
+    table = predictions_table(["1", "b", "c", "d"], people, [0] * 4, np.eye(4), list("wxyz"))
+    write_predictions(table, tmp_path / "predictions.csv")
+    by_default = pd.read_csv(tmp_path / "predictions.csv")
+    assert list(by_default["subject"].fillna("")) == ["'NA", "KA", "", "'=cmd"]
+    read = read_predictions(tmp_path / "predictions.csv")
+    assert list(read["subject"]) == people and list(read["name"]) == ["1", "b", "c", "d"]

@@ -110,7 +110,16 @@ def write_config(builder, folder, skip_damaged, beam):
     damaged = damaged_files_path(builder)
     damaged.unlink(missing_ok=True)
     with skipping_damaged(damaged) if skip_damaged else contextlib.nullcontext():
-        builder.download_and_prepare(download_config=download_config)
+        try:
+            builder.download_and_prepare(download_config=download_config)
+        except AssertionError as error:
+            if "No examples were yielded" not in str(error):
+                raise
+            # Of TFDS 4.9.9; `Failed to finalize writing of split "test": No examples ...`.
+            split = str(error).partition('"')[2].partition('"')[0]
+            raise ValueError(
+                f"No image is left for the split {split}: name the whole data set with --source."
+            ) from None
     if damaged.exists() and not damaged.stat().st_size:
         damaged.unlink()
 

@@ -44,6 +44,14 @@ def class_names(builder: tfds.core.DatasetBuilder) -> list[str]:
     return builder.info.features["label"].names
 
 
+def absent_classes(builder: tfds.core.DatasetBuilder, split: str) -> list[str]:
+    """Names of the classes that no face of a split shows."""
+    skipped = {"image": tfds.decode.SkipDecoding()}
+    examples = builder.as_dataset(split=split, decoders=skipped).batch(1024)
+    seen = {int(label) for batch in examples for label in batch["label"]}
+    return [name for i, name in enumerate(class_names(builder)) if i not in seen]
+
+
 def read_examples(
     builder: tfds.core.DatasetBuilder, split: str, size: int, with_size: bool = False
 ) -> tf.data.Dataset:

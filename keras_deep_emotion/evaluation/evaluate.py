@@ -9,9 +9,13 @@ import pandas as pd
 
 from keras_deep_emotion.data.reading import class_names, open_dataset, read_examples
 from keras_deep_emotion.evaluation.metrics import classification_report
-from keras_deep_emotion.evaluation.predictions import predictions_table, read_predictions
+from keras_deep_emotion.evaluation.predictions import (
+    predictions_table,
+    read_predictions,
+    write_predictions,
+)
 from keras_deep_emotion.evaluation.statistics import mcnemar
-from keras_deep_emotion.files import atomic_write, write_json
+from keras_deep_emotion.files import write_json
 from keras_deep_emotion.runs import Run
 
 
@@ -41,8 +45,8 @@ def evaluate_run(
     model = run.load_model()
     builder, split = open_dataset(task, data_dir), task.splits["test"]
     output.path.mkdir(parents=True, exist_ok=True)
-    with atomic_write(output / Run.PREDICTIONS) as temporary:
-        predict_split(model, builder, split, size).to_csv(temporary, index=False)
+    table = predict_split(model, builder, split, size)
+    write_predictions(table, output / Run.PREDICTIONS)
     # Evaluate the file's rounded probabilities, so that its readers get the same numbers.
     table = read_predictions(output / Run.PREDICTIONS)
     report = {

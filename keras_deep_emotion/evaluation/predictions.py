@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from keras_deep_emotion.files import atomic_write, csv_text, from_csv_text
+
 COLUMNS = ("name", "subject", "label")
 
 
@@ -32,6 +34,17 @@ def predictions_table(
     return table
 
 
+def write_predictions(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a `predictions_table` as predictions.csv.
+
+    Names and subjects that spreadsheets, R or pandas would change, such as JAFFE's person NA, which
+    they take for a missing value, have an apostrophe before them; see `files.csv_text`.
+    """
+    safe = {column: table[column].map(csv_text) for column in COLUMNS[:2]}
+    with atomic_write(path) as temporary:
+        table.assign(**safe).to_csv(temporary, index=False)
+
+
 def read_predictions(path: str | Path) -> pd.DataFrame:
     """Read predictions.csv as a `predictions_table`; missing probabilities are NaN.
 
@@ -46,6 +59,8 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
     if tuple(table.columns[:3]) != COLUMNS or len(table.columns) < 5:
         raise ValueError(f"{path} must have the columns name, subject, label and one a class.")
     # A diverged network has empty cells, which pandas would keep as text.
+    for column in COLUMNS[:2]:
+        table[column] = table[column].map(from_csv_text)
     classes = table.columns[3:]
     table[classes] = table[classes].apply(pd.to_numeric, errors="coerce")
     return table

@@ -128,6 +128,7 @@ def _match(folder, parts):
     names = [first]
     if not os.path.lexists(folder / first):
         names = glob.glob(first, root_dir=folder, recursive=True) if glob.has_magic(first) else []
+        names += [""] * (first == "**")  # the folder itself, which glob leaves out
     for name in names:
         if not rest or (folder / name).is_dir():
             yield from _match(folder / name, rest)

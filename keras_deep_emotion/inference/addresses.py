@@ -3,10 +3,10 @@
 An address is `SCHEME://HOST[:PORT][/NAME[/versions/N | /labels/LABEL]]`:
 
 - `grpc` (port 8500 by default), or `grpcs` over TLS;
-- `http` (port 8501 by default), or `https`.
+- `http` (port 8501 by default), or `https`; REST may be below a path, `HOST/PATH/v1/models/NAME`.
 
-NAME is the model's, `ferplus` by default; the form of the server's own URLs, `/v1/models/NAME/...`,
-is accepted too.
+NAME is the model's, `ferplus` by default; the server's own URLs, such as
+`/v1/models/NAME:predict` or `/v1/models/NAME/metadata`, are accepted too.
 """
 
 import ipaddress
@@ -16,7 +16,10 @@ from dataclasses import dataclass
 
 ADDRESS = re.compile(
     r"(?P<scheme>grpcs?|https?)://(?P<host>\[[^]]+\]|[^][/:?#@]+)(:(?P<port>\d+))?"
-    r"(/+v1/models)?(/+(?P<name>[^/?#]+)(/versions/(?P<version>\d+)|/labels/(?P<label>[^/?#]+))?)?/*"
+    r"((?P<prefix>(/+[^/?#]+)*?)/+v1/models)?"
+    r"(/+(?P<name>[^/?#:]+)(/versions/(?P<version>\d{1,18})|/labels/(?P<label>[^/?#:]+))?)?"
+    r"(:(predict|classify|regress)|/metadata)?/*",
+    re.ASCII,
 )
 PORTS = {"grpc": 8500, "grpcs": 8500, "http": 8501, "https": 8501}
 DEFAULT_NAME = "ferplus"
@@ -31,12 +34,15 @@ class ServerAddress:
     name: str
     version: int | None
     label: str | None  # of a version
+    prefix: str = ""  # path of a REST server before /v1, such as "/serving"
 
     @classmethod
     def parse(cls, text: str) -> "ServerAddress":
         """Parse an address."""
         match = ADDRESS.fullmatch(text)
-        if match is None or int(match["port"] or 0) > 65535:
+        is_port = match and int((match["port"] or "0")[:6]) <= 65535
+        is_rest = match and match["scheme"].startswith("http")
+        if not is_port or (match["prefix"] and not is_rest):
             raise ValueError(
                 "A server is SCHEME://HOST[:PORT][/NAME[/versions/N or /labels/LABEL]], scheme "
                 f"grpc, grpcs, http or https. Received: {text}"
@@ -47,6 +53,7 @@ class ServerAddress:
             name=match["name"] or DEFAULT_NAME,
             version=match["version"] and int(match["version"]),
             label=match["label"],
+            prefix=match["prefix"] or "",
         )
 
     @property
@@ -74,7 +81,8 @@ class ServerAddress:
         return self.name if self.version is None else f"{self.name}/versions/{self.version}"
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.target}/{self.path}"
+        prefix = f"{self.prefix}/v1/models" if self.prefix else ""
+        return f"{self.scheme}://{self.target}{prefix}/{self.path}"
 
 
 def is_loopback(host: str) -> bool:

@@ -188,7 +188,8 @@ class RestClient:
             read=0,  # do not repeat what was slow
             raise_on_status=False,
         )
-        self._url = f"{address.scheme}://{address.target}/v1/models/{address.path}"
+        base = f"{address.scheme}://{address.target}{address.prefix}"
+        self._url = f"{base}/v1/models/{address.path}"
         self._session.mount(f"{address.scheme}://", HTTPAdapter(max_retries=retry))
 
     def labels(self) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_deep_emotion.files import atomic_write, printable_path
+from keras_deep_emotion.files import atomic_write, csv_path
 from keras_deep_emotion.inference.media import ImageResult
 
 BOX = ("x", "y", "width", "height")
@@ -21,7 +21,7 @@ def prediction_rows(result: ImageResult, labels: list[str]) -> Iterator[dict[str
     """
     frame = "" if result.frame is None else result.frame
     seconds = "" if result.seconds is None else round(result.seconds, 3)
-    place = {"file": printable_path(result.file), "frame": frame, "seconds": seconds}
+    place = {"file": csv_path(result.file), "frame": frame, "seconds": seconds}
     for index, row in enumerate(result.probabilities):
         face = None if result.faces is None else result.faces[index]
         box = [""] * 4 if face is None else face.box.round().astype(int).tolist()

@@ -1,6 +1,7 @@
 """Train on one machine: from settings to a run folder with model, report, figures and page."""
 
 import dataclasses
+import logging
 import math
 import platform
 import shlex
@@ -14,7 +15,7 @@ import tensorflow as tf
 from keras_deep_emotion import __version__
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.pipeline import load_split, training_batches, validation_batches
-from keras_deep_emotion.data.reading import class_names, open_dataset
+from keras_deep_emotion.data.reading import absent_classes, class_names, open_dataset
 from keras_deep_emotion.data.targets import class_weights
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.evaluate import evaluate_run
@@ -62,6 +63,9 @@ def fit(
     builder = open_dataset(task, data_dir)
     teacher_runs(config, class_names(builder))  # checked before the folder is created
     check_empty(run)
+    if task.info.named_by_source and (absent := absent_classes(builder, task.splits["train"])):
+        message = "No face to train on shows %s: the model never answers so."
+        logging.getLogger(__name__).warning(message, ", ".join(absent))
     create_run(run, config, class_names(builder))
     train(config, run, data_dir, profile)
     return finish(run, data_dir)

@@ -1,11 +1,20 @@
 """FER-2013's native files with mistakes in them."""
 
+import tempfile
+from pathlib import Path
+
+import numpy as np
 import pytest
 from fer2013_files import build, csv_text, write_folders
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from native_files import refused
 from PIL import Image
 
 from keras_deep_emotion.data.building import build_dataset, damaged_files_path
+from tfds_builders.face_tables import COLUMNS, read_headers, read_rows
+from tfds_builders.fer2013.native import FER2013_CODES
+from tfds_builders.sources import Source
 
 
 def row(code="3", pixels=None, usage="Training"):
@@ -106,4 +115,63 @@ def test_other_csv_files_are_named(source, tmp_path):
     (source / "a.csv").write_text("")
     (source / "b.csv").write_text("label,image\n")
     with pytest.raises(FileNotFoundError, match=r"only a.csv \(empty\), b.csv \(label, image\)"):
+        build("fer2013/original", source, tmp_path / "data")
+
+
+def test_folders_of_emotions_without_the_official_split_are_another_data_set(source, tmp_path):
+    path = source / "train" / "angry" / "im0.png"
+    path.parent.mkdir(parents=True)
+    Image.new("L", (48, 48)).save(path)
+    with pytest.raises(
+        FileNotFoundError, match="train/angry/im0.png and others .* --dataset folder"
+    ):
+        build("fer2013/original", source, tmp_path / "data")
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    delimiter=st.sampled_from(",;\t"),
+    quote=st.sampled_from(["none", "some", "all"]),
+    space=st.booleans(),
+    newline=st.sampled_from(["\n", "\r\n"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    order=st.permutations(["emotion", "pixels", "Usage", "extra"]),
+    change=st.sampled_from([str, str.upper, str.title]),
+)
+def test_tables_in_every_dialect(delimiter, quote, space, newline, encoding, order, change):
+    face = " ".join(map(str, np.arange(2304) % 256))
+    cells = {"emotion": "3", "pixels": face, "Usage": "Training", "extra": "a, b"}
+    rows = [{name: change(name) for name in cells}, cells, cells | {"emotion": "0"}]
+
+    def cell(name, text):
+        is_quoted = quote == "all" or (quote == "some" and name == "pixels") or delimiter in text
+        return f'"{text}"' if is_quoted else text
+
+    joint = delimiter + " " * (space and delimiter != "\t")
+    lines = [joint.join(cell(name, row[name]) for name in order) for row in rows]
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "a.csv").write_bytes((newline.join(lines) + newline).encode(encoding))
+        source = Source(Path(folder), ("a.csv",))
+        assert {*COLUMNS} <= {*read_headers(source)["a.csv"]}
+        first, second = read_rows(source, "a.csv", FER2013_CODES)
+    assert (first.emotion, second.emotion, first.usage) == ("happiness", "anger", "Training")
+    np.testing.assert_array_equal(first.pixels.ravel(), np.arange(2304) % 256)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"emotion,pixels,Usage\n0,\xff\xfe,Training\n", "not text in UTF-8; obtain it again."),
+        (b"emotion,pixels,Usage\n0," + b"1" * 5000 + b",Training\n", "expected 2,304 pixels, fou"),
+        (
+            b"emotion,pixels,Usage\n" + b"9" * 5000 + b",1 2,Training\n",
+            "the emotion must be 0 to 6",
+        ),
+        (b"emotion,pixels,Usage\n" + b"0" * 200_000, "larger than field limit"),
+        (b"emotion,pixels,Usage\n0," + b"1," * 2**20, "more than 262,144 characters in a line."),
+    ],
+)
+def test_hostile_rows_get_a_sentence(content, message, source, tmp_path):
+    (source / "fer2013.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
         build("fer2013/original", source, tmp_path / "data")

@@ -7,8 +7,18 @@ import threading
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from fer2013_files import LABELS, VOTES, build, csv_text, write_ferplus, write_folders, write_source
+from fer2013_files import (
+    LABELS,
+    USAGES,
+    VOTES,
+    build,
+    csv_text,
+    write_ferplus,
+    write_folders,
+    write_source,
+)
 from native_files import sizes_of
+from PIL import Image
 
 from tfds_builders.contract import EMOTIONS
 from tfds_builders.fer2013 import ferplus
@@ -160,3 +170,26 @@ def test_a_copy_of_the_ferplus_repository_beside_a_csv(pixels, tmp_path):
         (source / f"FER2013{part}").rename(source / "FERPlus" / "data" / f"FER2013{part}")
     splits = build("fer2013/ferplus", source / "fer2013.csv", tmp_path / "data")
     assert len(splits["train"]) == 5
+
+
+def test_the_files_that_the_script_of_ferplus_writes(pixels, tmp_path):
+    write_ferplus(tmp_path / "source")
+    (tmp_path / "source" / "fer2013new.csv").unlink()  # not needed
+    for i, (image, usage, votes) in enumerate(zip(pixels, USAGES, VOTES, strict=True)):
+        part = {"Training": "Train", "PublicTest": "Valid", "PrivateTest": "Test"}[usage]
+        if votes:
+            Image.fromarray(image).save(tmp_path / f"source/FER2013{part}/fer{i + 100:07}.png")
+    splits = build("fer2013/ferplus", tmp_path / "source", tmp_path / "data")
+    sizes = sizes_of(splits)
+    assert (sizes["train"], sizes["validation"], sizes["test"]) == (5, 3, 3)
+    for example in splits["train"]:
+        row = int(example["name"].decode()[3:10]) - 100
+        assert EMOTIONS[example["label"]] == LABELS[row]
+        np.testing.assert_array_equal(example["image"][..., 0], pixels[row])
+    with pytest.raises(ValueError, match="no labels of FER-2013's own: build fer2013/ferplus"):
+        build("fer2013/original", tmp_path / "source", tmp_path / "data")
+    (tmp_path / "source" / "FER2013Test" / "fer0000110.png").unlink()
+    with pytest.raises(
+        ValueError, match="line 2: there is no fer0000110.png among the files of te"
+    ):
+        build("fer2013/ferplus", tmp_path / "source", tmp_path / "other")

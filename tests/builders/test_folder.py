@@ -2,12 +2,15 @@
 
 import contextlib
 import json
+import shutil
 import tarfile
 from collections import Counter
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from native_files import names_of
 from PIL import Image
 
@@ -15,7 +18,7 @@ from keras_deep_emotion.cli import main
 from keras_deep_emotion.data import building
 from keras_deep_emotion.data.building import build_dataset, damaged_files_path, exclusive_build
 from tfds_builders.contract import EMOTIONS
-from tfds_builders.folder.folder_dataset_builder import find_pictures
+from tfds_builders.folder.folder_dataset_builder import _parts_of, find_pictures
 
 SPELLED = ("Angry", "disgusted", "fear", "HAPPY", "neutral", "sad", "Surprise")
 
@@ -213,3 +216,104 @@ def test_fit_builds_it_and_later_commands_find_it(tmp_path):
     ):
         result = CliRunner().invoke(main, [*command, *data])
         assert result.exit_code == 0, result.output
+
+
+SPLIT_NAMES = {  # folders of three splits, and of which pictures are train, validation, test
+    "usual": ("train", "validation", "test"),
+    "fer2013": ("Training", "PublicTest", "PrivateTest"),
+    "sets": ("Train_set", "dev-set", "TEST SET"),
+    "data": ("train_data", "ValData", "holdout"),
+    "eval": ("1_train", "2_eval", "3_test"),
+    "both": ("images_train", "val", "Eval"),
+}
+
+
+@pytest.mark.parametrize("case", SPLIT_NAMES)
+@pytest.mark.parametrize("above", ["", "faces/v2"])
+def test_splits_by_their_usual_names(case, above, tmp_path):
+    train, validation, test = (tmp_path / above / name for name in SPLIT_NAMES[case])
+    for folder in (train, validation, test):
+        draw(folder, 1)
+    _, _, parts = find_pictures(tmp_path)
+    for folder, split in ((train, "train"), (validation, "validation"), (test, "test")):
+        prefix = folder.relative_to(tmp_path).as_posix()
+        assert {parts[name] for name in parts if name.startswith(f"{prefix}/")} == {split}
+    assert len(parts) == 21
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    words=st.lists(st.sampled_from(["set", "data", "images"]), max_size=2),
+    name=st.sampled_from(["train", "training", "val", "valid", "dev", "test", "testing"]),
+    joint=st.sampled_from(["_", "-", " ", "", "."]),
+    change=st.sampled_from([str.lower, str.upper, str.title]),
+    is_first=st.booleans(),
+)
+def test_case_separators_and_words_beside_do_not_matter(words, name, joint, change, is_first):
+    folder = change(joint.join([name, *words] if is_first else [*words, name]))
+    expected = {"t": "train" if name.startswith("tr") else "test"}.get(name[0], "validation")
+    if folder.startswith("."):
+        return
+    assert _parts_of([f"{folder}/happy/0.png"]) == {f"{folder}/happy/0.png": expected}
+
+
+@pytest.mark.parametrize("names", [("A", "B"), ("train1of2", "train2of2"), ("S001", "S002")])
+def test_other_folders_above_the_emotions_are_refused_by_name(names, tmp_path):
+    for name in names:
+        draw(tmp_path / name, 1)
+    says = f"folders of emotions in {names[0]} and in {names[1]}, and these are not the names of sp"
+    with pytest.raises(ValueError, match=says):
+        find_pictures(tmp_path)
+
+
+def test_what_is_left_out_is_named(tmp_path, caplog):
+    draw(tmp_path, 3)
+    for i in range(7):
+        (tmp_path / "sad" / f"notes{i}.txt").write_text("no picture")
+    (tmp_path / "sad" / ".hidden.png").write_text("no picture")
+    _, labels, _ = find_pictures(tmp_path)
+    assert len(labels) == 21
+    assert (
+        "7 files passed over, not images: notes0.txt, notes1.txt, notes2.txt, notes3.txt, "
+        "notes4.txt, ..." in caplog.text
+    )
+
+
+def test_an_emotion_without_pictures_stops_a_build_if_it_has_files(tmp_path):
+    draw(tmp_path, 3)
+    for path in (tmp_path / "fear").iterdir():
+        path.write_bytes(b"no picture")
+        path.rename(path.with_suffix(".txt"))
+    with pytest.raises(ValueError, match="folder fear holds files such as fear/0.txt, none of wh"):
+        find_pictures(tmp_path)
+
+
+def test_absent_emotions_are_said_at_build_and_at_fit(tmp_path, caplog):
+    from keras_deep_emotion.config import TrainConfig
+    from keras_deep_emotion.training import fit
+
+    draw(tmp_path / "train", 10)
+    draw(tmp_path / "test", 2)
+    shutil.rmtree(tmp_path / "train" / "fear")
+    shutil.rmtree(tmp_path / "test" / "fear")
+    shutil.rmtree(tmp_path / "test" / "sad")
+    (builder,) = build_dataset("folder", tmp_path, tmp_path / "data")
+    assert "No picture shows fear: a model of these pictures never answers so." in caplog.text
+    assert "No picture in test shows sadness." in caplog.text
+    caplog.clear()
+    name = f"folder/{builder.builder_config.name}"
+    config = TrainConfig.from_recipe("paper", dataset=name, epochs=1, batch_size=64)
+    fit(config, tmp_path / "run", tmp_path / "data")
+    assert "No face to train on shows fear: the model never answers so." in caplog.text
+
+
+@pytest.mark.parametrize(
+    "format", ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000", "AVIF"]
+)
+@pytest.mark.parametrize("ending", ["jfif", "jpe", "dat", "txt", ""])
+def test_pictures_of_every_format_under_any_name(format, ending, tmp_path):
+    path = tmp_path / "happy" / f"0.{ending}".rstrip(".")
+    path.parent.mkdir()
+    Image.new("RGB", (48, 48), (90, 120, 200)).save(path, format)
+    _, labels, _ = find_pictures(tmp_path)
+    assert labels == {f"happy/{path.name}": "happiness"}

@@ -1,7 +1,11 @@
 """Folders and archives, read in place; damaged ones."""
 
+import gzip
 import random
+import subprocess
+import sys
 import tarfile
+import zipfile
 
 import pytest
 from native_files import encrypt, write, write_archive
@@ -145,3 +149,54 @@ def test_a_file_that_claims_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("tfds_builders.sources.MOST_FILES", 2)
     with pytest.raises(ValueError, match="x.zip holds 3 files, more than"):
         find_sources(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "kind"),
+    [("x.rar", b"Rar!\x1a\x07\x01\0", "RAR"), ("x.7z", b"7z\xbc\xaf'\x1c\0\4", "7-Zip")],
+)
+def test_archives_that_are_not_read_are_named_as_what_they_are(name, start, kind, tmp_path, caplog):
+    (tmp_path / name).write_bytes(start + bytes(99))
+    with pytest.raises(ValueError, match=f"^{name} is a {kind} archive, which is not read: unpack"):
+        find_sources(tmp_path)
+    write(tmp_path, FILES)
+    find_sources(tmp_path)
+    assert f"Ignored: {name} is a {kind} archive" in caplog.text
+
+
+def test_an_archive_is_known_by_what_it_holds(tmp_path):
+    for i, kind in enumerate((".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz")):
+        write_archive(tmp_path / f"x{kind}", FILES)
+        (tmp_path / f"x{kind}").rename(tmp_path / f"{i}.download")
+    (tmp_path / "text.csv.gz").write_bytes(gzip.compress(b"x,y\n"))
+    folder, *archives = find_sources(tmp_path)
+    assert [source.names for source in archives] == [tuple(sorted(FILES))] * 5
+    assert folder.names == ("text.csv.gz",)
+
+
+def test_a_small_archive_takes_little_memory(tmp_path):
+    """Six members of a gigabyte, in six megabytes: the start of each is read, and is no picture."""
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for i in range(6):
+            with archive.open(f"happy/{i}.png", "w", force_zip64=True) as file:
+                file.write(b"\x89PNG\r\n\x1a\n")
+                for _ in range(1024):
+                    file.write(bytes(2**20))
+    program = """
+import resource, sys
+from pathlib import Path
+from tfds_builders.sources import find_sources, read_images
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+_, source = find_sources(Path(sys.argv[1]))
+try:
+    list(read_images(source, source.pictures()[0]))
+except ValueError as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True
+    )
+    *_, error, grown = answer.stdout.splitlines()
+    assert "happy/0.png is damaged" in error
+    assert int(grown) < 600 * 1024  # kilobytes

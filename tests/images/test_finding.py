@@ -1,11 +1,14 @@
 """Finding images and videos by names, folders and patterns, and by what the files hold."""
 
+import tempfile
 from pathlib import Path
 
 import av
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from keras_deep_emotion.images.finding import find_files, is_video, kind_of
+from keras_deep_emotion.images.finding import find_files, is_video, kind_of, match_files
 from keras_deep_emotion.images.videos import read_frames
 
 
@@ -78,3 +81,84 @@ def test_videos_are_known_by_their_bytes(suffix, photo, tmp_path):
 def test_other_files_are_neither(content, tmp_path):
     (tmp_path / "a").write_bytes(content)
     assert kind_of(tmp_path / "a") is None
+
+
+ODD = [
+    "run [2024]",
+    "a*b",
+    "what?",
+    "{x,y}",
+    "!",
+    "[",
+    "]",
+    "~",
+    "a,b",
+    "%20",
+    "#",
+    " x ",
+    "-x",
+    "**x",
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_name_that_looks_like_a_pattern_is_a_name(name, tmp_path, photo, monkeypatch):
+    folder = tmp_path / name
+    folder.mkdir()
+    photo.save(folder / "1.png")
+    photo.save(folder / "[1].png")
+    expected = [folder / "1.png", folder / "[1].png"]
+    assert [one.path for one in find_files([folder])] == expected
+    assert [one.path for one in find_files([folder / "[1].png"])] == expected[1:]
+    assert [one.path for one in find_files([folder / "*.png"])] == expected
+    assert match_files(f"{folder}/**/*.png") == [str(path) for path in expected]
+    monkeypatch.chdir(tmp_path)
+    assert match_files(f"{name}/*.png") == [f"{name}/1.png", f"{name}/[1].png"]
+    assert match_files("*/[[]1].png")[-1] == f"{name}/[1].png"
+
+
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(parts=st.lists(st.text("ab[]*?! -", min_size=1, max_size=4), min_size=1, max_size=3))
+def test_every_path_that_exists_is_itself(parts, tmp_path):
+    with tempfile.TemporaryDirectory(dir=tmp_path) as root:
+        path = Path(root, *parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        assert match_files(path) == [str(path)]
+        if "**" not in parts:
+            assert match_files(Path(root, "**", path.name)) == [str(path)]
+
+
+def test_links_to_folders_are_followed_and_circles_not(photo, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "far").mkdir()
+    photo.save(tmp_path / "far" / "a.png")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "up").symlink_to(tmp_path / "in")
+    (found,) = find_files([tmp_path / "in"])
+    assert found == (tmp_path / "in" / "link" / "a.png", None, ())
+
+
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    format=st.sampled_from(
+        ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000", "PPM", "AVIF"]
+    ),
+    ending=st.sampled_from(["", ".jfif", ".jpe", ".txt", ".mp4", ".csv", ".exe", ".JPG", ".zip"]),
+)
+def test_the_bytes_decide_and_not_the_ending(format, ending, photo, tmp_path):
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        path = Path(folder, f"a{ending}")
+        photo.save(path, format)
+        Path(folder, f"b{ending}").write_bytes(b"neither")
+        first, *rest = find_files([folder])
+        assert first.path == path and not is_video(path)
+        # What is called a picture or video is not passed over: opening it says what is wrong.
+        if ending in (".txt", ".csv", ".exe", ".zip", ""):
+            assert not rest and first.passed_over == (Path(folder, f"b{ending}"),)
+        else:
+            assert [one.path.name for one in rest] == [f"b{ending}"]

@@ -91,7 +91,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         trained = {contents[one.row] for one in splits["train"]}
         for split in ("validation", "test"):
             others = [one for one in splits[split] if contents[one.row] not in trained]
-            splits[f"{split}_deduplicated"] = others
+            if others:
+                splits[f"{split}_deduplicated"] = others
+            else:
+                logger.warning(f"All faces in {split} stand in train, too: it has no deduplicated.")
         return {split: self._generate_examples(faces, part) for split, part in splits.items()}
 
     def _generate_examples(self, faces, labeled):
