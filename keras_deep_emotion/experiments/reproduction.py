@@ -17,7 +17,7 @@ from keras_deep_emotion.data.reading import open_dataset
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.statistics import wilson_interval
 from keras_deep_emotion.experiments.folds import finished_report, fit_folds
-from keras_deep_emotion.files import atomic_write, read_json, write_text
+from keras_deep_emotion.files import atomic_write, write_text
 from keras_deep_emotion.reports.figures.sheets import save_reproduction
 from keras_deep_emotion.runs import Run
 
@@ -133,8 +133,8 @@ def report_of(config: TrainConfig, run: Run, data_dir: str | Path | None) -> dic
     started = run.has(Run.CONFIG)
     if started and run.config != config:
         raise ValueError(f"{run} is a run with other settings: name another --output.")
-    if run.has(Run.FOLDS):
-        return read_json(run / Run.FOLDS)
+    if folds := run.folds:
+        return folds
     if config.protocol == "subjects":
         return fit_folds(config, run.path, data_dir, resumed=started)
     return finished_report(config, run, data_dir)

@@ -14,6 +14,8 @@ import re
 import urllib.request
 from dataclasses import dataclass
 
+from keras_deep_emotion.exports import is_version
+
 ADDRESS = re.compile(
     r"(?P<scheme>grpcs?|https?)://(?P<host>\[[^]]+\]|[^][/:?#@]+)(:(?P<port>\d+))?"
     r"(/+v1/models)?(/+(?P<name>[^/?#]+)(/versions/(?P<version>\d+)|/labels/(?P<label>[^/?#]+))?)?/*"
@@ -36,7 +38,8 @@ class ServerAddress:
     def parse(cls, text: str) -> "ServerAddress":
         """Parse an address."""
         match = ADDRESS.fullmatch(text)
-        if match is None or int(match["port"] or 0) > 65535:
+        numbers = (match["port"] or "0", match["version"] or "0") if match else ()
+        if not numbers or not all(map(is_version, numbers)) or int(numbers[0]) > 65535:
             raise ValueError(
                 "A server is SCHEME://HOST[:PORT][/NAME[/versions/N or /labels/LABEL]], scheme "
                 f"grpc, grpcs, http or https. Received: {text}"

@@ -124,6 +124,7 @@ def export_run(
     check_name(name)
     if keep is not None and keep < 1:
         raise ValueError(f"keep must be 1 or more. Received: {keep}")
+    _ = run.report  # damaged files are refused before anything that takes long
     model, export = run.load_model(), Export(Path(parent) / name)
     export.path.mkdir(parents=True, exist_ok=True)
     updated_models_config(parent)  # raises before there is a version that it cannot list

@@ -18,7 +18,7 @@ from keras_deep_emotion.data.reading import class_names, open_dataset
 from keras_deep_emotion.data.targets import class_weights
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.evaluate import evaluate_run
-from keras_deep_emotion.files import write_json
+from keras_deep_emotion.files import is_partial, write_json
 from keras_deep_emotion.models.deep_emotion import build_model
 from keras_deep_emotion.reports.page import write_report
 from keras_deep_emotion.runs import Run
@@ -88,19 +88,27 @@ def resume(run_dir: str | Path, data_dir: str | Path | None = None, profile: boo
             f"{run} has {trained[0]} but no {Run.BACKUP}, which training on several machines does "
             f"not keep. To evaluate it: python cli.py evaluate {shlex.quote(str(run))}"
         )
-    if not run.has(Run.LABELS):  # killed while the folder was created
-        create_run(run, config, class_names(open_dataset(run.task, data_dir)))
+    names = class_names(open_dataset(run.task, data_dir))
+    if run.has(Run.LABELS):
+        run.check_labels(names)
+    else:  # killed while the folder was created
+        create_run(run, config, names)
     train(config, run, data_dir, profile)
     return finish(run, data_dir)
 
 
 def check_empty(run: Run) -> None:
-    """Raise FileExistsError if the folder is not empty: runs are never overwritten."""
-    if run.path.exists() and any(run.path.iterdir()):
-        raise FileExistsError(
-            f"{run} already holds something; name a new folder, or go on with what is there: "
-            f"python cli.py fit --resume {shlex.quote(str(run))}"
-        )
+    """Raise FileExistsError if the folder is not empty: runs are never overwritten.
+
+    What a process left that was killed while it wrote the first file is no content.
+    """
+    if not run.path.exists() or all(map(is_partial, run.path.iterdir())):
+        return
+    message = f"{run} already holds something; name a new folder"
+    if run.has(Run.CONFIG):
+        quoted = shlex.quote(str(run))
+        message += f", or go on with what is there: python cli.py fit --resume {quoted}"
+    raise FileExistsError(f"{message}.")
 
 
 def create_run(run: Run, config: TrainConfig, labels: list[str]) -> None:
