@@ -75,6 +75,8 @@ class LoadedVersion:
             results = call(*(inputs[name] for name in names))
         except tf.errors.OpError as error:
             raise ServingError.from_tensorflow(error) from error
+        except UnicodeDecodeError:  # an error that quotes an input of bytes
+            raise invalid("An input is not valid; the error is not valid UTF-8.") from None
         finally:
             self._slots.release()
         return dict(zip(output_filter or outputs, results, strict=True))
@@ -87,7 +89,7 @@ class ModelVersions:
         self.name = name
         self.labels = dict(labels or {})
         self.report = report or (lambda line: None)
-        self._folder, self._only, self._keep, self._timeout = folder, only, keep, timeout
+        self._folder, self._only, self._keep, self.timeout = folder, only, keep, timeout
         self._slots = threading.BoundedSemaphore(parallel)
         self._released = threading.Condition()
         self._loaded = {}
@@ -146,7 +148,7 @@ class ModelVersions:
     def _load(self, number, path):
         self._states[number] = ("LOADING", "OK", "")
         try:
-            version = LoadedVersion(path, number, self._timeout, self._slots)
+            version = LoadedVersion(path, number, self.timeout, self._slots)
         except ServingError as error:
             self._failed.add(number)
             self._states[number] = ("END", error.code, error.message)
@@ -162,7 +164,7 @@ class ModelVersions:
         with self._released:
             version = self._loaded.pop(number)
             idle = lambda: version.calls == 0 or self._stopped.is_set()  # noqa: E731
-            self._released.wait_for(idle, self._timeout)
+            self._released.wait_for(idle, self.timeout)
         version.session.close()
         self._states[number] = ("END", "OK", "")
         self.report(f"{self.name}: version {number} was dropped.")
