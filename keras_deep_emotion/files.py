@@ -82,7 +82,8 @@ def locked(path: str | Path, wait: bool = True) -> Iterator[bool]:
     if fcntl is None:
         yield False
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    # A link is not followed, and a pipe that somebody made not waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -94,6 +95,22 @@ def locked(path: str | Path, wait: bool = True) -> Iterator[bool]:
         yield has_locks
     finally:
         os.close(descriptor)
+
+
+def refuse_links(folder: str | Path, *names: str) -> None:
+    """Raise ValueError if what is written in a folder would go through a link to another place.
+
+    Links to files are replaced by `atomic_write`, and do no harm. Refused are folders inside
+    `folder` that are links, and files of the given names, which are locked or appended to.
+    """
+    for root, folders, files in os.walk(folder):
+        for name in [*folders, *(name for name in files if name in names)]:
+            path = os.path.join(root, name)
+            if os.path.islink(path):
+                raise ValueError(
+                    f"{path} is a link, and nothing is written through links. Put what it leads to "
+                    "in its place, or name a new folder."
+                )
 
 
 def remove_dead(folder: str | Path, pattern: str) -> None:

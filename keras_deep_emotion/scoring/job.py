@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from filelock import FileLock, Timeout
 
 from keras_deep_emotion import __version__
-from keras_deep_emotion.files import parse_json
+from keras_deep_emotion.files import parse_json, refuse_links
 from keras_deep_emotion.scoring import storage
 from keras_deep_emotion.scoring.inputs import find_entries
 from keras_deep_emotion.scoring.scorer import find_version, shared_scorer
@@ -72,6 +72,7 @@ def exclusive_job(output: str) -> Iterator[None]:
     folder = os.path.join(output, "job")
     if os.path.isdir(output) and os.listdir(output) and not os.path.isdir(folder):
         _refuse_foreign(output)
+    refuse_links(output, "lock")
     os.makedirs(folder, exist_ok=True)
     try:
         lock = FileLock(os.path.join(folder, "lock")).acquire(blocking=False)

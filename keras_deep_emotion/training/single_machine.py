@@ -18,7 +18,7 @@ from keras_deep_emotion.data.reading import class_names, open_dataset
 from keras_deep_emotion.data.targets import class_weights
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.evaluate import evaluate_run
-from keras_deep_emotion.files import is_partial, write_json
+from keras_deep_emotion.files import is_partial, refuse_links, write_json
 from keras_deep_emotion.models.deep_emotion import build_model
 from keras_deep_emotion.reports.page import write_report
 from keras_deep_emotion.runs import Run
@@ -148,6 +148,7 @@ def train(
     Raises:
         ValueError: If the backup is damaged, or there is no epoch left to profile.
     """
+    refuse_links(run.path)  # TensorBoard's logs are in a folder
     task = Task.from_config(config)
     builder = open_dataset(task, data_dir)
     labels = class_names(builder)
