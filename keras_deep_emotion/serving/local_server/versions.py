@@ -7,6 +7,7 @@ its error. It is tried again when its folder has gone and come back.
 
 import contextlib
 import functools
+import gc
 import logging
 import threading
 
@@ -153,19 +154,24 @@ class ModelVersions:
             self._failed.add(number)
             self._states[number] = ("END", error.code, error.message)
             self.report(f"{self.name}: version {number} cannot be loaded: {error.message}")
+            gc.collect()  # as in `_unload`
             return
         with self._released:
             self._loaded[number] = version
         self._states[number] = ("AVAILABLE", "OK", "")
         self.report(f"{self.name}: version {number} is served.")
 
+    def _is_idle(self, version):
+        return version.calls == 0 or self._stopped.is_set()
+
     def _unload(self, number):
         self._states[number] = ("UNLOADING", "OK", "")
         with self._released:
             version = self._loaded.pop(number)
-            idle = lambda: version.calls == 0 or self._stopped.is_set()  # noqa: E731
-            self._released.wait_for(idle, self.timeout)
+            self._released.wait_for(functools.partial(self._is_idle, version), self.timeout)
         version.session.close()
+        del version
+        gc.collect()  # a graph is a cycle: 40 MB, which else stay until Python collects them
         self._states[number] = ("END", "OK", "")
         self.report(f"{self.name}: version {number} was dropped.")
 
