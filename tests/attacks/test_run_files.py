@@ -269,7 +269,14 @@ def test_a_damaged_run_is_refused_at_once(run, command):
     assert result.output.count("\n") == 1 and "Traceback" not in result.output
 
 
-def test_an_unreadable_file_is_not_refused_with_the_others(tmp_path):
-    from keras_deep_emotion.cli.options import PATH
+def test_an_unreadable_file_is_not_refused_with_the_others(tmp_path, monkeypatch):
+    from PIL import Image
 
-    assert not PATH.readable  # or click refuses all of a command's files
+    Image.new("L", (48, 48), 99).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").symlink_to("bad.png")  # leads to itself: nobody can read it
+    monkeypatch.setattr("os.access", lambda path, *a, **k: not str(path).endswith("bad.png"))
+    names = [str(tmp_path / name) for name in ("bad.png", "good.png")]
+    command = ["predict", "--weights", "ferplus-paper", "--faces", "none", *names]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1 and "good.png" in result.stdout
+    assert result.stderr.startswith(f"{names[0]}: ") and result.stderr.count("\n") == 1
