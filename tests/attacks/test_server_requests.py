@@ -10,6 +10,7 @@ import time
 
 import grpc
 import pytest
+from damaged import damaged_values
 from local_servers import Multiply, rest, slow_request, stub_of
 from tensorflow_serving.apis import predict_pb2
 
@@ -252,3 +253,22 @@ def test_sigterm_answers_running_calls(folder):
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+DOCUMENTS = (
+    (":predict", {"signature_name": "serving_default", "instances": [1.0, 2.5]}),
+    (":predict", {"signature_name": "serving_default", "instances": [{"x": 1.0}, {"x": 2.0}]}),
+    (":predict", {"signature_name": "classify", "inputs": {"inputs": ["a", {"b64": "AA=="}]}}),
+    (
+        ":classify",
+        {"signature_name": "classify", "context": {"x": 1.0}, "examples": [{"x": [0.5]}, {}]},
+    ),
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_documents_of_other_types_are_no_internal_errors(server, seed):
+    path, document = DOCUMENTS[seed]
+    for place, changed in damaged_values(document, seed, 60):
+        status, answer = rest(server, path, changed)
+        assert status in (200, 400, 404), (place, answer)
