@@ -163,7 +163,8 @@ def parse_json(
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{origin} is damaged: {error}. {remedy}".rstrip()) from None
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{origin} is damaged: {reason}. {remedy}".rstrip()) from None
     check_schema(value, schema, f"{origin} is damaged: ", remedy)
     return value
 

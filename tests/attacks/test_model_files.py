@@ -181,3 +181,13 @@ def test_lists_of_models_of_other_content(tmp_path, kind):
 def test_addresses_with_numbers_that_are_none(address):
     with pytest.raises(ValueError, match="^A server is SCHEME"):
         ServerAddress.parse(address)
+
+
+@pytest.mark.parametrize("kind", OTHER_TEXTS)
+def test_certificates_of_other_content(tmp_path, kind):
+    from keras_deep_emotion.inference.client import connect
+
+    path = tmp_path / "authority.pem"
+    path.write_bytes(OTHER_TEXTS[kind])
+    for scheme in ("grpcs", "https"):
+        assert refused(lambda scheme=scheme: connect(f"{scheme}://localhost:1/x", 1, path), path)
