@@ -21,7 +21,7 @@ from keras_deep_emotion.runs import Run
     help="Without IMAGEs: split of the faces.",
 )
 @click.option(
-    "--per-class", default=1, type=options.Integer(1), help="Number of faces of each emotion."
+    "--per-class", default=1, type=options.Integer(), help="Number of faces of each emotion."
 )
 @click.option(
     "--window", default=8, type=options.Integer(), help="Side of the hidden square, pixels."

@@ -35,8 +35,8 @@ from keras_deep_emotion.cli.options import Integer, check_folder, if_stopped, lo
     default="jsonl",
     help="Format of the shards.",
 )
-@click.option("--part-size", default=10_000, type=Integer(1), help="Number of inputs in a shard.")
-@click.option("--batch-size", default=64, type=Integer(1), help="Number of faces in a batch.")
+@click.option("--part-size", default=10_000, type=Integer(), help="Number of inputs in a shard.")
+@click.option("--batch-size", default=64, type=Integer(), help="Number of faces in a batch.")
 @click.option(
     "--runner", default="DirectRunner", help="Beam runner; the default runs on this machine."
 )

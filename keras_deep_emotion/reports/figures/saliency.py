@@ -61,15 +61,15 @@ def draw_mistakes(folder: str | Path) -> list[Path]:
 def draw_mean_saliency(folder: str | Path) -> list[Path]:
     """Draw mean_saliency.png from mean_saliency.npz; return the path written, if any."""
     run = Run(folder)
-    axes = {"classes": 1, "maps": 3, "faces": 3}
-    maps = read_arrays(run / Run.MEAN_MAPS, f"{EXPLAIN} --score", **axes)
-    scores = run.faithfulness
+    path, remedy = run / Run.MEAN_MAPS, f"{EXPLAIN} --score"
+    maps, scores = read_arrays(path, remedy, classes=1), run.faithfulness
     if not maps or not scores or not len(maps["classes"]):
         (run / Run.MEAN_SALIENCY).unlink(missing_ok=True)  # of an earlier benchmark
         return []
+    maps = read_arrays(path, remedy, classes=1, maps=3, faces=3)
     classes, regions = maps["classes"].tolist(), scores.get("regions", {})
     if {*classes} != {*regions} or not len(classes) == len(maps["faces"]) == len(maps["maps"]):
-        raise ValueError(f"{run / Run.MEAN_MAPS} is not of {Run.FAITHFULNESS}. {EXPLAIN} --score")
+        raise ValueError(f"{path} is not of {Run.FAITHFULNESS}. {remedy}")
     figure = mean_maps_figure(classes, maps["faces"], maps["maps"], regions)
     return [save_figure(figure, run / Run.MEAN_SALIENCY)]
 
