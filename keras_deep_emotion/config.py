@@ -2,12 +2,18 @@
 
 import dataclasses
 import json
+import typing
 from dataclasses import dataclass
 from pathlib import Path
+
+from keras_deep_emotion.files import check_schema, read_json
 
 NETWORKS = ("wide", "residual", "paper", "resnet50")
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
+LARGEST = 2**31 - 1  # ours: of any number among the settings
+SMALLEST = 18  # pixels: of a face that the paper's localization network can take
+REMEDY = "Correct the file, restore it from a copy, or train again in another folder."
 # Settings of each recipe that differ from the defaults below, which are those of `best`.
 RECIPES = {
     "best": {},
@@ -86,13 +92,18 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        """Check the range of each setting."""
+        """Check the type and range of each setting."""
+        check_schema(vars(self), SCHEMA)
+        for name, value in vars(self).items():
+            if isinstance(value, (int, float)) and abs(value) > LARGEST:
+                raise ValueError(f"{name} must be at most {LARGEST}. Received: {value}")
         checks = {
             "recipe": (self.recipe in RECIPES, f"one of {', '.join(RECIPES)}"),
             "network": (self.network in NETWORKS, f"one of {', '.join(NETWORKS)}"),
             "optimizer": (self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}"),
             "precision": (self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
-            "width": (self.width >= 1, "1 or more"),
+            "width": (1 <= self.width <= 4096, "between 1 and 4096"),
+            "image_size": (SMALLEST <= self.image_size <= 512, f"between {SMALLEST} and 512"),
             "epochs": (self.epochs >= 1, "1 or more"),
             "batch_size": (self.batch_size >= 1, "1 or more"),
             "learning_rate": (self.learning_rate > 0, "above 0"),
@@ -120,6 +131,7 @@ class TrainConfig:
     @classmethod
     def from_recipe(cls, recipe: str = "best", **changes) -> "TrainConfig":
         """The settings of a recipe, with changes; ValueError is raised if one is out of range."""
+        check_schema({"recipe": recipe}, {"recipe": str})
         if recipe not in RECIPES:
             raise ValueError(f"recipe must be one of {', '.join(RECIPES)}. Received: {recipe}")
         return cls(**{"recipe": recipe, **RECIPES[recipe], **changes})
@@ -131,7 +143,23 @@ class TrainConfig:
     @classmethod
     def from_json(cls, path: Path) -> "TrainConfig":
         """Read the settings of a run; raise ValueError if the file does not hold them."""
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{path} does not exist.")
         try:
-            return cls.from_recipe(**json.loads(Path(path).read_text()))
-        except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
-            raise ValueError(f"{path} does not hold the settings of a run: {error}.") from None
+            values = read_json(path, {})
+            unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
+            if unknown:
+                raise ValueError(f"there is no setting {min(unknown)!r}.")
+            return cls.from_recipe(**values)
+        except ValueError as error:
+            reason = str(error).removeprefix(f"{path} is damaged: ").rstrip(".")
+            message = f"{path} does not hold the settings of a run: {reason}. {REMEDY}"
+            raise ValueError(message) from None
+
+
+SCHEMA = {  # of config.json, see `files.check_schema`
+    field.name: (*typing.get_args(field.type)[:1], None)
+    if typing.get_args(field.type)
+    else field.type
+    for field in dataclasses.fields(TrainConfig)
+}

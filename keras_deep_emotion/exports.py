@@ -91,6 +91,15 @@ def check_format(format: str, quantize: str = "none") -> None:
         )
 
 
+def damaged(path: str | Path, error: BaseException) -> ValueError:
+    """Error for a version that cannot be opened, or that is not of this package."""
+    reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    return ValueError(
+        f"{path} is damaged, or not an export of this package: {reason}. Export the run again: "
+        "python cli.py export RUN"
+    )
+
+
 class Export:
     """A model's folder of versions.
 

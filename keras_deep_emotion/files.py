@@ -1,10 +1,12 @@
-"""Files that are either whole or not there, and a quiet stderr. Standard library only."""
+"""Files: whole or not there, checked when read; and a quiet stderr. Standard library only."""
 
 import contextlib
 import glob
 import json
+import math
 import os
 import re
+import reprlib
 import secrets
 import shutil
 import sys
@@ -22,6 +24,12 @@ except ModuleNotFoundError:  # Windows
 DAY = 24 * 60 * 60  # seconds
 # ours: seconds in which a temporary file is never removed; its writer locks it within a moment.
 NEW = 5
+LARGEST_TEXT = 2**26  # ours, bytes: of a JSON file or a list of labels
+# What JSON values of a schema's types are called; see `check_schema`.
+KINDS = {
+    **{int: "a whole number", float: "a finite number", str: "text", bool: "true or false"},
+    **{list: "a list", dict: "an object", None: "null"},
+}
 
 
 @contextlib.contextmanager
@@ -48,6 +56,11 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_partial(path: str | Path) -> bool:
+    """Whether a file has the name of a temporary file of `atomic_write`."""
+    return re.match(r"partial\.[0-9a-f]{8}\.", Path(path).name) is not None
+
+
 @contextlib.contextmanager
 def temporary_folder(parent: str | Path, prefix: str) -> Iterator[Path]:
     """Yield a new folder in `parent`, removed at the end; those of killed processes go first."""
@@ -69,7 +82,8 @@ def locked(path: str | Path, wait: bool = True) -> Iterator[bool]:
     if fcntl is None:
         yield False
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    # A link is not followed, and a pipe that somebody made not waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -81,6 +95,22 @@ def locked(path: str | Path, wait: bool = True) -> Iterator[bool]:
         yield has_locks
     finally:
         os.close(descriptor)
+
+
+def refuse_links(folder: str | Path, *names: str) -> None:
+    """Raise ValueError if what is written in a folder would go through a link to another place.
+
+    Links to files are replaced by `atomic_write`, and do no harm. Refused are folders inside
+    `folder` that are links, and files of the given names, which are locked or appended to.
+    """
+    for root, folders, files in os.walk(folder):
+        for name in [*folders, *(name for name in files if name in names)]:
+            path = os.path.join(root, name)
+            if os.path.islink(path):
+                raise ValueError(
+                    f"{path} is a link, and nothing is written through links. Put what it leads to "
+                    "in its place, or name a new folder."
+                )
 
 
 def remove_dead(folder: str | Path, pattern: str) -> None:
@@ -106,15 +136,112 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file, None if it does not exist; raise ValueError if it is damaged."""
-    path = Path(path)
-    if not path.is_file():
-        return None
+def read_text(path: str | Path) -> str:
+    """Read a text file in UTF-8; raise ValueError if it is another encoding, or very large."""
+    size = os.stat(path).st_size
+    if size > LARGEST_TEXT:
+        raise ValueError(f"{path} is damaged: {size:,} bytes, more than {LARGEST_TEXT:,}.")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}.") from None
+
+
+def read_json(path: str | Path, schema: Any = object, remedy: str = "") -> Any:
+    """Read a JSON file, None if it does not exist; raise ValueError if it is damaged.
+
+    The value must fit the schema of `check_schema`. `remedy` is a sentence for the error.
+    """
+    path = Path(path)
+    return parse_json(read_text(path), path, schema, remedy) if path.is_file() else None
+
+
+def parse_json(
+    text: str | bytes, origin: str | Path, schema: Any = object, remedy: str = ""
+) -> Any:
+    """The value of a JSON text from a file, `origin`; otherwise as `read_json`."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{origin} is damaged: {reason}. {remedy}".rstrip()) from None
+    check_schema(value, schema, f"{origin} is damaged: ", remedy)
+    return value
+
+
+def check_schema(value: Any, schema: Any, error: str = "", remedy: str = "") -> None:
+    """Raise ValueError, which begins with `error`, if a JSON value does not fit a schema.
+
+    A schema is a key of `KINDS`; a tuple of alternatives; `[schema]` for a list of any length;
+    `[schema, schema]` for one of two; `{str: schema}` for an object with any fields, `{"name":
+    schema}` for one with this field at least (`"name?"`: if it is there); or `object` for any.
+    """
+    found = _mismatch(value, schema, "")
+    if found is not None:
+        field, expected, received = found
+        message = f"{error}{field or 'it'} must be {expected}. Received: {received}. {remedy}"
+        raise ValueError(message.rstrip())
+
+
+def _mismatch(value, schema, field):
+    """(field, what is expected, what came) of the first part that does not fit; None if all do."""
+    if isinstance(schema, tuple):
+        found = [_mismatch(value, one, field) for one in schema]
+        return None if None in found else found[0]
+    kind = type(schema) if isinstance(schema, (dict, list)) else schema
+    if not _is_kind(value, kind):
+        return field, KINDS[kind], reprlib.repr(value)
+    if isinstance(schema, list) and len(value) != len(schema) > 1:
+        return field, f"a list of {len(schema)}", f"one of {len(value)}"
+    if kind is dict:
+        required = [name for name in schema if name is not str and not name.endswith("?")]
+        missing = [name for name in required if name not in value]
+        if missing:
+            return ".".join(filter(None, (field, missing[0]))), "given", "nothing"
+    found = (_mismatch(*part) for part in _parts(value, schema, field))
+    return next((one for one in found if one is not None), None)
+
+
+def _parts(value, schema, field):
+    """Yield (value, schema, field) of each part of a JSON value that has a schema."""
+    if isinstance(schema, list):
+        for i, one in enumerate(value if schema else []):
+            yield one, schema[i % len(schema)], f"{field}[{i}]"
+    elif isinstance(schema, dict):
+        named = {name.rstrip("?"): one for name, one in schema.items() if name is not str}
+        for name, one in value.items():
+            if name in named or str in schema:
+                yield one, named.get(name, schema.get(str)), ".".join(filter(None, (field, name)))
+
+
+def _is_kind(value, kind):
+    """Whether a JSON value is of a kind, a key of `KINDS` or `object`."""
+    if kind in (int, float):
+        types = (int, float) if kind is float else int
+        is_number = isinstance(value, types) and not isinstance(value, bool)
+        return is_number and (isinstance(value, int) or math.isfinite(value))
+    return value is None if kind is None else isinstance(value, kind)
+
+
+def parse_labels(text: str, origin: str | Path, count: int | None = None) -> list[str]:
+    """The class names of a text, one a line, that a file, `origin`, holds.
+
+    Raises ValueError if there are none, one comes twice or is not printable, or there are not
+    `count`, the classes of the model.
+    """
+    labels = text.split()
+    problem = None
+    if not labels or not all(map(str.isprintable, labels)):
+        problem = "it must hold class names, one a line"
+    elif len(set(labels)) < len(labels):
+        problem = "a class name comes twice"
+    elif count not in (None, len(labels)):
+        problem = f"it has {len(labels)} class names, and the model has {count} classes"
+    if problem:
+        raise ValueError(
+            f"{origin} is damaged: {problem}. Restore it from a copy, or make the model again."
+        )
+    return labels
 
 
 @contextlib.contextmanager

@@ -4,21 +4,68 @@ The names of the files in a run folder are defined here, as attributes of `Run`,
 """
 
 import contextlib
+import io
 import itertools
 import time
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task
-from keras_deep_emotion.files import read_json, write_text
+from keras_deep_emotion.files import (
+    parse_labels,
+    read_json,
+    read_text,
+    write_text,
+)
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
     import pandas as pd
 
 SHIPPED = Path(__file__).parent / "weights"
+# Schemas of the files that later commands read, see `files.check_schema`.
+SHARE = (float, None)  # None where it is undefined
+COUNTS = {"faces": int, "correct": int, "accuracy": float, "accuracy_interval": [float, float]}
+CALIBRATED = {"faces": int, "probability": SHARE, "accuracy": SHARE}
+METRICS = {  # of `evaluation.classification_report`
+    **COUNTS,
+    "balanced_accuracy": float,
+    "macro_f1": float,
+    "classes": [str],
+    "per_class": {str: {"faces": int, "precision": SHARE, "recall": SHARE, "f1": SHARE}},
+    "confusion": [[int]],
+    "calibration": {
+        "error": float,
+        "bins": [{"low": float, "high": float, **dict.fromkeys(CALIBRATED, float)}],
+        "per_class": {str: CALIBRATED},
+    },
+    "per_person": {str: COUNTS},
+    "surest_mistakes": [
+        {**dict.fromkeys(("name", "subject", "label", "answer"), str), "probability": float}
+    ],
+}
+PAPER = {"paper_accuracy": SHARE, "paper_differs?": [str]}
+REPORT = {
+    **PAPER,
+    **dict.fromkeys(("dataset", "protocol", "split"), str),
+    **METRICS,
+    "deduplicated?": COUNTS,
+    "flip_averaged?": COUNTS,
+    "attention?": (dict.fromkeys(("mean", "spread"), [float] * 6), None),
+    "litert?": {"quantize": str, "bytes": int, "accuracy": float, "agreement": float},
+}
+FOLDS = {**PAPER, "accuracies": [float], "mean": float, "spread": float, "pooled": METRICS}
+INTERVAL = {"mean": float, "interval": [float, float]}
+FAITHFULNESS = {
+    "faces": int,
+    "scores": {str: {str: {**INTERVAL, "ahead?": INTERVAL}}},
+    "randomisation": {str: INTERVAL},
+    "regions?": {str: {"faces": int, **dict.fromkeys(("upper", "middle", "lower", "rim"), float)}},
+}
+EVALUATE = "To write it again: python cli.py evaluate RUN"
+EXPLAIN = "To write it again: python cli.py explain RUN"
 
 
 class Run:
@@ -128,17 +175,53 @@ class Run:
     @property
     def task(self) -> Task:
         """What the run is trained and tested on."""
-        return Task.from_config(self.config)
+        config = self.config
+        try:
+            return Task.from_config(config)
+        except ValueError as error:
+            raise ValueError(f"{self / self.CONFIG} is of no known task. {error}") from None
 
     @property
     def labels(self) -> list[str]:
         """Class names, in the order of the model's outputs."""
-        return (self / self.LABELS).read_text().split()
+        self.require(self.LABELS)
+        return parse_labels(read_text(self / self.LABELS), self / self.LABELS)
+
+    def check_labels(self, names: list[str]) -> None:
+        """Raise ValueError if the run's class names are not those of its data set."""
+        if self.labels != list(names):
+            raise ValueError(
+                f"{self / self.LABELS} has {', '.join(self.labels)}, and the data set has "
+                f"{', '.join(names)}. Restore it from a copy, or train again in another folder."
+            )
 
     @property
     def report(self) -> dict | None:
         """Metrics on the test split, see `evaluation.evaluate_run`; None before evaluation."""
-        return read_json(self / self.REPORT)
+        path = self / self.REPORT
+        report = read_json(path, REPORT, EVALUATE)
+        if report:
+            check_classes(report, path)
+        return report
+
+    @property
+    def folds(self) -> dict | None:
+        """Metrics over all folds, see `experiments.fit_folds`; None before they are finished."""
+        path = self / self.FOLDS
+        folds = read_json(path, FOLDS, "To write it again: python cli.py fit --resume RUN")
+        if folds:
+            check_classes(folds["pooled"], path)
+        return folds
+
+    @property
+    def faithfulness(self) -> dict | None:
+        """Scores of the maps, see `saliency.benchmark_saliency`; None if there are none."""
+        return read_json(self / self.FAITHFULNESS, FAITHFULNESS, f"{EXPLAIN} --score")
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of libraries, and the machine; empty if they are not known."""
+        return read_json(self / self.VERSIONS, {str: str}, "Delete it; nothing needs it.") or {}
 
     @property
     def history(self) -> "pd.DataFrame | None":
@@ -157,6 +240,12 @@ class Run:
         missing = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"} - set(history.columns)
         if missing:
             raise ValueError(f"{path} is damaged: it has no column {', '.join(sorted(missing))}.")
+        texts = [name for name in history if not pd.api.types.is_numeric_dtype(history[name])]
+        if texts or history["epoch"].tolist() != list(range(len(history))):
+            problem = f"{texts[0]} is not a number" if texts else "epochs must count from 0"
+            raise ValueError(
+                f"{path} is damaged: {problem}. To write it again: python cli.py fit --resume RUN"
+            )
         history["epoch"] += 1  # Keras counts from 0
         return None if history.empty else history
 
@@ -177,10 +266,23 @@ class Run:
 
         import keras_deep_emotion.layers  # noqa: F401  (registers the layers)
 
+        path, size, classes = self / self.MODEL, self.config.image_size, len(self.labels)
+        with open(path, "rb"):  # Keras says of a file that cannot be read that it does not exist
+            pass
         try:
-            return keras.saving.load_model(self / self.MODEL, compile=False)
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{self / self.MODEL} is damaged: {error}") from error
+            model = keras.saving.load_model(path, compile=False)
+            shapes = model.input_shape, model.output_shape
+        except Exception as error:  # of any type, by the layer whose settings are damaged
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise ValueError(f"{path} is damaged: {reason}") from error
+        expected = (None, size, size, 1), (None, classes)
+        if shapes != expected:
+            raise ValueError(
+                f"{path} does not belong to {self.CONFIG} and {self.LABELS}: it maps {shapes[0]} "
+                f"to {shapes[1]}, and they say {expected[0]} and {classes} classes. Restore the "
+                "files from a copy, or train again in another folder."
+            )
+        return model
 
     def write_config(self, config: TrainConfig) -> None:
         """Create the folder, with its settings."""
@@ -195,6 +297,38 @@ class Run:
         """Delete the files derived from the current model, which is about to change."""
         for name in self.DERIVED:
             (self / name).unlink(missing_ok=True)
+
+
+def check_classes(metrics: dict, path: Path) -> None:
+    """Raise ValueError if parts of `METRICS` are of other classes, or of no faces."""
+    classes, rows = metrics["classes"], metrics["confusion"]
+    parts = (metrics["per_class"], metrics["calibration"]["per_class"])
+    sizes = {len(classes), len(rows), *map(len, rows)}
+    if len(sizes) > 1 or any(set(part) != set(classes) for part in parts) or not metrics["faces"]:
+        raise ValueError(f"{path} is damaged: its parts are of different classes. {EVALUATE}")
+
+
+def read_arrays(path: Path, remedy: str, **axes: int) -> "dict[str, np.ndarray] | None":
+    """The arrays of an .npz file; None if it does not exist.
+
+    `axes` has the number of axes of each array that must be there. ValueError is raised if the file
+    is damaged; it ends in `remedy`.
+    """
+    import numpy as np
+
+    if not path.is_file():
+        return None
+    file = io.BytesIO(path.read_bytes())  # OSError: it cannot be read
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            content = dict(arrays)
+    except Exception as error:  # of any type: ZIP, zlib, the header's parser
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path} is damaged: {reason}. {remedy}") from None
+    for name, count in axes.items():
+        if name not in content or content[name].ndim != count:
+            raise ValueError(f"{path} is damaged: {name} must have {count} axes. {remedy}")
+    return content
 
 
 def new_run(task: Task, parent: str | Path = "runs") -> Run:

@@ -29,6 +29,8 @@ from keras_deep_emotion.cli.verify import verify
 from keras_deep_emotion.stopping import stopping_on_signals
 
 OWN_PACKAGES = ("keras_deep_emotion", "tfds_builders")
+# What TensorFlow says of records that are cut, overwritten or missing.
+DAMAGED = ("corrupted record", "truncated record", "dataset was expected to contain")
 FILE_SYSTEM_ERRORS = ("No space left on device", "Permission denied", "File too large")
 
 
@@ -58,6 +60,9 @@ def file_system_message(error: BaseException) -> str | None:
         return f"{error.strerror}: {error.filename}." if error.filename else error.strerror
     # TensorFlow's are not OSErrors. Its module may not be loaded.
     if type(error).__module__ == "tensorflow.python.framework.errors_impl":
+        if any(text in error.message for text in DAMAGED):
+            reason = error.message.rpartition("}} ")[2].partition(" [Op:")[0].partition("\n")[0]
+            return f"A file is damaged: {reason}. Build or export again what it belongs to."
         for text in FILE_SYSTEM_ERRORS:
             if text in error.message:
                 return f"{text}: {error.message.partition(';')[0]}."

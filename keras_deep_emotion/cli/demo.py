@@ -25,19 +25,22 @@ def model_sentence(choice):
 @options.model_options
 @options.host_option
 @options.port_option("--port", 7860, "Port")
+@options.allow_hosts_option
 @click.option("--browser", is_flag=True, help="Open the page in a browser.")
-def demo(choice, host, port, browser):
+def demo(choice, host, port, allow_hosts, browser):
     """Serve a page that predicts photos, until Ctrl-C.
 
     Drop a photo, paste one or use the webcam. The page shows the faces with their boxes, the
-    probability of each emotion, and where the model looked. No photo is kept or sent to another
-    machine, except to the --server that you name.
+    probability of each emotion, and where the model looked. Photos stay in memory: none is written
+    to a file, or sent to another machine, except to the --server that you name. Requests to other
+    names than the machine's own, and from pages of other sites, are not answered.
     """
     from keras_deep_emotion.demo import Demo
     from keras_deep_emotion.images import Detector
     from keras_deep_emotion.inference.addresses import is_loopback
 
-    with Demo(choice.open(), Detector(), model_sentence(choice), host, port) as page:
+    sentence = model_sentence(choice)
+    with Demo(choice.open(), Detector(), sentence, host, port, allow_hosts) as page:
         stopped = threading.Event()
         options.on_signals(stopped.set)
         click.echo(f"The page: {page.url} (Ctrl-C ends it)")

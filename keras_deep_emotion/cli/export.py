@@ -4,6 +4,7 @@ import click
 
 from keras_deep_emotion.cli.options import (
     FOLDER,
+    Integer,
     data_dir_option,
     load_tensorflow,
     run_or_weights,
@@ -38,7 +39,7 @@ from keras_deep_emotion.exports import (
 )
 @click.option(
     "--keep",
-    type=click.IntRange(min=1),
+    type=Integer(1),
     metavar="N",
     help="Remove all but the N highest versions.  [default: all are kept]",
 )
@@ -52,6 +53,7 @@ def export(run, name, exports, formats, quantize, keep, data_dir):
     """
     name = name or default_name(run.config.dataset)
     check_name(name)
+    _ = run.task, run.report, run.labels  # damaged files are refused before TensorFlow is imported
     edge = [one for one in dict.fromkeys(formats) if one != "saved_model"]
     if quantize != "none" and not edge:
         raise click.UsageError("--quantize is for --format litert and --format onnx.")

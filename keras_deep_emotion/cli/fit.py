@@ -9,6 +9,7 @@ import click
 
 from keras_deep_emotion.cli.options import (
     PATH,
+    Integer,
     config_option,
     data_dir_option,
     if_stopped,
@@ -25,7 +26,7 @@ def parse_fold(ctx, param, value):
         return value
     if not value.isdecimal():
         raise click.BadParameter(f"{value!r} is neither a number nor all.")
-    return int(value)
+    return Integer(0).convert(value, param, ctx)
 
 
 @click.command()
@@ -93,8 +94,8 @@ def parse_fold(ctx, param, value):
     metavar="HOST:PORT",
     help="Train on several machines; address on which process 0 listens.",
 )
-@click.option("--processes", type=click.IntRange(1), help="Number of processes of --distribute.")
-@click.option("--process", type=click.IntRange(0), help="Number of this process, from 0.")
+@click.option("--processes", type=Integer(1), help="Number of processes of --distribute.")
+@click.option("--process", type=Integer(0), help="Number of this process, from 0.")
 @click.option(
     "--source",
     type=PATH,
@@ -196,7 +197,7 @@ def echo_report(report):
     """Print the accuracy of a run, or of all folds."""
     from keras_deep_emotion.reports.text import accuracy_summary
 
-    paper = report["paper_accuracy"], report["paper_differs"]
+    paper = report["paper_accuracy"], report.get("paper_differs", ())
     if "accuracies" not in report:
         click.echo(f"test {accuracy_summary(report, *paper)}")
         return

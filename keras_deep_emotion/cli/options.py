@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 import signal
 import sys
 from collections.abc import Callable
@@ -17,8 +18,11 @@ from keras_deep_emotion.exports import EDGE_SUFFIXES
 from keras_deep_emotion.files import quiet_stderr
 from keras_deep_emotion.runs import Run
 
-PATH = click.Path(path_type=Path)
+# What cannot be read is reported by what reads it: other files are not refused with it.
+PATH = click.Path(path_type=Path, readable=False)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+LARGEST = 2**31 - 1  # ours: of any number on the command line
+DAY = 24 * 60 * 60  # seconds: the longest time that an option takes
 IF_STOPPED = "keras_deep_emotion.stopped"  # in the context of click, see `if_stopped`
 CHOICES = {
     "recipe": tuple(RECIPES),
@@ -44,6 +48,30 @@ def load_tensorflow() -> None:
 
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
+
+
+class Integer(click.IntRange):
+    """A whole number in a range, at most `LARGEST`."""
+
+    def __init__(self, min: int = -LARGEST, max: int = LARGEST):
+        super().__init__(min, max)
+
+
+class Real(click.FloatRange):
+    """A finite number in a range, at most `LARGEST`."""
+
+    def __init__(self, min: float = -LARGEST, max: float = LARGEST, min_open: bool = False):
+        super().__init__(min, max, min_open)
+
+    def convert(self, value, param, ctx):
+        """Parse a number; NaN, which is in no range and below none, is refused."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+SECONDS = Real(0, DAY, min_open=True)  # a timeout
 
 
 def if_stopped(message: str) -> None:
@@ -74,13 +102,21 @@ data_dir_option = click.option(
 output_option = click.option(
     "--output", type=FOLDER, help="Folder for the files.  [default: RUN; with --weights, ./NAME]"
 )
+allow_hosts_option = click.option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Answer requests to this name too, such as that of a proxy; may be repeated.  [default: "
+    "localhost, the address of --host, and the machine's name]",
+)
 host_option = click.option("--host", default="127.0.0.1", help="Address to listen on.")
 
 
 def port_option(declaration: str, default: int, title: str) -> Callable:
     """An option for a port to listen on."""
     text = f"{title}; 0 takes a free one."
-    return click.option(declaration, default=default, type=click.IntRange(0, 65535), help=text)
+    return click.option(declaration, default=default, type=Integer(0, 65535), help=text)
 
 
 def config_option(name: str, **kwargs: Any) -> Callable:
@@ -93,7 +129,8 @@ def config_option(name: str, **kwargs: Any) -> Callable:
     elif name in CHOICES:
         kwargs["type"] = click.Choice(CHOICES[name])
     else:
-        kwargs.setdefault("type", type(defaults[0]))
+        kinds = {int: Integer(), float: Real()}
+        kwargs.setdefault("type", kinds.get(type(defaults[0]), type(defaults[0])))
     if name == "dataset":
         kwargs["callback"] = checked_by(Task.parse)
     first, *others = (str(words.get(value, value)) for value in defaults)
@@ -194,7 +231,7 @@ def model_options(command: Callable) -> Callable:
     @click.option(
         "--timeout",
         default=30.0,
-        type=click.FloatRange(min=0, min_open=True),
+        type=SECONDS,
         help="Seconds allowed for a request to the server.",
     )
     @click.option(

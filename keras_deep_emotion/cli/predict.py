@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import FOLDER, PATH, model_options
+from keras_deep_emotion.cli.options import FOLDER, PATH, Integer, Real, model_options
 from keras_deep_emotion.cli.progress import progress_bar
 
 STDIN = Path("-")
@@ -26,20 +26,20 @@ STDIN = Path("-")
 )
 @click.option(
     "--smallest",
-    type=click.IntRange(min=13),
+    type=Integer(13),
     metavar="PIXELS",
     help="Side of the smallest face to find.  [default: 1/98 of the longer side, at least 13]",
 )
 @click.option(
     "--every",
-    type=click.IntRange(min=1),
+    type=Integer(1),
     default=10,
     metavar="N",
     help="Predict every N-th frame of a video.",
 )
 @click.option(
     "--smooth",
-    type=click.FloatRange(min=0),
+    type=Real(0),
     default=0.0,
     metavar="SECONDS",
     help="Smooth each person's probabilities in a video over so many seconds.",

@@ -29,7 +29,7 @@ def parse_sources(ctx, param, values):
 @options.config_option("seed", help="Seed of every run; with --seeds, of the first.")
 @click.option(
     "--seeds",
-    type=click.IntRange(min=1),
+    type=options.Integer(1),
     default=1,
     help="Runs of each protocol, with consecutive seeds: report mean and spread.",
 )

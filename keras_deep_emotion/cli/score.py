@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import check_folder, if_stopped, load_tensorflow
+from keras_deep_emotion.cli.options import Integer, check_folder, if_stopped, load_tensorflow
 
 
 @click.command()
@@ -35,8 +35,8 @@ from keras_deep_emotion.cli.options import check_folder, if_stopped, load_tensor
     default="jsonl",
     help="Format of the shards.",
 )
-@click.option("--part-size", default=10_000, help="Number of inputs in a shard.")
-@click.option("--batch-size", default=64, help="Number of faces in a batch.")
+@click.option("--part-size", default=10_000, type=Integer(), help="Number of inputs in a shard.")
+@click.option("--batch-size", default=64, type=Integer(), help="Number of faces in a batch.")
 @click.option(
     "--runner", default="DirectRunner", help="Beam runner; the default runs on this machine."
 )

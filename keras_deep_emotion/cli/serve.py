@@ -10,9 +10,11 @@ import threading
 import click
 
 from keras_deep_emotion.cli import options
-from keras_deep_emotion.exports import Export
+from keras_deep_emotion.exports import Export, is_version
 from keras_deep_emotion.serving.docker import IMAGE, docker_command, engine_available
 from keras_deep_emotion.serving.ports import check_port, url_host
+
+DRAIN = 5  # ours, seconds: for running calls, after a signal
 
 
 def parse_labels(ctx, param, values):
@@ -20,7 +22,7 @@ def parse_labels(ctx, param, values):
     labels = {}
     for value in values:
         label, _, number = value.partition("=")
-        if not re.fullmatch(r"[^/:=]+", label) or not number.isdecimal():
+        if not re.fullmatch(r"[^/:=]+", label) or not is_version(number):
             raise click.BadParameter(f"{value!r} is not like stable=2: a name, =, a version.")
         labels[label] = int(number)
     return labels
@@ -58,7 +60,7 @@ def local_option(declaration, default, value_type, text):
     help="Official container, or local server.  [default: the container if a Docker engine runs]",
 )
 @click.option("--stand-in", is_flag=True, hidden=True)  # the former name of --local
-@local_option("--keep", 1, click.IntRange(1), "Newest versions to serve")
+@local_option("--keep", 1, options.Integer(1), "Newest versions to serve")
 @click.option(
     "--label",
     "labels",
@@ -67,14 +69,20 @@ def local_option(declaration, default, value_type, text):
     metavar="NAME=VERSION",
     help="Name for a version, which is then served too (local server).",
 )
-@local_option("--timeout", 60.0, click.FloatRange(0, min_open=True), "Seconds allowed for a call")
-@local_option("--max-request", 32, click.IntRange(1, 2047), "Longest request in MiB")  # gRPC: int32
-@local_option("--parallel", 16, click.IntRange(1), "Calls that run at once")
+@local_option("--timeout", 60.0, options.SECONDS, "Seconds allowed for a call")
+@local_option(
+    "--max-request", 32, options.Integer(1, 2047), "Longest request in MiB"
+)  # gRPC: int32
+@local_option("--parallel", 16, options.Integer(1, 1024), "Calls that run at once")
+@options.allow_hosts_option
 def serve(export, name, host, port, rest_port, docker, stand_in, keep, labels, **limits):
     """Serve EXPORT, exports/NAME, as TensorFlow Serving does: REST and gRPC, until Ctrl-C.
 
     Uses the official container if a Docker engine runs, or else the local server, which is for
     development. New versions are served as they appear; exports/NAME/VERSION serves only that one.
+
+    The local server answers REST requests to the machine's own names only, and none from web pages
+    of other sites. On Ctrl-C or SIGTERM it finishes running calls, for at most 5 seconds.
     """
     found = Export.find(export)
     folder = found.path
@@ -86,10 +94,10 @@ def serve(export, name, host, port, rest_port, docker, stand_in, keep, labels, *
             f"gRPC and REST each need a port of their own: --port and --rest-port are both {port}."
         )
     if not stand_in and (docker or (docker is None and engine_available())):
-        if keep > 1 or labels:
+        if keep > 1 or labels or limits["allow_hosts"]:
             raise click.UsageError(
-                "--keep and --label are options of the local server: add --local. The container "
-                "takes them from a models.config."
+                "--keep, --label and --allow-host are options of the local server: add --local. "
+                "The container takes versions and labels from a models.config."
             )
         port, rest_port = check_port(host, port), check_port(host, rest_port, "--rest-port")
         run_container(docker_command(folder, name, found.version, host, port, rest_port))
@@ -98,6 +106,7 @@ def serve(export, name, host, port, rest_port, docker, stand_in, keep, labels, *
     # Exit without cleanup: an exception would be lost during TensorFlow's import, and the
     # interpreter's own end waits for the libraries' threads, at times for ever.
     options.on_signals(lambda: os._exit(0))
+    stopped = threading.Event()
     options.load_tensorflow()
     click.echo(f"Local server, for development only: in production serve {folder} with {IMAGE}.")
     limits["max_bytes"] = limits.pop("max_request") * 2**20
@@ -106,5 +115,7 @@ def serve(export, name, host, port, rest_port, docker, stand_in, keep, labels, *
     address = url_host(host)
     click.echo(f"REST: http://{address}:{server.rest_port}/v1/models/{name}")
     click.echo(f"gRPC: {address}:{server.port}")
-    with server:
-        threading.Event().wait()
+    options.on_signals(stopped.set)
+    stopped.wait()
+    server.stop(DRAIN)
+    os._exit(0)

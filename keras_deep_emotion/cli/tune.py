@@ -6,6 +6,7 @@ import click
 
 from keras_deep_emotion.cli.options import (
     FOLDER,
+    Integer,
     config_option,
     data_dir_option,
     if_stopped,
@@ -18,12 +19,14 @@ from keras_deep_emotion.data.task import Task
 @click.command()
 @config_option("dataset", help="Data set, or name/variant.")
 @config_option("protocol", help="How it is split.")
-@config_option("fold", type=int, help="Test fold, which is not read, with --protocol subjects.")
+@config_option(
+    "fold", type=Integer(0), help="Test fold, which is not read, with --protocol subjects."
+)
 @config_option("recipe", help="Defaults of other settings.")
 @config_option("epochs", help="Epochs of each trial.")
 @config_option("precision", help="auto: fastest on the device.")
 @config_option("seed", help="Seed of the search and of every trial.")
-@click.option("--trials", type=click.IntRange(min=1), default=20, help="Total number of trials.")
+@click.option("--trials", type=Integer(1), default=20, help="Total number of trials.")
 @click.option(
     "--output",
     type=FOLDER,

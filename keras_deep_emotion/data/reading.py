@@ -30,8 +30,18 @@ def open_dataset(task: Task, data_dir: str | Path | None = None) -> tfds.core.Da
                 "each emotion."
             )
         config = tfds.core.BuilderConfig(name=config)  # not among the builder's own configs
-    builder = tfds.builder(task.name, config=config, data_dir=data_dir)
-    if not builder.is_prepared():
+    try:
+        builder = tfds.builder(task.name, config=config, data_dir=data_dir)
+        is_prepared = builder.is_prepared()
+    except OSError:
+        raise
+    except Exception as error:  # of its JSON files, of any type
+        reason = str(error).rpartition('": ')[2].partition("\n")[0][:200]
+        raise ValueError(
+            f"The built data set {task.dataset} is damaged: {reason.rstrip('.')}. Delete its "
+            f"folder, and build it again: {task.build_command(data_dir)}"
+        ) from error
+    if not is_prepared:
         raise FileNotFoundError(
             f"{task.info.title} is not built in {Path(builder.data_path).parents[1]}; "
             f"{task.info.obtain}. To build it: {task.build_command(data_dir)}"

@@ -1,13 +1,15 @@
 """A web page to try a model on photos, with saliency maps. Made with Gradio.
 
 It listens on this machine, contacts no other machine (a content security policy holds the browser
-to that), and keeps no picture. The page is in `page`, the HTML of a prediction in `sheet`.
+to that), answers to its own names and its own page only, and writes no picture to a file. The page
+is in `page`, uploads are in `uploads`, the HTML of a prediction is in `sheet`.
 """
 
 import contextlib
 import importlib.util
 import os
 import tempfile
+from collections.abc import Iterable
 from typing import Any
 
 from keras_deep_emotion.files import temporary_folder
@@ -32,6 +34,7 @@ class Demo(contextlib.AbstractContextManager):
         about: A sentence on the model, for the top of the page.
         host: Address to listen on.
         port: Port, 0 for a free one.
+        allow_hosts: More names that requests may have as Host, see `serving.hosts`.
 
     Attributes:
         url: URL of the page.
@@ -47,11 +50,14 @@ class Demo(contextlib.AbstractContextManager):
         about: str = "",
         host: str = "127.0.0.1",
         port: int = 7860,
+        allow_hosts: Iterable[str] = (),
     ):
         port = check_port(host, port)
         self._files = contextlib.ExitStack()
+        # For Gradio's own empty folders. It sweeps away what killed processes left, also the
+        # pictures of earlier releases.
         folder = self._files.enter_context(temporary_folder(tempfile.gettempdir(), "deep-emotion-"))
-        # Gradio reads these when imported: its folder of uploads, and no reports to its makers.
+        # Gradio reads these when imported; no reports to its makers.
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -60,9 +66,12 @@ class Demo(contextlib.AbstractContextManager):
             others = [os.environ[name]] if os.environ.get(name) else []
             os.environ[name] = ",".join([*others, "localhost", "127.0.0.1", "::1"])
         from keras_deep_emotion.demo.page import build_page, launch
+        from keras_deep_emotion.demo.uploads import ROOT, Pictures
 
-        self._page = build_page(model, detector, about, str(folder))
-        self.url = launch(self._page, host, port)
+        os.environ["GRADIO_TEMP_DIR"] = ROOT  # its folder of uploads, from here on
+        pictures = Pictures()
+        self._page = build_page(model, detector, about, pictures)
+        self.url = launch(self._page, pictures, host, port, allow_hosts)
 
     def __exit__(self, *error):
         self.close()

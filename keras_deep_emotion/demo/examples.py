@@ -1,19 +1,19 @@
 """Example pictures: photos in the public domain from installed libraries, and drawn faces."""
 
-from pathlib import Path
+import io
 
 import matplotlib.cbook
 import skimage.data
 from PIL import Image
 
+from keras_deep_emotion.demo.uploads import Picture
 from tfds_builders.toon_faces.drawing import draw
 
 DRAWINGS = (("mira", "happiness", 2), ("kofi", "surprise", 1))
 
 
-def write_examples(folder: Path) -> list[tuple[Path, bool]]:
-    """Write the examples to a folder; return (path, whether it is the crop of a face) of each."""
-    folder.mkdir(parents=True, exist_ok=True)
+def example_pictures() -> list[tuple[Picture, bool]]:
+    """The examples: (picture, whether it is the crop of a face) of each."""
     # Photos of the US Navy (Grace Hopper, 1906-1992) and NASA (Eileen Collins, born 1956).
     hopper = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
     images = {
@@ -22,6 +22,13 @@ def write_examples(folder: Path) -> list[tuple[Path, bool]]:
     }
     for character, emotion, take in DRAWINGS:
         images[f"{character}_{emotion}.png"] = draw(character, emotion, take).face_image, True
-    for name, (image, _) in images.items():
-        image.save(folder / name, quality=92)
-    return [(folder / name, cropped) for name, (_, cropped) in images.items()]
+    return [
+        (Picture(encode(image, name), name), cropped) for name, (image, cropped) in images.items()
+    ]
+
+
+def encode(image: Image.Image, name: str) -> bytes:
+    """The content of an image file of a name."""
+    file = io.BytesIO()
+    image.save(file, format="JPEG" if name.endswith(".jpg") else "PNG", quality=92)
+    return file.getvalue()

@@ -1,10 +1,7 @@
 """The page, as Gradio's blocks: its layout, its events, and the server that shows it."""
 
-import contextlib
-import functools
 import html
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +9,15 @@ import gradio as gr
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 
-from keras_deep_emotion.demo.examples import write_examples
+from keras_deep_emotion.demo.examples import example_pictures
 from keras_deep_emotion.demo.sheet import Sheet, message, predict_sheets
+from keras_deep_emotion.demo.uploads import MAX_FILE_SIZE, Pictures, UploadsInMemory
 from keras_deep_emotion.images.faces import Detector
+from keras_deep_emotion.serving.hosts import HostCheck
 from keras_deep_emotion.serving.ports import url_host
 
 DETECT, CROPPED = "Find the faces", "One face, cropped"
-MAX_FILE_SIZE = 64 * 2**20  # ours, bytes
-# Ours, seconds: how often Gradio removes abandoned uploads, and their age.
-SWEEP_INTERVAL, MAX_UPLOAD_AGE = 60, 600
 STRENGTH = 80  # ours, percent
-UPLOAD_FOLDER = re.compile("[0-9a-f]{64}")  # Gradio names the folder of a file by its SHA-256
 
 # The browser may contact this server only, whatever the page or its libraries request.
 POLICY = (
@@ -68,10 +63,11 @@ class SecurityHeaders:
 class Handlers:
     """What the page does with a picture; generators of the page's two pieces of HTML."""
 
-    def __init__(self, model: Any, detector: Detector, examples: list[tuple[Path, bool]]):
+    def __init__(self, model: Any, detector: Detector, pictures: Pictures):
         self.model = model
         self.detector = detector
-        self.examples = examples
+        self.pictures = pictures
+        self.examples = example_pictures()
 
     def predict(self, content: bytes, name: str, mode: str) -> Iterator[tuple]:
         """Predict a file."""
@@ -79,38 +75,35 @@ class Handlers:
         for index, sheet in enumerate(predict_sheets(self.model, content, detector, name)):
             yield sheet.photo if index == 0 else gr.skip(), sheet.faces  # the photo is sent once
 
-    def predict_upload(self, file: tuple[Path, str] | None, mode: str) -> Iterator[tuple]:
-        """Predict an uploaded file and remove it."""
-        if file is None:  # the page has just removed the picture, see `connect_events`
+    def predict_upload(self, path: str | None, mode: str) -> Iterator[tuple]:
+        """Predict an upload and forget it."""
+        if path is None:  # the page has just removed the picture, see `connect_events`
             yield gr.skip(), gr.skip()
             return
-        path, name = file
+        picture = self.pictures.upload(path)
+        if picture is None:  # an earlier request had it, or others took its place
+            yield tuple(Sheet(message("The picture is no longer here. Drop it again.")))
+            return
         try:
-            yield from self.predict(path.read_bytes(), name, mode)
-        except FileNotFoundError:  # equal files share a path; an earlier request has removed it
-            yield tuple(Sheet(message(f"{name} is no longer here. Drop it again.")))
+            yield from self.predict(*picture, mode)
         finally:
-            path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                path.parent.rmdir()
+            self.pictures.remove_upload(path)
 
     def predict_example(self, index: int) -> Iterator[tuple]:
         """Predict an example."""
-        path, cropped = self.examples[index]
-        yield from self.predict(path.read_bytes(), path.name, CROPPED if cropped else DETECT)
+        picture, cropped = self.examples[index]
+        yield from self.predict(*picture, CROPPED if cropped else DETECT)
 
 
-def build_page(model: Any, detector: Detector, about: str, folder: str) -> gr.Blocks:
-    """Build the page; `folder`, of Gradio's uploads, gets the examples too."""
-    examples = write_examples(Path(folder) / "examples")
-    handlers = Handlers(model, detector, examples)
-    with gr.Blocks(
-        title="Deep-Emotion", analytics_enabled=False, delete_cache=(SWEEP_INTERVAL, MAX_UPLOAD_AGE)
-    ) as page:
+def build_page(model: Any, detector: Detector, about: str, pictures: Pictures) -> gr.Blocks:
+    """Build the page; its examples are added to the pictures."""
+    handlers = Handlers(model, detector, pictures)
+    examples = [pictures.add_example(picture) for picture, _ in handlers.examples]
+    with gr.Blocks(title="Deep-Emotion", analytics_enabled=False) as page:
         gr.HTML(f'<h1>Deep-Emotion</h1><p class="lead">{html.escape(about)}</p>')
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                inputs = add_inputs(folder, [path for path, _ in examples])
+                inputs = add_inputs(examples)
             with gr.Column(scale=3, min_width=300):
                 outputs = [gr.HTML(HINT, elem_id="whole"), gr.HTML(elem_id="faces")]
                 gr.HTML(f'<p class="cannot">{LIMITS}</p>')
@@ -118,8 +111,8 @@ def build_page(model: Any, detector: Detector, about: str, folder: str) -> gr.Bl
     return page
 
 
-def add_inputs(folder: str, examples: list[Path]) -> tuple:
-    """Add the controls: (photo, mode, strength of the map, examples)."""
+def add_inputs(examples: list[str]) -> tuple:
+    """Add the controls: (photo, mode, strength of the map, examples); `examples` are paths."""
     photo = gr.Image(
         label="A photo: drop, paste, or take one",
         sources=["upload", "webcam", "clipboard"],
@@ -128,16 +121,18 @@ def add_inputs(folder: str, examples: list[Path]) -> tuple:
         buttons=[],
     )
     # Not in a subclass: Gradio would write a .pyi file beside this one.
-    photo.preprocess = functools.partial(uploaded_file, folder)
+    photo.preprocess = uploaded_path
     photo.async_move_resource_to_block_cache = keep_path
     mode = gr.Radio([DETECT, CROPPED], value=DETECT, label="The picture", elem_id="way")
     strength = gr.Slider(
         0, 100, STRENGTH, step=1, label="Strength of the map, percent", elem_id="strength",
         buttons=[],
     )  # fmt: skip
+    example = gr.Image(render=False)
+    example.async_move_resource_to_block_cache = keep_path
     gallery = gr.Dataset(
-        components=[gr.Image(render=False)],
-        samples=[[str(path)] for path in examples],
+        components=[example],
+        samples=[[path] for path in examples],
         type="index",
         label="Examples",
         layout="gallery",
@@ -154,7 +149,7 @@ def connect_events(
     private = {"api_visibility": "private"}
     predicting = {**private, "show_progress": "minimal"}
     # Afterwards the browser clears the photo, for the next one. If the server cleared it, Gradio
-    # would make a new component, without `uploaded_file`.
+    # would make a new component, without `uploaded_path`.
     photo.change(handlers.predict_upload, [photo, mode], outputs, **predicting).then(
         None, None, photo, js="() => null", **private
     )
@@ -163,18 +158,9 @@ def connect_events(
     strength.input(None, strength, js=SET_STRENGTH, **private)  # without the server
 
 
-def uploaded_file(folder: str, payload: Any) -> tuple[Path, str] | None:
-    """(path, name) of the uploaded file of a `gradio.ImageData`, or None.
-
-    Clients may send any path. Only uploads are read and then removed: `folder / SHA-256 / name`.
-    """
-    if payload is None or payload.path is None:
-        return None
-    path = Path(payload.path).resolve()
-    in_folder = path.parent.parent == Path(folder).resolve()
-    if not (in_folder and UPLOAD_FOLDER.fullmatch(path.parent.name)):
-        raise gr.Error("This is not a picture that was dropped here.", print_exception=False)
-    return path, payload.orig_name or "The picture"
+def uploaded_path(payload: Any) -> str | None:
+    """The path in a `gradio.ImageData`, or None. Clients may send any: it is a name, not opened."""
+    return None if payload is None else payload.path
 
 
 async def keep_path(path):
@@ -182,14 +168,24 @@ async def keep_path(path):
     return path
 
 
-def launch(page: gr.Blocks, host: str, port: int) -> str:
-    """Serve a page in the background, at a port that is free; return its URL."""
+def launch(
+    page: gr.Blocks, pictures: Pictures, host: str, port: int, allow_hosts: Iterable[str]
+) -> str:
+    """Serve a page in the background, at a port that is free; return its URL.
+
+    `allow_hosts` are more names that requests may have as Host, see `serving.hosts`.
+    """
     theme = gr.themes.Base(
         primary_hue=gr.themes.colors.blue,
         neutral_hue=gr.themes.colors.stone,
         font=["system-ui", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"],
         font_mono=["ui-monospace", "Consolas", "monospace"],
     )
+    middleware = [
+        Middleware(HostCheck, host, allow_hosts),
+        Middleware(SecurityHeaders),
+        Middleware(UploadsInMemory, pictures),
+    ]
     _, url, _ = page.launch(
         server_name=url_host(host),
         server_port=port,
@@ -205,6 +201,6 @@ def launch(page: gr.Blocks, host: str, port: int) -> str:
         max_file_size=MAX_FILE_SIZE,
         theme=theme,
         css_paths=Path(__file__).parent / "demo.css",
-        app_kwargs={"middleware": [Middleware(SecurityHeaders)]},
+        app_kwargs={"middleware": middleware},
     )
     return url

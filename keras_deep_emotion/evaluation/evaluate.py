@@ -44,6 +44,7 @@ def evaluate_run(
     task, size = run.task, run.config.image_size
     model = run.load_model()
     builder, split = open_dataset(task, data_dir), task.splits["test"]
+    run.check_labels(class_names(builder))
     output.path.mkdir(parents=True, exist_ok=True)
     table = predict_split(model, builder, split, size)
     write_predictions(table, output / Run.PREDICTIONS)

@@ -62,7 +62,13 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
     for column in COLUMNS[:2]:
         table[column] = table[column].map(from_csv_text)
     classes = table.columns[3:]
-    table[classes] = table[classes].apply(pd.to_numeric, errors="coerce")
+    numbers = table[classes].apply(pd.to_numeric, errors="coerce")
+    is_good = numbers.apply(lambda one: one.between(0, 1)) | (table[classes] == "")
+    if not is_good.all(axis=None):
+        raise ValueError(f"{path} is damaged: a probability is not a number between 0 and 1.")
+    if not table["label"].isin(classes).all():
+        raise ValueError(f"{path} is damaged: a label is not among {', '.join(classes)}.")
+    table[classes] = numbers
     return table
 
 

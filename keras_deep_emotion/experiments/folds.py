@@ -11,7 +11,7 @@ from keras_deep_emotion.data.reading import class_names, open_dataset
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.evaluate import load_predictions
 from keras_deep_emotion.evaluation.metrics import classification_report
-from keras_deep_emotion.files import write_json
+from keras_deep_emotion.files import refuse_links, write_json
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training import single_machine
 from keras_deep_emotion.training.distillation import teacher_runs
@@ -43,6 +43,7 @@ def fit_folds(
             teacher_runs(one, labels)
     if not resumed:
         single_machine.check_empty(run)
+    refuse_links(run.path)
     run.write_config(config)
     accuracies, tables = [], []
     for one in configs:

@@ -29,7 +29,7 @@ from keras_deep_emotion import stopping
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.reading import open_dataset
 from keras_deep_emotion.data.task import Task
-from keras_deep_emotion.files import atomic_write
+from keras_deep_emotion.files import atomic_write, refuse_links
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training.single_machine import train
 
@@ -86,6 +86,7 @@ def tune(
     folder = Run(output)
     if folder.has(Run.CONFIG) and folder.config != config:
         raise ValueError(f"{output} is a search with other settings: name another --output.")
+    refuse_links(folder.path, ".lock", "search.journal")
     folder.write_config(config)
     try:
         with filelock.FileLock(folder / ".lock").acquire(timeout=0):

@@ -14,10 +14,12 @@ import re
 import urllib.request
 from dataclasses import dataclass
 
+from keras_deep_emotion.exports import is_version
+
 ADDRESS = re.compile(
     r"(?P<scheme>grpcs?|https?)://(?P<host>\[[^]]+\]|[^][/:?#@]+)(:(?P<port>\d+))?"
     r"((?P<prefix>(/+[^/?#]+)*?)/+v1/models)?"
-    r"(/+(?P<name>[^/?#:]+)(/versions/(?P<version>\d{1,18})|/labels/(?P<label>[^/?#:]+))?)?"
+    r"(/+(?P<name>[^/?#:]+)(/versions/(?P<version>\d+)|/labels/(?P<label>[^/?#:]+))?)?"
     r"(:(predict|classify|regress)|/metadata)?/*",
     re.ASCII,
 )
@@ -40,9 +42,14 @@ class ServerAddress:
     def parse(cls, text: str) -> "ServerAddress":
         """Parse an address."""
         match = ADDRESS.fullmatch(text)
-        is_port = match and int((match["port"] or "0")[:6]) <= 65535
+        numbers = (match["port"] or "0", match["version"] or "0") if match else ()
         is_rest = match and match["scheme"].startswith("http")
-        if not is_port or (match["prefix"] and not is_rest):
+        if (
+            not numbers
+            or not all(map(is_version, numbers))
+            or int(numbers[0]) > 65535
+            or (match["prefix"] and not is_rest)
+        ):
             raise ValueError(
                 "A server is SCHEME://HOST[:PORT][/NAME[/versions/N or /labels/LABEL]], scheme "
                 f"grpc, grpcs, http or https. Received: {text}"

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_deep_emotion.exports import LITERT_LABELS
-from keras_deep_emotion.files import quiet_stderr
+from keras_deep_emotion.files import parse_labels, quiet_stderr
 from keras_deep_emotion.inference.predictor import Predictor, in_batches
 
 BATCH = 8  # faces; larger ones take longer a face
@@ -49,7 +49,7 @@ class LiteRTPredictor(ArrayPredictor):
         self._lock = threading.Lock()  # tensors belong to the interpreter
         try:
             with zipfile.ZipFile(path) as appended:
-                labels = appended.read(LITERT_LABELS).decode().split()
+                labels = parse_labels(appended.read(LITERT_LABELS).decode(), path)
             with quiet_stderr():  # it tells of its delegate
                 interpreter = Interpreter(str(path), num_threads=THREADS)
                 self._run = interpreter.get_signature_runner("serving_default")
@@ -57,9 +57,9 @@ class LiteRTPredictor(ArrayPredictor):
                 if "attend" in interpreter.get_signature_list():
                     self._attend = interpreter.get_signature_runner("attend")
                 size = int(self._run.get_input_details()["image"]["shape"][1])
-                self.classify(np.zeros((1, size, size, 1), np.float32))
-        except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError):
-            raise unknown_file(path, "litert") from None
+                check_classes(self.classify(np.zeros((1, size, size, 1), np.float32)), labels)
+        except Exception as error:  # of any type: ZIP, zlib, LiteRT, shapes
+            raise unknown_file(path, "litert", error) from None
         super().__init__(path, labels, size)
 
     def _compute(self, images):
@@ -89,19 +89,27 @@ class ONNXPredictor(ArrayPredictor):
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-            labels = self._session.get_modelmeta().custom_metadata_map["labels"].split()
+            labels = parse_labels(self._session.get_modelmeta().custom_metadata_map["labels"], path)
+            size = int(self._session.get_inputs()[0].shape[1])
+            check_classes(self.classify(np.zeros((1, size, size, 1), np.float32)), labels)
         except Exception as error:  # ONNX Runtime has many types, all without a public base
-            if isinstance(error, OSError):
-                raise
-            raise unknown_file(path, "onnx") from None
-        super().__init__(path, labels, self._session.get_inputs()[0].shape[1])
+            raise unknown_file(path, "onnx", error) from None
+        super().__init__(path, labels, size)
 
     def _compute(self, images):
         return self._session.run(["probabilities"], {"image": images})[0]
 
 
-def unknown_file(path: str | Path, format: str) -> ValueError:
-    """Error for a file that is not such a model of this package."""
+def check_classes(probabilities: np.ndarray, labels: list[str]) -> None:
+    """Raise ValueError if a model does not give a probability for each label."""
+    if probabilities.shape != (1, len(labels)):
+        raise ValueError(f"{len(labels)} labels, and outputs {probabilities.shape}")
+
+
+def unknown_file(path: str | Path, format: str, error: Exception) -> Exception:
+    """Error for a file that is not such a model of this package, or `error` if it is unreadable."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
     return ValueError(
         f"{path} is damaged, or not a model of this package: `python cli.py export RUN --format "
         f"{format}` makes one."

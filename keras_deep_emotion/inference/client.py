@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import ssl
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,14 +47,25 @@ def connect(
     Raises:
         ConnectionError: If there is no server, or it closed the connection.
         TimeoutError: If it did not answer in time.
-        ValueError: If the address is invalid, or the served model is not an export of this package.
+        ValueError: If the address is invalid, the served model is not an export of this package, or
+            the file of certificates is not PEM.
         FileNotFoundError: If the file of certificates does not exist.
     """
     parsed = ServerAddress.parse(address)
-    if authority is not None and not Path(authority).is_file():
-        raise FileNotFoundError(f"{authority} is not a file of certificates.")
+    if authority is not None:
+        check_authority(authority)
     client = GrpcClient if parsed.scheme.startswith("grpc") else RestClient
     return ServerPredictor(client(parsed, timeout, authority), (str(parsed), timeout, authority))
+
+
+def check_authority(path: str | Path) -> None:
+    """Raise FileNotFoundError or ValueError if a path is not a PEM file of certificates."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is not a file of certificates.")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise ValueError(f"{path} is not a PEM file of certificates: {error}.") from None
 
 
 class ServerPredictor(Predictor):

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_deep_emotion.exports import LABELS
+from keras_deep_emotion.exports import LABELS, damaged
+from keras_deep_emotion.files import parse_labels, read_text
 from keras_deep_emotion.inference.predictor import Predictor, in_batches
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.networks import BATCH, Network
@@ -36,10 +37,16 @@ class SavedModelPredictor(Predictor):
     runtime = "saved_model"
 
     def __init__(self, path: str | Path):
-        self._saved_model = tf.saved_model.load(str(path))
-        _, inputs = self._signature("serving_default").structured_input_signature
-        labels = (Path(path) / LABELS).read_text().split()
-        super().__init__(Path(path), labels, inputs["image"].shape[1])
+        try:
+            self._saved_model = tf.saved_model.load(str(path))
+            signature = self._signature("serving_default")
+            size = signature.structured_input_signature[1]["image"].shape[1]
+            count = signature.structured_outputs["probabilities"].shape[1]
+            labels = parse_labels(read_text(Path(path) / LABELS), LABELS, count)
+            super().__init__(Path(path), labels, int(size))
+            self.predict_prepared(np.zeros((1, size, size, 1)))
+        except Exception as error:  # of any type: TensorFlow has many
+            raise damaged(path, error) from error
 
     def _signature(self, name):
         # Looked up each time: a signature alone does not keep its variables alive.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.files import read_json, write_text
+from keras_deep_emotion.files import write_text
 from keras_deep_emotion.reports import text
 from keras_deep_emotion.reports.commands import WITHOUT_OPTION, changed_settings, fit_command
 from keras_deep_emotion.reports.embedding import embed_figures
@@ -52,7 +52,6 @@ def contents(run: Run) -> dict[str, Any]:
     """The template's variables; None or empty if the folder lacks their file."""
     config, task, history = run.config, run.task, run.history
     changed = changed_settings(config)
-    versions = read_json(run / Run.VERSIONS) or {}
     page = {
         "run": run.path.resolve().name,
         "task": task,
@@ -63,13 +62,15 @@ def contents(run: Run) -> dict[str, Any]:
         ],
         "labels": run.labels if run.has(Run.LABELS) else [],
         **report_contents(config, run.report),
-        **faithfulness_contents(read_json(run / Run.FAITHFULNESS)),
+        **faithfulness_contents(run.faithfulness),
         "training": None if history is None else training_summary(history),
         "curves": [] if history is None else embed_curves(history),
         "pictures": embed_figures(run),
         "commands": [task.build_command(), fit_command(config)],
         "without_option": {name: changed[name] for name in WITHOUT_OPTION if name in changed},
-        "versions": [(VERSION_TITLES.get(name, name), value) for name, value in versions.items()],
+        "versions": [
+            (VERSION_TITLES.get(name, name), value) for name, value in run.versions.items()
+        ],
     }
     return {**page, "sections": sections(page)}
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_deep_emotion.data.reading import open_dataset, read_examples
+from keras_deep_emotion.data.reading import class_names, open_dataset, read_examples
 from keras_deep_emotion.files import atomic_write, write_json
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.explain import explain_faces
@@ -55,6 +55,7 @@ def benchmark_saliency(
     task, size = run.task, run.config.image_size
     window_starts(size, *windows[:2])  # checked before data are read
     builder, split = open_dataset(task, data_dir), task.splits["test"]
+    run.check_labels(class_names(builder))
     examples = evenly_spaced_examples(builder, split, size, faces)
     images = np.stack([example["image"].numpy() for example in examples])
     model = Network.from_run(run)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_deep_emotion.data.reading import open_dataset, read_examples
+from keras_deep_emotion.data.reading import class_names, open_dataset, read_examples
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.explain import save_explanation
 from keras_deep_emotion.saliency.networks import Network
@@ -31,7 +31,9 @@ def explain_split(
     """
     task, size = run.task, run.config.image_size
     window_starts(size, *windows[:2])  # checked before data are read
-    examples = first_per_class(open_dataset(task, data_dir), task.splits[split], size, per_class)
+    builder = open_dataset(task, data_dir)
+    run.check_labels(class_names(builder))
+    examples = first_per_class(builder, task.splits[split], size, per_class)
     labels = [int(example["label"]) for example in examples]
     names = [example["name"].numpy().decode() for example in examples]
     images = np.stack([example["image"].numpy() for example in examples])

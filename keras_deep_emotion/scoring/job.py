@@ -12,11 +12,21 @@ from typing import Any, NoReturn
 from filelock import FileLock, Timeout
 
 from keras_deep_emotion import __version__
+from keras_deep_emotion.files import parse_json, refuse_links
 from keras_deep_emotion.scoring import storage
 from keras_deep_emotion.scoring.inputs import find_entries
 from keras_deep_emotion.scoring.scorer import find_version, shared_scorer
 
 PROGRESS_SECONDS = 15  # ours: between two reports
+# Schemas, see `files.check_schema`.
+MANIFEST = {
+    **dict.fromkeys(("path", "folder", "format", "project_version"), str),
+    **dict.fromkeys(("count", "parts"), int),
+    "version": (int, None),
+    "arguments": {},
+    "labels": [str],
+}
+COUNTS = {"scored": int, "damaged": int, "emotions": {str: int}, "files": {str: int}}
 
 
 def part_file(manifest: dict, kind: str, part: int, suffix: str | None = None) -> str:
@@ -62,6 +72,7 @@ def exclusive_job(output: str) -> Iterator[None]:
     folder = os.path.join(output, "job")
     if os.path.isdir(output) and os.listdir(output) and not os.path.isdir(folder):
         _refuse_foreign(output)
+    refuse_links(output, "lock")
     os.makedirs(folder, exist_ok=True)
     try:
         lock = FileLock(os.path.join(folder, "lock")).acquire(blocking=False)
@@ -84,16 +95,14 @@ def open_job(output: str, arguments: dict) -> dict | None:
         if present:
             _refuse_foreign(output)
         return None
-    try:
-        manifest = json.loads(storage.read(storage.join(output, "manifest.json")))
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{output}/manifest.json is damaged: {error}. Name a new folder with --output."
-        ) from None
+    content = storage.read(storage.join(output, "manifest.json"))
+    remedy = "Name a new folder with --output."
+    manifest = parse_json(content, f"{output}/manifest.json", MANIFEST, remedy)
     for name, value in arguments.items():
-        if manifest["arguments"][name] != value:
+        present = manifest["arguments"].get(name)
+        if present != value:
             raise ValueError(
-                f"{output} holds another job, whose {name} is {manifest['arguments'][name]!r}. "
+                f"{output} holds another job, whose {name} is {present!r}. "
                 f"Name a new folder with --output, or the same {name} to continue that job. "
                 f"Received: {value!r}"
             )
@@ -140,8 +149,9 @@ def part_counts(output: str, manifest: dict) -> list[dict | None]:
         if part_file(manifest, "part", part) not in present:
             return None
         try:
-            counts = json.loads(storage.read(counts_file(output, part)))
-        except (FileNotFoundError, json.JSONDecodeError):  # a power cut left it short
+            content = storage.read(counts_file(output, part))
+            counts = parse_json(content, "counts", COUNTS)
+        except (FileNotFoundError, ValueError):  # a power cut left it short
             return None
         is_whole = all(present.get(name) == size for name, size in counts["files"].items())
         return counts if is_whole else None

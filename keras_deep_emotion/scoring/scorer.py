@@ -4,10 +4,12 @@ import numpy as np
 import tensorflow as tf
 from apache_beam.utils.shared import Shared
 
-from keras_deep_emotion.exports import LABELS, newest_version
+from keras_deep_emotion.exports import LABELS, damaged, newest_version
+from keras_deep_emotion.files import parse_labels
 from keras_deep_emotion.scoring import storage
 
 SIGNATURE = "predict_bytes"
+OUTPUTS = ("class_name", "probabilities", "valid")
 _SHARED = Shared()
 
 
@@ -38,22 +40,29 @@ class Scorer:
     """The signature `predict_bytes` of an export, and its `labels`."""
 
     def __init__(self, path: str):
-        self._saved_model = tf.saved_model.load(path)
-        if SIGNATURE not in self._saved_model.signatures:
-            raise ValueError(
-                f"{path} has no signature {SIGNATURE!r}; export its run again: `cli.py export RUN`."
-            )
-        with tf.io.gfile.GFile(storage.join(path, *LABELS.split("/"))) as file:
-            self.labels = file.read().split()
+        try:
+            self._saved_model = tf.saved_model.load(path)
+            if SIGNATURE not in self._saved_model.signatures:
+                raise ValueError(f"it has no signature {SIGNATURE!r}")
+            with tf.io.gfile.GFile(storage.join(path, *LABELS.split("/"))) as file:
+                self.labels = parse_labels(file.read(), LABELS)
+            outputs = self._run([b""])  # here, not in a worker
+            if outputs["probabilities"].shape != (1, len(self.labels)):
+                raise ValueError(f"it has no probability for each of {len(self.labels)} labels")
+        except Exception as error:  # of any type: TensorFlow has many
+            raise damaged(path, error) from error
 
     def __call__(self, images: list[bytes]) -> list[tuple[str, np.ndarray] | None]:
         """Predict image files: for each (label, (classes,) float32); None for a damaged file."""
+        outputs = self._run(images)
+        rows = zip(*(outputs[name] for name in OUTPUTS), strict=True)
+        return [(label.decode(), row) if valid else None for label, row, valid in rows]
+
+    def _run(self, images):
         # Looked up each time: a signature alone does not keep its variables alive.
         signature = self._saved_model.signatures[SIGNATURE]
         outputs = signature(image_bytes=tf.constant(images, tf.string))
-        names = ("class_name", "probabilities", "valid")
-        rows = zip(*(outputs[name].numpy() for name in names), strict=True)
-        return [(label.decode(), row) if valid else None for label, row, valid in rows]
+        return {name: outputs[name].numpy() for name in OUTPUTS}
 
 
 def shared_scorer(path: str) -> Scorer:

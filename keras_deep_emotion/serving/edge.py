@@ -106,9 +106,10 @@ def write_litert(
             return {"theta": theta, "attended": to_grey_levels(attended)}
 
         archive.add_endpoint("attend", attend, input_signature=[image])
-    with tempfile.TemporaryDirectory() as folder, quiet_stderr():
-        archive.write_out(folder, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signatures)
+    place = tempfile.gettempdir()
+    with temporary_folder(place, "deep-emotion-export-") as folder, quiet_stderr():
+        archive.write_out(str(folder), verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signatures)
         if quantize != "none":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if quantize == "float16":

@@ -24,7 +24,7 @@ from keras_deep_emotion.exports import (
     check_name,
     default_name,
 )
-from keras_deep_emotion.files import temporary_folder, write_json, write_text
+from keras_deep_emotion.files import remove_dead, temporary_folder, write_json, write_text
 from keras_deep_emotion.models.folding import fold_batch_normalization
 from keras_deep_emotion.reports.model_card import render_model_card
 from keras_deep_emotion.runs import Run
@@ -34,6 +34,8 @@ from keras_deep_emotion.serving.photos import expected_photo_outputs, load_detec
 from keras_deep_emotion.serving.signatures import Signatures
 from keras_deep_emotion.serving.verification import verify
 from keras_deep_emotion.serving.warmup import write_warmup
+
+PARTIAL = f"partial-{'[a-z0-9_]' * 8}"  # folders of `temporary_folder` below
 
 
 def write_saved_model(
@@ -124,8 +126,11 @@ def export_run(
     check_name(name)
     if keep is not None and keep < 1:
         raise ValueError(f"keep must be 1 or more. Received: {keep}")
+    _ = run.report  # damaged files are refused before anything that takes long
     model, export = run.load_model(), Export(Path(parent) / name)
     export.path.mkdir(parents=True, exist_ok=True)
+    for folder in Path(parent).iterdir():  # what killed exports of other models left
+        remove_dead(folder, PARTIAL)
     updated_models_config(parent)  # raises before there is a version that it cannot list
     with temporary_folder(export.path, "partial-") as temporary:  # not a version's name
         saved_model = temporary / "model"

@@ -6,7 +6,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from keras_deep_emotion.exports import Export
-from keras_deep_emotion.files import write_text
+from keras_deep_emotion.files import read_text, write_text
 
 CONTAINER_ROOT = "/models"  # where compose.yaml mounts the folder of all exports
 
@@ -45,11 +45,11 @@ def updated_models_config(parent: str | Path) -> ModelServerConfig:
 def read_models_config(path: str | Path) -> ModelServerConfig | None:
     """Read a `models.config`; return None if the file does not exist."""
     try:
-        return text_format.Parse(Path(path).read_text(), ModelServerConfig())
+        return text_format.Parse(read_text(path), ModelServerConfig())
     except FileNotFoundError:
         return None
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+    except (text_format.ParseError, ValueError, RecursionError) as error:
         raise ValueError(
-            f"{path} is not a list of models ({error}). Correct it, or delete it and export again, "
-            "which writes a new one."
+            f"{path} is not a list of models ({str(error)[:200]}). Correct it, or delete it and "
+            "export again, which writes a new one."
         ) from None

@@ -11,7 +11,8 @@ import numpy as np
 from google.protobuf.message import Message
 
 from keras_deep_emotion.exports import ABOUT, CARD, EXPECTED, LABELS, WARMUP
-from keras_deep_emotion.files import read_json
+from keras_deep_emotion.files import parse_labels, read_json, read_text
+from keras_deep_emotion.runs import read_arrays
 from keras_deep_emotion.serving.c_loader import DTYPES, ChildSession, Session
 from keras_deep_emotion.serving.contract import CONTRACT, OPTIONAL
 
@@ -20,6 +21,9 @@ TOLERANCE = 1e-4  # ours: of a probability; TensorFlow's versions differ in thei
 PHOTO_TOLERANCES = {"boxes": 0.1, "landmarks": 0.1, "probabilities": 1e-3}
 TOLERATED_SHARE = {"decisive": 0.03}  # ours: of pixels; a window at the threshold may go either way
 INVALID = -1  # number of an invalid row
+BATCHES = (0, 1, 3)  # sizes that each signature is called with
+AGAIN = "Export the run again."
+ABOUT_SCHEMA = {"dataset": str, "accuracy": (float, None), "judged_on": (str, None)}
 
 # Operations that call Python, touch files, or need the XLA compiler, which the server lacks.
 DENIED = {
@@ -135,15 +139,21 @@ class Verification:
         missing = [file.name for file in files if not file.exists()]
         if missing:
             raise ValueError(f"{files[0].parent} lacks {', '.join(missing)}. Export the run again.")
-        self.labels = (self.export / LABELS).read_text().split()
-        with np.load(self.export / EXPECTED) as expected:
-            self.expected = dict(expected)
+        axes = {"image": 4, "files": 1, "probabilities": 2, "saliency": 3, "decisive": 3}
+        if "photo_bytes" in loaded.signatures:
+            axes |= {"photo_files": 1, "photo_faces": 1, "photo_boxes": 3, "photo_landmarks": 4}
+            axes["photo_probabilities"] = 3
+        self.expected = read_arrays(self.export / EXPECTED, AGAIN, **axes)
+        if min(map(len, self.expected.values())) < max(BATCHES):
+            raise ValueError(f"{self.export / EXPECTED} is damaged: it has too few rows. {AGAIN}")
+        count = self.expected["probabilities"].shape[1]
+        self.labels = parse_labels(read_text(self.export / LABELS), self.export / LABELS, count)
         missing = OPTIONAL - loaded.signatures.keys()
         self.contract = {name: CONTRACT[name] for name in CONTRACT if name not in missing}
 
     def lines(self) -> Iterator[str]:
         """Yield the line of each check that passes."""
-        about = read_json(self.export / ABOUT)
+        about = read_json(self.export / ABOUT, ABOUT_SCHEMA, AGAIN)
         accuracy = about["accuracy"]
         result = "not evaluated" if accuracy is None else f"{accuracy:.2%} on {about['judged_on']}"
         yield f"{len(self.labels)} labels; {about['dataset']}, {result}"
@@ -192,7 +202,7 @@ class Verification:
         kind = "photo_files" if signature == "photo_bytes" else "files"
         inputs = batch_inputs(signature, self.expected["image"], self.expected[kind].tolist())
         differences = []
-        for count in (0, 1, 3):
+        for count in BATCHES:
             outputs = self.loaded.call(signature, {key: inputs[key][:count] for key in inputs})
             differences.append(self.compare(signature, outputs, np.arange(count)))
         most = max(differences)

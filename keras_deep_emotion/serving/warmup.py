@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from keras_deep_emotion.exports import WARMUP
@@ -67,10 +68,11 @@ def write_warmup(path: Path, expected: dict[str, np.ndarray], model: str) -> Non
 def read_warmup(file: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Yield the signature and the inputs of each warm-up request."""
     try:
-        records = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
-    except tf.errors.DataLossError as error:
-        raise ValueError(f"{file} is damaged: {error.message}") from None
-    for log in map(PredictionLog.FromString, records):
+        records = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+        logs = [PredictionLog.FromString(record) for record in records]
+    except (tf.errors.OpError, DecodeError) as error:
+        raise ValueError(f"{file} is damaged: {error}") from None
+    for log in logs:
         kind = log.WhichOneof("log_type")
         if kind not in ("predict_log", "classify_log"):
             raise ValueError(f"{file} has a record of type {kind}, not Predict or Classify.")

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import json
 import time
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,10 +11,13 @@ import keras
 import numpy as np
 
 from keras_deep_emotion import stopping
-from keras_deep_emotion.files import atomic_write
+from keras_deep_emotion.files import atomic_write, parse_json
 from keras_deep_emotion.layers.batch_normalization import recompute_statistics
-from keras_deep_emotion.runs import Run
+from keras_deep_emotion.runs import Run, read_arrays
 from keras_deep_emotion.training.compile import averaged_weights
+
+TRAIN_AGAIN = "Train again in another folder."
+STATE = {"history": [{"epoch": int}], "best": [float, float]}  # of `Backup`, in JSON
 
 
 class StopBetweenBatches(keras.callbacks.Callback):
@@ -182,14 +184,17 @@ def restore_backup(path: Path, trainer: keras.Model) -> dict:
     """Restore a trainer's variables from a `Backup`; return its `history` and `best`."""
     trainer.optimizer.build(trainer.trainable_variables)
     variables = state_variables(trainer)
-    try:
-        with open(path, "rb") as file, np.load(file) as backup:
-            state = json.loads(str(backup["state"]))
-            values = [backup[str(i)] for i in range(len(backup.files) - 1)]
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is damaged: {error}. Train again in another folder.") from None
+    backup = read_arrays(path, TRAIN_AGAIN, state=0)
+    state = parse_json(str(backup.pop("state")), path, STATE, TRAIN_AGAIN)
+    values = [backup.get(str(i)) for i in range(len(backup))]
+    if any(value is None or value.dtype.kind not in "fiub" for value in values):
+        raise ValueError(f"{path} is damaged: it does not hold the variables. {TRAIN_AGAIN}")
+    if [row["epoch"] for row in state["history"]] != list(range(len(state["history"]))):
+        raise ValueError(f"{path} is damaged: its epochs do not count from 0. {TRAIN_AGAIN}")
     if [value.shape for value in values] != [tuple(one.shape) for one in variables]:
-        raise ValueError(f"{path} belongs to another network: was config.json changed?")
+        raise ValueError(
+            f"{path} belongs to another network: was config.json changed? {TRAIN_AGAIN}"
+        )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     return state

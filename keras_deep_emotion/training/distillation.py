@@ -68,8 +68,15 @@ def distillation_targets(
         predictions = [teacher_predictions(teacher, faces.images) for teacher in teachers]
         with atomic_write(path) as temporary:
             np.save(temporary, np.mean(predictions, axis=0, dtype=np.float32))
+    try:
+        predictions = np.load(path, allow_pickle=False)
+        if predictions.shape != faces.targets.shape or predictions.dtype != np.float32:
+            raise ValueError("it is of other images or classes")
+    except (ValueError, EOFError, AttributeError) as error:  # the last for an archive
+        message = f"{path} is damaged: {error}. Delete it, and the teachers predict again."
+        raise ValueError(message) from None
     share = np.float32(config.teacher_share)
-    return faces._replace(targets=(1 - share) * faces.targets + share * np.load(path))
+    return faces._replace(targets=(1 - share) * faces.targets + share * predictions)
 
 
 def teacher_predictions(run: Run, images: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from keras_deep_emotion.data.reading import absent_classes, class_names, open_da
 from keras_deep_emotion.data.targets import class_weights
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.evaluate import evaluate_run
-from keras_deep_emotion.files import write_json
+from keras_deep_emotion.files import is_partial, refuse_links, write_json
 from keras_deep_emotion.models.deep_emotion import build_model
 from keras_deep_emotion.reports.page import write_report
 from keras_deep_emotion.runs import Run
@@ -92,19 +92,27 @@ def resume(run_dir: str | Path, data_dir: str | Path | None = None, profile: boo
             f"{run} has {trained[0]} but no {Run.BACKUP}, which training on several machines does "
             f"not keep. To evaluate it: python cli.py evaluate {shlex.quote(str(run))}"
         )
-    if not run.has(Run.LABELS):  # killed while the folder was created
-        create_run(run, config, class_names(open_dataset(run.task, data_dir)))
+    names = class_names(open_dataset(run.task, data_dir))
+    if run.has(Run.LABELS):
+        run.check_labels(names)
+    else:  # killed while the folder was created
+        create_run(run, config, names)
     train(config, run, data_dir, profile)
     return finish(run, data_dir)
 
 
 def check_empty(run: Run) -> None:
-    """Raise FileExistsError if the folder is not empty: runs are never overwritten."""
-    if run.path.exists() and any(run.path.iterdir()):
-        raise FileExistsError(
-            f"{run} already holds something; name a new folder, or go on with what is there: "
-            f"python cli.py fit --resume {shlex.quote(str(run))}"
-        )
+    """Raise FileExistsError if the folder is not empty: runs are never overwritten.
+
+    What a process left that was killed while it wrote the first file is no content.
+    """
+    if not run.path.exists() or all(map(is_partial, run.path.iterdir())):
+        return
+    message = f"{run} already holds something; name a new folder"
+    if run.has(Run.CONFIG):
+        quoted = shlex.quote(str(run))
+        message += f", or go on with what is there: python cli.py fit --resume {quoted}"
+    raise FileExistsError(f"{message}.")
 
 
 def create_run(run: Run, config: TrainConfig, labels: list[str]) -> None:
@@ -144,6 +152,7 @@ def train(
     Raises:
         ValueError: If the backup is damaged, or there is no epoch left to profile.
     """
+    refuse_links(run.path)  # TensorBoard's logs are in a folder
     task = Task.from_config(config)
     builder = open_dataset(task, data_dir)
     labels = class_names(builder)

@@ -169,7 +169,7 @@ def test_evaluate_against_another_run(run_command, run_dir, toon_faces_dir, tmp_
     # The other run: the same predictions, but ten of the right ones turned wrong.
     table = read_predictions(run_dir / "predictions.csv")
     turned = table.index[predicted_classes(table)[2]][:10]
-    table.loc[turned, table.columns[3:]] *= -1
+    table.loc[turned, table.columns[3:]] = 1 - table.loc[turned, table.columns[3:]]
     (tmp_path / "other").mkdir()
     table.sample(frac=1, random_state=0).to_csv(tmp_path / "other/predictions.csv", index=False)
     arguments = ["evaluate", run_dir, "--data-dir", toon_faces_dir, "--output", tmp_path / "one"]

@@ -228,7 +228,7 @@ def test_too_many_calls_at_once(strict):
 def test_a_slow_client_is_dropped_and_holds_nobody_up(strict):
     begun = time.monotonic()
     with socket.create_connection(("127.0.0.1", strict.rest_port), 10) as slow:
-        slow.sendall(b"POST /v1/models/face:predict HTTP/1.1\r\nHost: face\r\n")
+        slow.sendall(b"POST /v1/models/face:predict HTTP/1.1\r\nHost: localhost\r\n")
         slow.sendall(b"Content-Length: 1000\r\n\r\n")
 
         def drip():
@@ -259,10 +259,22 @@ def test_a_connection_without_a_request_is_closed(strict, sent):
 def test_too_many_connections(strict):
     address = ("127.0.0.1", strict.rest_port)
     wait_until(lambda: not isinstance(attempt(lambda: factor_of(strict)), Exception))
+    request = b"GET /v1/models/face HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    body = json.dumps(slow_request(FOREVER)).encode()
+    call = b"POST /v1/models/face:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
     held = [socket.create_connection(address, 10) for _ in range(4)]
     with socket.create_connection(address, 10) as one_more:
-        one_more.sendall(b"GET /v1/models/face HTTP/1.1\r\nHost: face\r\n\r\n")
-        assert one_more.recv(1000).startswith(b"HTTP/1.1 503 ")
+        one_more.sendall(request)
+        assert one_more.recv(1000).startswith(b"HTTP/1.1 200 ")  # in the place of the first
+    for connection in held:
+        connection.close()
+    held = [socket.create_connection(address, 10) for _ in range(4)]
+    for connection in held:
+        connection.sendall(call % len(body) + body)
+    time.sleep(0.3)
+    with socket.create_connection(address, 10) as one_more:
+        one_more.sendall(request)
+        assert one_more.recv(1000).startswith(b"HTTP/1.1 503 ")  # the others are at work
     for connection in held:
         connection.close()
     wait_until(lambda: not isinstance(attempt(lambda: factor_of(strict)), Exception))
@@ -274,13 +286,13 @@ def test_too_many_connections(strict):
     [
         b"",
         b"\x16\x03\x01\x02\x00\x01\x00",  # TLS
-        b"POST /v1/models/face:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n{",
-        b"POST /v1/models/face:predict HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n",
-        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET /v1/models/face/versions/" + b"9" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST /v1/models/face:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{",
+        b"POST /v1/models/face:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n",
+        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /v1/models/face/versions/" + b"9" * 5000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )

@@ -144,7 +144,7 @@ def test_labels_in_another_order_are_noticed(copy, loaded):
 def test_a_label_too_few_is_noticed(copy, loaded):
     labels = copy / "assets" / "labels.txt"
     labels.write_text("\n".join(labels.read_text().split()[1:]))
-    with pytest.raises(ValueError, match="serving_default's outputs are"):
+    with pytest.raises(ValueError, match="has 6 class names, and the model has 7"):
         run_checks(copy, loaded)
 
 

@@ -8,12 +8,16 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from keras_deep_emotion.files import read_json
 from keras_deep_emotion.reports.figures.canvas import save_figure, show_face
-from keras_deep_emotion.runs import Run
+from keras_deep_emotion.runs import EXPLAIN, Run, read_arrays
 
 HEAT = "magma"  # perceptually uniform
 COLUMN_TITLE = {"fontsize": 10}  # of the columns of a grid of faces
+# Arrays of saliency.npz and mistakes.npz, with their number of axes.
+MAP_AXES = {
+    **{"name": 1, "classes": 1, "probabilities": 2, "image": 3, "saliency": 3, "decisive": 3},
+    **{"lost": 3, "answer": 3, "window": 3, "occluded": 4},
+}
 
 
 def draw_saliency(folder: str | Path) -> list[Path]:
@@ -57,21 +61,44 @@ def draw_mistakes(folder: str | Path) -> list[Path]:
 def draw_mean_saliency(folder: str | Path) -> list[Path]:
     """Draw mean_saliency.png from mean_saliency.npz; return the path written, if any."""
     run = Run(folder)
-    maps = read_maps(run / Run.MEAN_MAPS)
-    if maps is None or not len(maps["classes"]):
+    path, remedy = run / Run.MEAN_MAPS, f"{EXPLAIN} --score"
+    maps, scores = read_arrays(path, remedy, classes=1), run.faithfulness
+    if not maps or not scores or not len(maps["classes"]):
         (run / Run.MEAN_SALIENCY).unlink(missing_ok=True)  # of an earlier benchmark
         return []
-    regions = read_json(run / Run.FAITHFULNESS)["regions"]
-    figure = mean_maps_figure(maps["classes"].tolist(), maps["faces"], maps["maps"], regions)
+    maps = read_arrays(path, remedy, classes=1, maps=3, faces=3)
+    classes, regions = maps["classes"].tolist(), scores.get("regions", {})
+    if {*classes} != {*regions} or not len(classes) == len(maps["faces"]) == len(maps["maps"]):
+        raise ValueError(f"{path} is not of {Run.FAITHFULNESS}. {remedy}")
+    figure = mean_maps_figure(classes, maps["faces"], maps["maps"], regions)
     return [save_figure(figure, run / Run.MEAN_SALIENCY)]
 
 
 def read_maps(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of an .npz file; None if it does not exist."""
-    if not path.is_file():
+    """The arrays that `saliency.save_explanation` wrote, checked; None if there is no file."""
+    maps = read_arrays(path, EXPLAIN, **MAP_AXES)
+    if maps is None:
         return None
-    with np.load(path) as file:
-        return dict(file)
+    count, classes = len(maps["name"]), len(maps["classes"])
+    grid, size = maps["lost"].shape[1:], maps["image"].shape[1:]
+    windows = len(maps["window"][0]) if count else 0
+    shapes = {
+        **{"probabilities": (classes,), "lost": grid, "answer": grid, "window": (windows, 2)},
+        **dict.fromkeys(("image", "saliency", "decisive"), size),
+        **{"occluded": (windows, *size), "theta": (6,), "attended": size, "label": ()},
+    }
+    wrong = [
+        name
+        for name, shape in shapes.items()
+        if name in maps
+        and (maps[name].shape != (count, *shape) or maps[name].dtype.kind not in "fiub")
+    ]
+    indices = [maps[name] for name in ("answer", "label") if name in maps]
+    ranges = [(0 <= one).all() and (one < classes).all() for one in indices] if not wrong else []
+    if wrong or not count or not all(ranges) or (maps["window"] >= min(grid)).any():
+        part = f"{wrong[0]} has another shape" if wrong else "a number is out of range"
+        raise ValueError(f"{path} is damaged: {part}. {EXPLAIN}")
+    return maps
 
 
 def class_names(maps: dict[str, np.ndarray]) -> tuple[list[str | None], list[str]]:

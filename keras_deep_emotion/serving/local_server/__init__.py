@@ -8,7 +8,7 @@ container, and has no batching, warm-up, TLS, metrics, Regress or MultiInference
 import contextlib
 import importlib.util
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from keras_deep_emotion.serving.ports import check_port, listen
@@ -39,6 +39,7 @@ class LocalServer(contextlib.AbstractContextManager):
         parallel: Calls that run at once; four times as many REST connections are held.
         interval: Seconds between two checks of the folder for new versions.
         report: Called with a line on each change of versions.
+        allow_hosts: More names that REST requests may have as Host, see `serving.hosts`.
 
     Raises:
         OSError: If the folder cannot be read, or a port is in use.
@@ -61,6 +62,7 @@ class LocalServer(contextlib.AbstractContextManager):
         parallel: int = 16,
         interval: float = 1,
         report: Callable[[str], None] | None = None,
+        allow_hosts: Iterable[str] = (),
     ):
         # These import TensorFlow.
         from keras_deep_emotion.serving.local_server.rest import build_server
@@ -78,15 +80,20 @@ class LocalServer(contextlib.AbstractContextManager):
             listener.close()
             self.versions.stop()
             raise
-        self._rest = build_server(self.versions, max_bytes, read_timeout, parallel)
+        hosts = host, allow_hosts
+        self._rest = build_server(self.versions, max_bytes, read_timeout, parallel, hosts)
         self._thread = threading.Thread(target=self._rest.run, args=([listener],), daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stop at once; running calls are cancelled."""
-        stopped = self._rpc.stop(0)
-        self.versions.stop()
+    def stop(self, grace: int = 0) -> None:
+        """Stop: no new calls are taken; running ones have `grace` seconds, then are cancelled."""
+        stopped = self._rpc.stop(grace)
+        self._rest.config.timeout_graceful_shutdown = max(grace, 1)
         self._rest.should_exit = True
+        if grace:
+            self._thread.join(grace)
+            stopped.wait(grace)
+        self.versions.stop()
         self._thread.join()
         stopped.wait(5)  # its threads must end before the interpreter does
 

@@ -12,12 +12,18 @@ from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 from keras_deep_emotion.serving.local_server.errors import ServingError, invalid
 
 
-def classify(versions, spec, examples, context):
-    """Run a signature for classification on tf.train.Examples; each is merged with the context."""
+def classify(versions, spec, examples, context, check=lambda: None):
+    """Run a signature for classification on tf.train.Examples; each is merged with the context.
+
+    `check` is called now and then; it raises when the time for the call is over.
+    """
     if not examples:
         raise invalid("The input has no 'examples'.")
-    # Two serialized messages in a row are the two merged.
-    serialized = [context.SerializeToString() + one.SerializeToString() for one in examples]
+    serialized, shared = [], context.SerializeToString()
+    for example in examples:
+        check()
+        # Two serialized messages in a row are the two merged.
+        serialized.append(shared + example.SerializeToString())
     with versions.use(spec) as version:
         signature = version.signature(spec.signature_name, "INVALID_ARGUMENT")
         inputs = {"inputs": np.array(serialized, object)}
@@ -25,6 +31,7 @@ def classify(versions, spec, examples, context):
     response = ClassificationResponse(model_spec=spec)
     response.model_spec.version.value = version.number
     for labels, scores in zip(outputs["classes"], outputs["scores"], strict=True):
+        check()
         result = response.result.classifications.add()
         for label, score in zip(labels, scores, strict=True):
             result.classes.add(label=label.decode(errors="replace"), score=score)

@@ -6,11 +6,12 @@ Formats are those of tensorflow_serving/util/json_tensor. Errors are `ServingErr
 import base64
 import json
 import reprlib
+import time
 
 import numpy as np
 import tensorflow as tf
 
-from keras_deep_emotion.serving.local_server.errors import invalid
+from keras_deep_emotion.serving.local_server.errors import ServingError, invalid
 
 # Kinds of NumPy's dtypes, and the kinds of JSON values that are converted to them.
 KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
@@ -20,6 +21,8 @@ def parse(body):
     """The JSON object of a request's body."""
     try:
         document = json.loads(body)
+        if b"\\ud" in body.lower():  # half of a surrogate pair is no text
+            json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise invalid(f"JSON parse error: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get("signature_name", ""), str):
@@ -35,7 +38,7 @@ def is_object(value):
 def to_bytes(value):
     """Bytes of a JSON string, or of {"b64": text}, whose padding may be left out."""
     if isinstance(value, str):
-        return value.encode("utf-8", "surrogatepass")
+        return value.encode()
     try:
         text = "".join(value["b64"].split()).rstrip("=")
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -54,12 +57,31 @@ def loses_precision(array, converted):
     return (np.abs(array) >= 2 ** (np.finfo(converted.dtype).nmant + 1)).any()
 
 
-def to_array(value, dtype):
+class Deadline:
+    """When the time for a call is over; `ServingError` is raised by `check` then."""
+
+    def __init__(self, seconds):
+        self.end = time.monotonic() + seconds
+
+    def check(self):
+        """Raise if the time is over; called between two steps, and for each item of long ones."""
+        if time.monotonic() > self.end:
+            raise ServingError("DEADLINE_EXCEEDED", "The time for the call is over.")
+
+
+def to_array(value, dtype, check=lambda: None):
     """Array of a tf.DType from a JSON value, or from nested lists of equal lengths."""
+
+    def bytes_of(one):
+        check()
+        return to_bytes(one)
+
+    check()
     if dtype == tf.string:
-        return np.vectorize(to_bytes, otypes=[object])(np.array(value, object))
+        return np.vectorize(bytes_of, otypes=[object])(np.array(value, object))
     try:
         array = np.array(value)
+        check()
         with np.errstate(over="ignore"):
             converted = array.astype(dtype.as_numpy_dtype)
     except (OverflowError, TypeError, ValueError):
@@ -92,14 +114,15 @@ def columns_of_rows(rows, names):
     return {name: [row[name] for row in rows] for name in names}
 
 
-def predict_inputs(document, dtypes):
+def predict_inputs(document, dtypes, check):
     """({name: array}, whether the request is in rows), from {name: tf.DType} of the inputs."""
+    check()
     in_rows = "instances" in document
     if in_rows == ("inputs" in document):
         raise invalid("The request must have one of the keys 'instances' and 'inputs'.")
     parse_columns = columns_of_rows if in_rows else columns_of_inputs
     columns = parse_columns(document["instances" if in_rows else "inputs"], dtypes)
-    return {name: to_array(columns[name], dtype) for name, dtype in dtypes.items()}, in_rows
+    return {name: to_array(columns[name], dtype, check) for name, dtype in dtypes.items()}, in_rows
 
 
 def to_json(name, array):
@@ -111,8 +134,9 @@ def to_json(name, array):
     return array.tolist()
 
 
-def predictions(outputs, in_rows):
+def predictions(outputs, in_rows, check):
     """JSON value that answers :predict with {name: array}."""
+    check()
     columns = {name: to_json(name, array) for name, array in outputs.items()}
     first, *others = columns.values()
     if not in_rows:
@@ -148,9 +172,14 @@ def to_example(value):
     return tf.train.Example(features=tf.train.Features(feature=features))
 
 
-def to_examples(document):
+def to_examples(document, check):
     """(list of tf.train.Examples, the Example that is merged into each) for :classify."""
+
+    def example_of(value):
+        check()
+        return to_example(value)
+
     examples = document.get("examples")
     if not isinstance(examples, list):
         raise invalid("'examples' must be a list of examples.")
-    return list(map(to_example, examples)), to_example(document.get("context", {}))
+    return list(map(example_of, examples)), to_example(document.get("context", {}))

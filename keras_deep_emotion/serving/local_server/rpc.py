@@ -29,7 +29,7 @@ def to_array(proto, name):
         if proto.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
             raise ValueError("The shape is unknown.")
         return tf.make_ndarray(proto)
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, KeyError):  # the last for a type without arrays
         raise invalid(f"tensor parsing error: {name}") from None
 
 

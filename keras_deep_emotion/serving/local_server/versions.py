@@ -7,6 +7,7 @@ its error. It is tried again when its folder has gone and come back.
 
 import contextlib
 import functools
+import gc
 import logging
 import threading
 
@@ -75,6 +76,8 @@ class LoadedVersion:
             results = call(*(inputs[name] for name in names))
         except tf.errors.OpError as error:
             raise ServingError.from_tensorflow(error) from error
+        except UnicodeDecodeError:  # an error that quotes an input of bytes
+            raise invalid("An input is not valid; the error is not valid UTF-8.") from None
         finally:
             self._slots.release()
         return dict(zip(output_filter or outputs, results, strict=True))
@@ -87,7 +90,7 @@ class ModelVersions:
         self.name = name
         self.labels = dict(labels or {})
         self.report = report or (lambda line: None)
-        self._folder, self._only, self._keep, self._timeout = folder, only, keep, timeout
+        self._folder, self._only, self._keep, self.timeout = folder, only, keep, timeout
         self._slots = threading.BoundedSemaphore(parallel)
         self._released = threading.Condition()
         self._loaded = {}
@@ -146,24 +149,29 @@ class ModelVersions:
     def _load(self, number, path):
         self._states[number] = ("LOADING", "OK", "")
         try:
-            version = LoadedVersion(path, number, self._timeout, self._slots)
+            version = LoadedVersion(path, number, self.timeout, self._slots)
         except ServingError as error:
             self._failed.add(number)
             self._states[number] = ("END", error.code, error.message)
             self.report(f"{self.name}: version {number} cannot be loaded: {error.message}")
+            gc.collect()  # as in `_unload`
             return
         with self._released:
             self._loaded[number] = version
         self._states[number] = ("AVAILABLE", "OK", "")
         self.report(f"{self.name}: version {number} is served.")
 
+    def _is_idle(self, version):
+        return version.calls == 0 or self._stopped.is_set()
+
     def _unload(self, number):
         self._states[number] = ("UNLOADING", "OK", "")
         with self._released:
             version = self._loaded.pop(number)
-            idle = lambda: version.calls == 0 or self._stopped.is_set()  # noqa: E731
-            self._released.wait_for(idle, self._timeout)
+            self._released.wait_for(functools.partial(self._is_idle, version), self.timeout)
         version.session.close()
+        del version
+        gc.collect()  # a graph is a cycle: 40 MB, which else stay until Python collects them
         self._states[number] = ("END", "OK", "")
         self.report(f"{self.name}: version {number} was dropped.")
 

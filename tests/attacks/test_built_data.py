@@ -1,0 +1,54 @@
+"""Built data sets whose files are cut or of other types: one sentence each."""
+
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from damaged import OTHER_TEXTS
+
+from keras_deep_emotion.cli import main
+from keras_deep_emotion.data.reading import open_dataset
+from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.runs import Run
+
+
+@pytest.fixture
+def built(tiny_faces_dir, tmp_path):
+    """(folder of built data sets, folder of toon_faces in protocol `paper`)."""
+    folder = shutil.copytree(tiny_faces_dir, tmp_path / "built")
+    (version,) = (folder / "toon_faces" / "paper").glob("[0-9]*")
+    return folder, version
+
+
+@pytest.mark.parametrize("kind", OTHER_TEXTS)
+def test_a_description_of_other_content(built, kind):
+    folder, version = built
+    (version / "dataset_info.json").write_bytes(OTHER_TEXTS[kind])
+    with pytest.raises(ValueError, match="The built data set toon_faces is damaged: .*build-data"):
+        open_dataset(Task.parse("toon_faces"), folder)
+
+
+@pytest.mark.parametrize("kind", ["empty", "cut", "deep"])
+def test_records_of_other_content(built, tmp_path, kind):
+    folder, version = built
+    shutil.copytree(Run.shipped("ferplus-paper").path, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    config = run.config.from_recipe("paper", dataset="toon_faces")
+    run.write_config(config)
+    for path in version.glob("*tfrecord*"):
+        path.write_bytes(OTHER_TEXTS[kind])
+    result = CliRunner().invoke(main, ["evaluate", str(run), "--data-dir", str(folder)])
+    assert result.exit_code == 1 and "Traceback" not in result.output
+    assert result.output.startswith("Error: A file is damaged: ") and result.output.count("\n") == 1
+
+
+def test_names_of_other_classes_are_noticed(built, tmp_path):
+    folder, _ = built
+    shutil.copytree(Run.shipped("ferplus-paper").path, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    run.write_config(run.config.from_recipe("paper", dataset="toon_faces"))
+    run.write_labels(run.labels[::-1])
+    for command in (["evaluate"], ["explain"], ["explain", "--score"]):
+        arguments = [*command, str(run), "--data-dir", str(folder)]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 1 and "labels.txt has surprise, " in result.output

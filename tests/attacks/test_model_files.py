@@ -1,0 +1,193 @@
+"""Models, exports and jobs that are cut, foreign or of other types: one sentence each."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+from damaged import OTHER_TEXTS, OTHER_VALUES, damaged_bytes
+
+from keras_deep_emotion import load
+from keras_deep_emotion.cli import main
+from keras_deep_emotion.inference.addresses import ServerAddress
+from keras_deep_emotion.inference.array_predictors import LiteRTPredictor, ONNXPredictor
+from keras_deep_emotion.runs import Run
+from keras_deep_emotion.serving.models_config import read_models_config
+from keras_deep_emotion.serving.verification import verify
+from keras_deep_emotion.training.callbacks import restore_backup
+
+
+def refused(read, path):
+    """The sentence with which a file is refused; None if it is accepted."""
+    try:
+        read()
+    except ValueError as error:
+        assert str(path) in str(error) and len(str(error)) < 900, error
+        return str(error)
+    return None
+
+
+@pytest.fixture
+def export(export_dir, tmp_path):
+    """A copy of an export of a small run."""
+    return shutil.copytree(export_dir, tmp_path / "face" / "1")
+
+
+def test_litert_models_that_are_cut_or_foreign(tmp_path):
+    whole = (Run.shipped("ferplus-paper") / Run.LITERT).read_bytes()
+    path = tmp_path / "model.tflite"
+    foreign = tf.lite.TFLiteConverter.from_concrete_functions(
+        [tf.function(lambda x: x * 2, [tf.TensorSpec((1, 2))]).get_concrete_function()]
+    ).convert()
+    for content in [
+        *OTHER_TEXTS.values(),
+        foreign,
+        foreign + whole[-2000:],
+        whole[: len(whole) // 2],
+    ]:
+        path.write_bytes(content)
+        assert "is damaged, or not a model of this package" in refused(lambda: load(path), path)
+    for content in damaged_bytes(whole, 0, 20):
+        path.write_bytes(content)
+        refused(lambda: LiteRTPredictor(path), path)
+
+
+def test_onnx_models_that_are_foreign(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    path = tmp_path / "model.onnx"
+    for shape, labels in (([1], "a b"), (["batch", 4, 4, 1], "a a"), (["batch", 4, 4, 1], "a b")):
+        tensors = [
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+            for name in ("image", "probabilities")
+        ]
+        node = onnx.helper.make_node("Identity", ["image"], ["probabilities"])
+        graph = onnx.helper.make_graph([node], "foreign", tensors[:1], tensors[1:])
+        model = onnx.helper.make_model(
+            graph, ir_version=9, opset_imports=[onnx.helper.make_opsetid("", 18)]
+        )
+        onnx.helper.set_model_props(model, {"labels": labels})
+        onnx.save(model, path)
+        assert refused(lambda: ONNXPredictor(path), path)
+    for content in OTHER_TEXTS.values():
+        path.write_bytes(content)
+        assert refused(lambda: load(path), path)
+
+
+@pytest.mark.slow
+def test_exports_whose_variables_are_cut_or_labels_of_others(export):
+    variables = export / "variables" / "variables.data-00000-of-00001"
+    whole = variables.read_bytes()
+    for content in (whole[: len(whole) // 2], b""):
+        variables.write_bytes(content)
+        assert "is damaged, or not an export" in refused(
+            lambda: load(export, "saved_model"), export
+        )
+    variables.unlink()
+    assert refused(lambda: load(export, "saved_model"), export)
+    variables.write_bytes(whole)
+    labels = export / "assets" / "labels.txt"
+    for content in (b"", b"a\nb\n", b"\xff\xfe\n" * 7, b"a\n" * 7):
+        labels.write_bytes(content)
+        assert "labels.txt is damaged" in refused(lambda: load(export, "saved_model"), export)
+    labels.unlink()
+    assert refused(lambda: load(export, "saved_model"), export)
+
+
+def test_a_foreign_saved_model(tmp_path):
+    class Foreign(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+        def double(self, image_bytes):
+            return {"valid": tf.strings.length(image_bytes) > 0}
+
+    module = Foreign()
+    for name in ("serving_default", "predict_bytes"):
+        folder = tmp_path / name / "1"
+        tf.saved_model.save(module, str(folder), {name: module.double})
+        assert refused(lambda folder=folder: load(folder), folder)
+        command = ["score", str(folder.parent), "--input", str(tmp_path / "*.jpg")]
+        (tmp_path / "a.jpg").write_bytes(b"x")
+        result = CliRunner().invoke(main, [*command, "--output", str(tmp_path / f"out_{name}")])
+        assert result.exit_code == 1 and "not an export of this package" in result.output
+        assert "Traceback" not in result.output and result.output.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_verification_of_an_export_with_damaged_assets(export):
+    for name in ("config.json", "labels.txt", "expected.npz"):
+        path = export / "assets" / name
+        whole = path.read_bytes()
+        for content in (b"", b"[]", b"{}", b"\xff" * 40):
+            path.write_bytes(content)
+            assert refused(lambda: list(verify(export)), path), (name, content)
+        path.write_bytes(whole)
+
+
+def test_backups_of_other_types(tmp_path):
+    import keras
+
+    trainer = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    trainer.compile("sgd")
+    path = tmp_path / "backup.npz"
+    good = {"history": [{"epoch": 0, "loss": float("nan")}], "best": [0.5, -1.0]}
+    trainer.optimizer.build(trainer.trainable_variables)
+    arrays = [np.asarray(one) for one in [*trainer.variables, *trainer.optimizer.variables]]
+    arrays = {str(i): array for i, array in enumerate(arrays)}
+    np.savez(path, state=json.dumps(good), **arrays)
+    assert restore_backup(path, trainer)["best"] == [0.5, -1.0]
+    whole = path.read_bytes()
+    states = [json.dumps(good | {field: value}) for field in good for value in OTHER_VALUES]
+    states += ["", "[" * 100_000, "{}", "[]", json.dumps(good | {"history": [{"epoch": 4}]})]
+    for state in states:
+        np.savez(path, state=state, **arrays)
+        accepted = json.loads(state)["history"] == [] if '"history": []' in state else False
+        assert accepted or refused(lambda: restore_backup(path, trainer), path), state
+    for name in arrays:
+        for other in (np.array("x"), np.array([None]), np.zeros((9, 9, 9))):
+            np.savez(path, state=json.dumps(good), **(arrays | {name: other}))
+            assert refused(lambda: restore_backup(path, trainer), path)
+    np.savez(path, state=json.dumps(good), **{f"x{name}": one for name, one in arrays.items()})
+    assert refused(lambda: restore_backup(path, trainer), path)
+    for content in [*OTHER_TEXTS.values(), *damaged_bytes(whole, 0, 40)]:
+        path.write_bytes(content)
+        refused(lambda: restore_backup(path, trainer), path)
+
+
+@pytest.mark.parametrize("kind", OTHER_TEXTS)
+def test_manifests_of_other_types(tmp_path, kind):
+    from keras_deep_emotion.scoring.job import open_job, part_counts
+
+    path = tmp_path / "manifest.json"
+    path.write_bytes(OTHER_TEXTS[kind])
+    assert refused(lambda: open_job(str(tmp_path), {"column": "file"}), path)
+    manifest = {"parts": 1, "format": "jsonl"}
+    (tmp_path / "part-00000-of-00001.jsonl").touch()
+    (tmp_path / "job" / "counts").mkdir(parents=True)
+    (tmp_path / "job" / "counts" / "00000.json").write_bytes(OTHER_TEXTS[kind])
+    assert part_counts(str(tmp_path), manifest) == [None]  # scored again
+
+
+@pytest.mark.parametrize("kind", sorted({*OTHER_TEXTS} - {"empty"}))
+def test_lists_of_models_of_other_content(tmp_path, kind):
+    path = tmp_path / "models.config"
+    path.write_bytes(OTHER_TEXTS[kind])
+    assert refused(lambda: read_models_config(path), path)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://h:" + "9" * 5000, "http://h/n/versions/" + "9" * 5000, "http://h:²", ""]
+)
+def test_addresses_with_numbers_that_are_none(address):
+    with pytest.raises(ValueError, match="^A server is SCHEME"):
+        ServerAddress.parse(address)
+
+
+@pytest.mark.parametrize("kind", OTHER_TEXTS)
+def test_certificates_of_other_content(tmp_path, kind):
+    from keras_deep_emotion.inference.client import connect
+
+    path = tmp_path / "authority.pem"
+    path.write_bytes(OTHER_TEXTS[kind])
+    for scheme in ("grpcs", "https"):
+        assert refused(lambda scheme=scheme: connect(f"{scheme}://localhost:1/x", 1, path), path)
