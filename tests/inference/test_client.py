@@ -429,3 +429,28 @@ def test_elsewhere_the_proxy_is_named(no_port, monkeypatch):
         ConnectionError, match=f"does not answer, asked through the proxy {proxy}, "
     ):
         connect("http://192.0.2.1/face")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://h:1/v1/models/m:predict", "http://h:1/m"),
+        ("http://h:1/v1/models/m/versions/3:classify", "http://h:1/m/versions/3"),
+        ("http://h:1/v1/models/m/versions/3/metadata", "http://h:1/m/versions/3"),
+        ("http://h:1/v1/models/m/labels/stable:predict/", "http://h:1/m/labels/stable"),
+        ("https://h/tf/serving/v1/models/m", "https://h:8501/tf/serving/v1/models/m"),
+        ("http://h:1/m:predict", "http://h:1/m"),
+    ],
+)
+def test_urls_of_a_server_may_be_pasted(text, expected):
+    address = ServerAddress.parse(text)
+    assert str(address) == expected
+    assert ServerAddress.parse(expected) == address
+
+
+@pytest.mark.parametrize(
+    "text", ["grpc://h/a/v1/models/m", "http://h/m/versions/x", "http://h/a/b/m"]
+)
+def test_what_is_no_address_of_a_model(text):
+    with pytest.raises(ValueError, match="A server is SCHEME://HOST"):
+        ServerAddress.parse(text)

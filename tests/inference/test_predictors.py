@@ -61,7 +61,7 @@ def test_bad_files_are_named_and_the_rest_goes_on(run_dir, files, tmp_path):
     (tmp_path / "cut.png").write_bytes(files[0].read_bytes()[:200])
     Image.new("L", (5000, 4000)).save(tmp_path / "large.png")
     bad = {
-        tmp_path / "large.png": "5000 x 4000 pixels are too many: crop the face, or shrink it",
+        tmp_path / "large.png": "5000 x 4000 pixels are too many, at most 16,777,216: shrink it",
         tmp_path / "empty.png": "the file is empty",
         tmp_path / "text.jpg": "not a picture of a known format",
         tmp_path / "cut.jpg": "the image is damaged",

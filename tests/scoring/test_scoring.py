@@ -35,11 +35,11 @@ from keras_deep_emotion.scoring.storage import expand  # noqa: E402
 ROOT = Path(__file__).parents[2]
 DAMAGED = {
     "cut.jpg": "the image is damaged",
-    "large.png": "4097 x 4097 pixels are too many: crop the face, or shrink it",
+    "large.png": "4097 x 4097 pixels are too many, at most 16,777,216: shrink it",
     "cut.png": "the image is damaged",
     "empty.png": "the file is empty",
     "gone.jpg": "no such file or directory",
-    "text.jpg": "not a JPEG or PNG image",
+    "text.jpg": "not a picture of a known format",
 }
 
 
@@ -472,6 +472,17 @@ def test_patterns_match_the_same_here_and_in_a_bucket(faces, monkeypatch):
         assert local and [f"elsewhere://x/{path}" for path in local] == remote
 
 
+def test_a_folder_is_scored_and_what_is_passed_over_is_named(faces, export_dir, tmp_path):
+    folder = tmp_path / "run [2024]"
+    shutil.copytree(faces, folder)
+    Image.open(next(folder.glob("*.png"))).save(folder / "another.webp", lossless=True)
+    (folder / "notes.txt").write_text("no picture")
+    answer = score(export_dir, "--input", folder, "--output", tmp_path / "out")
+    assert "1 file passed over, not images: notes.txt" in answer
+    assert "inputs: 31, scored: 31, damaged: 0" in answer
+    assert "another.webp" in (tmp_path / "out" / "part-00000-of-00001.jsonl").read_text()
+
+
 def test_mistakes(faces, export_dir, run_dir, tmp_path):
     out, png = tmp_path / "out", f"{faces}/*.png"
 
@@ -481,9 +492,13 @@ def test_mistakes(faces, export_dir, run_dir, tmp_path):
 
     fails(
         export_dir, "--input", f"{faces}/*.gif", "--output", out,
-        says=f"Error: No file matches {faces}/*.gif. Name files, such as --input 'DIR/**/*.jpg'",
+        says=f"Error: No image or list matches {faces}/*.gif. Name a folder, or files, such as",
     )  # fmt: skip
-    fails(export_dir, "--input", faces, "--output", out, says=f"No file matches {faces}. ")
+    (tmp_path / "empty").mkdir()
+    fails(
+        export_dir, "--input", tmp_path / "empty", "--output", out,
+        says=f"No image or list matches {tmp_path / 'empty'}. ",
+    )  # fmt: skip
     fails(
         run_dir, "--input", png, "--output", out,
         says=f"{run_dir} is a run; `python cli.py export {run_dir}` makes an export of it to name.",
