@@ -48,7 +48,11 @@ def open_regular(path: str | Path) -> Iterator[BinaryIO]:
     except ValueError:  # such as a null character
         raise UnreadableImage("not the name of a file") from None
     with file:
-        if not file.peek(1):
+        try:
+            is_empty = not file.peek(1)
+        except OSError as error:  # of a disk, or a file that the system makes up
+            raise UnreadableImage(error.strerror.lower()) from None
+        if is_empty:
             raise UnreadableImage("the file is empty")
         yield file
 

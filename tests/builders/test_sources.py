@@ -183,16 +183,18 @@ def test_a_small_archive_takes_little_memory(tmp_path):
                 for _ in range(1024):
                     file.write(bytes(2**20))
     program = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from tfds_builders.sources import find_sources, read_images
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+before = peak()
 _, source = find_sources(Path(sys.argv[1]))
 try:
     list(read_images(source, source.pictures()[0]))
 except ValueError as error:
     print(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak() - before)
 """
     answer = subprocess.run(
         [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True
