@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task
-from keras_deep_emotion.files import read_json, write_text
+from keras_deep_emotion.files import printable_path, read_json, write_text
 
 if TYPE_CHECKING:
     import keras
@@ -133,7 +133,7 @@ class Run:
     @property
     def labels(self) -> list[str]:
         """Class names, in the order of the model's outputs."""
-        return (self / self.LABELS).read_text().split()
+        return (self / self.LABELS).read_text(encoding="utf-8").split()
 
     @property
     def report(self) -> dict | None:
@@ -183,7 +183,12 @@ class Run:
             raise ValueError(f"{self / self.MODEL} is damaged: {error}") from error
 
     def write_config(self, config: TrainConfig) -> None:
-        """Create the folder, with its settings."""
+        """Create the folder, with its settings; ValueError is raised if its name is not UTF-8."""
+        if printable_path(self.path) != str(self.path):
+            raise ValueError(
+                f"{printable_path(self.path)} is not UTF-8, which TensorFlow needs: name another "
+                "folder."
+            )
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self / self.CONFIG, config.to_json())
 

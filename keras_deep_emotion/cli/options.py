@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -16,9 +17,21 @@ from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.exports import EDGE_SUFFIXES
 from keras_deep_emotion.files import quiet_stderr
 from keras_deep_emotion.runs import Run
+from keras_deep_emotion.stopping import SIGNALS
 
-PATH = click.Path(path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
+
+class LocalPath(click.Path):
+    """A path; `~` is the home folder also where no shell replaces it, as in --data-dir=~/data."""
+
+    def convert(self, value, param, ctx):
+        """See click."""
+        if not os.path.exists(value):
+            value = os.path.expanduser(value)
+        return super().convert(value, param, ctx)
+
+
+PATH = LocalPath(path_type=Path)
+FOLDER = LocalPath(file_okay=False, path_type=Path)
 IF_STOPPED = "keras_deep_emotion.stopped"  # in the context of click, see `if_stopped`
 CHOICES = {
     "recipe": tuple(RECIPES),
@@ -47,7 +60,7 @@ def load_tensorflow() -> None:
 
 
 def if_stopped(message: str) -> None:
-    """Set the line that is printed if the present command is stopped by Ctrl-C or SIGTERM."""
+    """Set the line that is printed if the present command is stopped by one of `SIGNALS`."""
     click.get_current_context().meta[IF_STOPPED] = message
 
 
@@ -216,12 +229,13 @@ def model_options(command: Callable) -> Callable:
 
 
 def on_signals(stop: Callable[[], Any]) -> None:
-    """Call a function once on SIGTERM or Ctrl-C."""
+    """Call a function once on Ctrl-C, SIGTERM or SIGHUP."""
+    numbers = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
     def handle(number, frame):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
         stop()
 
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
+    for number in numbers:
+        signal.signal(number, handle)

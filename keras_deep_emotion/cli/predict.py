@@ -9,6 +9,7 @@ import sys
 import click
 
 from keras_deep_emotion.cli.options import FOLDER, PATH, model_options
+from keras_deep_emotion.cli.pipes import is_read
 from keras_deep_emotion.cli.progress import progress_bar
 
 NAMED = 5  # files that are passed over
@@ -102,6 +103,8 @@ def predict(choice, faces, smallest, every, smooth, annotate, output, images, **
         else:
             for result in group:
                 echo_result(result)
+        if not (is_read() or is_frame or annotate):
+            break  # `head` has the rows that it wants, and there are no files to write
     if not is_successful:
         sys.exit(1)
 

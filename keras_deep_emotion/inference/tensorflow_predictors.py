@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_deep_emotion.exports import LABELS
+from keras_deep_emotion.files import plain_path
 from keras_deep_emotion.inference.predictor import Predictor, in_batches
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.networks import BATCH, Network
@@ -36,9 +37,10 @@ class SavedModelPredictor(Predictor):
     runtime = "saved_model"
 
     def __init__(self, path: str | Path):
-        self._saved_model = tf.saved_model.load(str(path))
+        with plain_path(path) as plain:
+            self._saved_model = tf.saved_model.load(plain)
         _, inputs = self._signature("serving_default").structured_input_signature
-        labels = (Path(path) / LABELS).read_text().split()
+        labels = (Path(path) / LABELS).read_text(encoding="utf-8").split()
         super().__init__(Path(path), labels, inputs["image"].shape[1])
 
     def _signature(self, name):

@@ -5,6 +5,7 @@ import tensorflow as tf
 from apache_beam.utils.shared import Shared
 
 from keras_deep_emotion.exports import LABELS, newest_version
+from keras_deep_emotion.files import plain_path
 from keras_deep_emotion.scoring import storage
 
 SIGNATURE = "predict_bytes"
@@ -38,7 +39,8 @@ class Scorer:
     """The signature `predict_bytes` of an export, and its `labels`."""
 
     def __init__(self, path: str):
-        self._saved_model = tf.saved_model.load(path)
+        with plain_path(path) as plain:
+            self._saved_model = tf.saved_model.load(plain)
         if SIGNATURE not in self._saved_model.signatures:
             raise ValueError(
                 f"{path} has no signature {SIGNATURE!r}; export its run again: `cli.py export RUN`."

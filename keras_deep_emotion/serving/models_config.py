@@ -45,7 +45,7 @@ def updated_models_config(parent: str | Path) -> ModelServerConfig:
 def read_models_config(path: str | Path) -> ModelServerConfig | None:
     """Read a `models.config`; return None if the file does not exist."""
     try:
-        return text_format.Parse(Path(path).read_text(), ModelServerConfig())
+        return text_format.Parse(Path(path).read_text(encoding="utf-8"), ModelServerConfig())
     except FileNotFoundError:
         return None
     except (text_format.ParseError, UnicodeDecodeError) as error:

@@ -135,7 +135,7 @@ class Verification:
         missing = [file.name for file in files if not file.exists()]
         if missing:
             raise ValueError(f"{files[0].parent} lacks {', '.join(missing)}. Export the run again.")
-        self.labels = (self.export / LABELS).read_text().split()
+        self.labels = (self.export / LABELS).read_text(encoding="utf-8").split()
         with np.load(self.export / EXPECTED) as expected:
             self.expected = dict(expected)
         missing = OPTIONAL - loaded.signatures.keys()

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from keras_deep_emotion.exports import WARMUP
+from keras_deep_emotion.files import plain_path
 from keras_deep_emotion.serving.contract import CONTRACT
 
 # Ours: signature and batch size of each request. Kernels are prepared for each size.
@@ -67,7 +68,8 @@ def write_warmup(path: Path, expected: dict[str, np.ndarray], model: str) -> Non
 def read_warmup(file: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Yield the signature and the inputs of each warm-up request."""
     try:
-        records = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
+        with plain_path(file) as plain:
+            records = list(tf.data.TFRecordDataset(plain).as_numpy_iterator())
     except tf.errors.DataLossError as error:
         raise ValueError(f"{file} is damaged: {error.message}") from None
     for log in map(PredictionLog.FromString, records):
