@@ -132,6 +132,6 @@ class TrainConfig:
     def from_json(cls, path: Path) -> "TrainConfig":
         """Read the settings of a run; raise ValueError if the file does not hold them."""
         try:
-            return cls.from_recipe(**json.loads(Path(path).read_text()))
+            return cls.from_recipe(**json.loads(Path(path).read_text(encoding="utf-8")))
         except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
             raise ValueError(f"{path} does not hold the settings of a run: {error}.") from None
