@@ -153,7 +153,7 @@ def build(dataset, source, data_dir):
 @click.command()
 @click.option("--only", default="", help="Build only data sets that start so, such as ferg.")
 def main(only):
-    info = Path("/proc/cpuinfo").read_text().splitlines()
+    info = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     cpu = next(line.partition(": ")[2] for line in info if line.startswith("model name"))
     click.echo(f"{datetime.date.today()}, {os.cpu_count()} cores, {cpu}\n")
     echo_header("layout", "built", "files", "MB in", "images out", "seconds", "peak memory, MB")

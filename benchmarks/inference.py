@@ -58,7 +58,7 @@ def our_sides(folder, original):
     version = folder / "1"
     write_saved_model(network, run.labels, version)
     (version / "assets").mkdir(exist_ok=True)
-    (version / "assets" / "labels.txt").write_text("\n".join(run.labels))
+    (version / "assets" / "labels.txt").write_text("\n".join(run.labels), encoding="utf-8")
     models["ferplus, SavedModel"] = load(version)
     models["ferplus-paper, LiteRT"] = load("ferplus-paper")
     if original:

@@ -58,6 +58,8 @@ def check_name(name: str) -> None:
     """Raise ValueError if a model's name cannot be a folder and a part of a URL."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise ValueError(f"A model's name has letters, digits, _ and - only. Received: {name!r}")
+    if re.fullmatch(r"con|prn|aux|nul|com\d|lpt\d", name, re.IGNORECASE):
+        raise ValueError(f"Windows has no folder of this name; choose another. Received: {name!r}")
 
 
 def default_name(dataset: str) -> str:

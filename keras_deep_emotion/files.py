@@ -30,6 +30,8 @@ KINDS = {
     **{int: "a whole number", float: "a finite number", str: "text", bool: "true or false"},
     **{list: "a list", dict: "an object", None: "null"},
 }
+# What TensorFlow and TFDS take for a pattern in the path of a file, also of one that exists.
+PATTERN = {*"*?[\\"} - {os.sep}
 
 
 @contextlib.contextmanager
@@ -49,7 +51,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.touch(exist_ok=False)
         with locked(temporary):
             yield temporary
-            with open(temporary, "rb") as file:
+            with open(temporary, "rb+") as file:  # Windows syncs only what may be written
                 os.fsync(file.fileno())  # else a power cut may keep the name but not the content
             os.replace(temporary, path)
     finally:
@@ -70,6 +72,34 @@ def temporary_folder(parent: str | Path, prefix: str) -> Iterator[Path]:
     ) as folder:
         with locked(folder):
             yield Path(folder)
+
+
+@contextlib.contextmanager
+def plain_path(path: str | Path) -> Iterator[str]:
+    """Yield a path under which TensorFlow and TFDS find what is at `path`, for the context only.
+
+    It is the path itself, or a link in a temporary folder if they would take the path for a
+    pattern, or if it is not UTF-8. URLs are left alone. Raises ValueError if no link can be made.
+    """
+    if is_plain(path):
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="link-") as folder:
+        link = Path(folder) / "link"
+        with contextlib.suppress(OSError):  # Windows asks for a privilege
+            link.symlink_to(Path(path).absolute(), target_is_directory=True)
+        if not link.is_symlink() or not is_plain(link):
+            raise ValueError(
+                f"TensorFlow cannot open {printable_path(path)}: it takes *, ?, [ and \\ for a "
+                "pattern, and needs UTF-8. Rename the folder."
+            )
+        yield str(link)
+
+
+def is_plain(path: str | Path) -> bool:
+    """Whether TensorFlow and TFDS take a path for itself."""
+    text = str(path)
+    return "://" in text or (not PATTERN & {*text} and printable_path(text) == text)
 
 
 @contextlib.contextmanager

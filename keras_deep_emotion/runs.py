@@ -14,6 +14,7 @@ from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.files import (
     parse_labels,
+    printable_path,
     read_json,
     read_text,
     write_text,
@@ -285,7 +286,12 @@ class Run:
         return model
 
     def write_config(self, config: TrainConfig) -> None:
-        """Create the folder, with its settings."""
+        """Create the folder, with its settings; ValueError is raised if its name is not UTF-8."""
+        if printable_path(self.path) != str(self.path):
+            raise ValueError(
+                f"{printable_path(self.path)} is not UTF-8, which TensorFlow needs: name another "
+                "folder."
+            )
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self / self.CONFIG, config.to_json())
 

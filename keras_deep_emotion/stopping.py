@@ -1,4 +1,4 @@
-"""Stop on Ctrl-C or SIGTERM between two batches, and never lose the request. Standard library only.
+"""Stop on Ctrl-C, SIGTERM or SIGHUP between two batches, and never lose it. Standard library only.
 
 Python raises KeyboardInterrupt wherever the program is: in a `__del__` or a callback of a library
 it is printed and forgotten, and amid a library's bookkeeping it becomes another error. Commands
@@ -19,6 +19,11 @@ CLEANING = 5.0  # ours: seconds for cleaning up after it; the next start removes
 # terminal has sent already.
 ECHO = 0.3
 
+# Ctrl-C, `kill`, and a terminal that was closed, which Windows does not tell of.
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
 _requested: float | None = None  # when a stop was requested, by time.monotonic
 
 
@@ -30,16 +35,16 @@ def check() -> None:
 
 @contextlib.contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """Within the context, the first Ctrl-C or SIGTERM requests a stop, and a second kills at once.
+    """Within the context, the first of `SIGNALS` requests a stop, and a second kills at once.
 
     KeyboardInterrupt is raised by the next `check`; by whatever runs after `PATIENCE`, such as an
     import or a compilation, and every `PATIENCE` again, as it may be lost; and in any case at the
     end of the context, whatever it has become on its way. Use it in the main thread.
     """
     global _requested
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     for number, handler in handlers.items():
-        if handler is not signal.SIG_IGN:  # as a shell's `&` leaves it
+        if handler is not signal.SIG_IGN:  # as a shell's `&` and `nohup` leave it
             signal.signal(number, _request)
     hook = sys.unraisablehook
     sys.unraisablehook = functools.partial(_interrupt_again, hook)

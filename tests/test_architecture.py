@@ -17,7 +17,7 @@ ALLOWED = {
     "layers": set(),
     "models": {"layers"},
     "images": {"models"},
-    "data": {"images", "tfds_builders"},
+    "data": {"files", "images", "tfds_builders"},
     "runs": {"config", "data.task", "files", "layers"},
     "evaluation": {"data", "files", "runs"},
     "saliency": {"data", "files", "images", "models", "runs"},

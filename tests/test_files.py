@@ -19,6 +19,8 @@ from keras_deep_emotion.files import (
     csv_path,
     csv_text,
     from_csv_text,
+    is_plain,
+    plain_path,
     remove_dead,
     temporary_folder,
     write_text,
@@ -181,3 +183,45 @@ def test_a_subject_called_na_is_not_lost(tmp_path):
     assert list(by_default["subject"].fillna("")) == ["'NA", "KA", "", "'=cmd"]
     read = read_predictions(tmp_path / "predictions.csv")
     assert list(read["subject"]) == people and list(read["name"]) == ["1", "b", "c", "d"]
+
+
+# Any bytes that a file system takes for a name, with those that are special to somebody.
+NAMES = st.lists(
+    st.sampled_from([*"*?[]{}!\\,@:#%~$'\" -\nä日", "a", "2024", "..", "\udce9"]),
+    min_size=1,
+    max_size=12,
+).map("".join)
+
+
+@settings(max_examples=100, deadline=None)
+@given(NAMES.filter(lambda name: name not in (".", "..")))
+def test_tensorflow_finds_what_is_in_a_folder_of_any_name(tmp_path_factory, name):
+    import tensorflow as tf
+
+    folder = tmp_path_factory.mktemp("names") / name
+    folder.mkdir()
+    (folder / "file").write_bytes(b"content")
+    with plain_path(folder) as plain:
+        # `tf.io.gfile.glob` is what restores the variables of a SavedModel.
+        assert tf.io.gfile.glob(f"{plain}/fil*") == [f"{plain}/file"]
+        assert tf.io.read_file(f"{plain}/file").numpy() == b"content"
+        (Path(plain) / "other").touch()
+    assert names(folder) == ["file", "other"]  # the link is gone, what it leads to is not
+    assert is_plain(folder) or not os.path.lexists(plain)
+
+
+def test_a_path_that_tensorflow_can_take_is_left_as_it_is():
+    for path in ("a b", "naïve/日本", "a,b@2", "{c}", "gs://bucket/[x]"):
+        with plain_path(path) as plain:
+            assert plain == path
+
+
+def test_where_no_link_helps_the_remedy_is_said(tmp_path, monkeypatch):
+    folder = tmp_path / "[x]"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    with (
+        pytest.raises(ValueError, match=r"cannot open .*\[x\]: .* Rename the folder\.$"),
+        plain_path(folder),
+    ):
+        pass

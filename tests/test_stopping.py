@@ -45,7 +45,7 @@ def ended(process):
     return process.returncode, output, errors, time.monotonic() - start
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", stopping.SIGNALS)
 @pytest.mark.parametrize(
     "code",
     [
@@ -117,6 +117,19 @@ def test_a_signal_that_is_passed_on_twice_is_one():
     assert ended(process)[0] not in (0, -signal.SIGTERM)
 
 
+@pytest.mark.parametrize("command", ["nohup", "setsid"])
+def test_what_outlives_its_terminal_is_not_stopped_by_its_end(command):
+    """`nohup` ignores SIGHUP; a process in a session of its own gets none."""
+    code = START + "with stopping.stopping_on_signals(): say('begun'); busy(0.5); say('whole')"
+    process = subprocess.Popen(
+        [command, sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "begun\n"
+    if command == "nohup":
+        process.send_signal(signal.SIGHUP)
+    assert ended(process)[:2] == (0, "whole\n")
+
+
 def test_a_process_in_the_background_ignores_the_keyboard():
     process = started(
         "with stopping.stopping_on_signals(): say('begun'); busy(0.5); say('whole')",
@@ -127,11 +140,11 @@ def test_a_process_in_the_background_ignores_the_keyboard():
 
 
 def test_elsewhere_the_handlers_are_pythons():
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in stopping.SIGNALS]
     with stopping.stopping_on_signals():
         assert signal.getsignal(signal.SIGINT) not in before
         stopping.check()
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in stopping.SIGNALS] == before
     with pytest.raises(KeyboardInterrupt), stopping.stopping_on_signals():
         signal.raise_signal(signal.SIGTERM)
         stopping.check()
@@ -158,7 +171,7 @@ def test_commands_stop_at_random_moments(command, tiny_faces_dir, tmp_path):
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             time.sleep(moments.uniform(1, 20 if command != "build-data" else 8))
-            process.send_signal(moments.choice([signal.SIGINT, signal.SIGTERM]))
+            process.send_signal(moments.choice(stopping.SIGNALS))
             status, _, errors, seconds = ended(process)
         assert status == 130 and errors.splitlines()[-1].startswith("Error: Stopped"), errors
         assert seconds < 30  # one call of TensorFlow may take so long on a busy machine

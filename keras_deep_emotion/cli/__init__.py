@@ -20,6 +20,7 @@ from keras_deep_emotion.cli.explain import explain
 from keras_deep_emotion.cli.export import export
 from keras_deep_emotion.cli.fit import fit
 from keras_deep_emotion.cli.options import IF_STOPPED
+from keras_deep_emotion.cli.pipes import prepare_streams
 from keras_deep_emotion.cli.predict import predict
 from keras_deep_emotion.cli.reproduce import reproduce
 from keras_deep_emotion.cli.score import score
@@ -70,7 +71,7 @@ def file_system_message(error: BaseException) -> str | None:
 
 
 class Stopped(click.ClickException):
-    """Ctrl-C or SIGTERM."""
+    """Ctrl-C, SIGTERM or SIGHUP."""
 
     exit_code = 130  # as shells have it
 
@@ -85,9 +86,6 @@ class Group(click.Group):
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except BrokenPipeError:  # the reader, such as `head`, has what it wants
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise click.exceptions.Exit(0) from None
         except KeyboardInterrupt:
             raise Stopped(ctx.meta.get(IF_STOPPED, "Stopped.")) from None
         except Exception as error:
@@ -114,6 +112,9 @@ def main(debug):
     # Before TensorFlow is imported: it logs about its build at every start.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["KERAS_HOME"] = os.devnull  # no keras.json: its precision is not the run's
+    for name in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):  # they cut training short
+        os.environ.pop(name, None)
 
 
 for command in (
@@ -128,10 +129,11 @@ def run() -> None:
 
     Without this, a process that has TensorFlow loaded takes 1.5 s to take itself apart.
     """
+    prepare_streams()
     status = 1  # of an exception that Python prints
 
     def end():
-        with contextlib.suppress(OSError):  # a closed pipe
+        with contextlib.suppress(OSError):  # a full disk
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(status)
@@ -142,3 +144,5 @@ def run() -> None:
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         raise
+    except OSError as error:  # stdout is on a full disk, also for --help
+        sys.stderr.write(f"Error: {file_system_message(error)}\n")

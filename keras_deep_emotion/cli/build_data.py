@@ -40,13 +40,14 @@ def build_data(dataset, source, data_dir, skip_damaged, beam, beam_options):
     if_stopped("Stopped. The unfinished build is discarded.")
     load_tensorflow()
     from keras_deep_emotion.data.building import build_dataset, damaged_files_path
+    from keras_deep_emotion.data.reading import data_path
 
     options = list(beam_options) if beam or beam_options else None
     for builder in build_dataset(dataset, source, data_dir, skip_damaged, options, click.echo):
-        click.echo(f"{builder.info.full_name}: {builder.data_path}")
+        click.echo(f"{builder.info.full_name}: {data_path(builder)}")
         for split, info in builder.info.splits.items():
             click.echo(f"  {split:<24}{info.num_examples:>7,} images")
         damaged = damaged_files_path(builder)
         if damaged.exists():
-            count = len(damaged.read_text().splitlines())
+            count = len(damaged.read_text(encoding="utf-8").splitlines())
             click.echo(f"  skipped as damaged:      {count:>6,} files, listed in {damaged}")

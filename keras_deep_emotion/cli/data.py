@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import checked_by, data_dir_option, load_tensorflow
+from keras_deep_emotion.cli.options import LocalPath, checked_by, data_dir_option, load_tensorflow
 from keras_deep_emotion.data.task import Task
 
 
@@ -13,7 +13,7 @@ from keras_deep_emotion.data.task import Task
 @click.option("--protocol", default="paper", help="Protocol of the splits.")
 @click.option(
     "--sheet",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False, path_type=Path),
     help="PNG of sample faces to write.  [default: DATASET.png]",
 )
 @data_dir_option
@@ -22,12 +22,12 @@ def data(dataset, protocol, sheet, data_dir):
     task = Task.parse(dataset, protocol)
     load_tensorflow()
     from keras_deep_emotion.data.inspection import inspect_dataset
-    from keras_deep_emotion.data.reading import open_dataset
+    from keras_deep_emotion.data.reading import data_path, open_dataset
     from keras_deep_emotion.reports.figures.sheets import save_contact_sheet
 
     builder = open_dataset(task, data_dir)
     inspection = inspect_dataset(builder)
-    click.echo(f"{builder.info.full_name}: {builder.data_path}")
+    click.echo(f"{builder.info.full_name}: {data_path(builder)}")
     click.echo(inspection.counts.rename_axis(None, axis=1).rename_axis(None).to_string())
     people = inspection.faces.loc[inspection.faces["subject"] != "", "subject"].nunique()
     click.echo(f"people: {people or 'not named'}")

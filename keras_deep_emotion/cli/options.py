@@ -3,6 +3,7 @@
 import functools
 import logging
 import math
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -17,10 +18,22 @@ from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.exports import EDGE_SUFFIXES
 from keras_deep_emotion.files import quiet_stderr
 from keras_deep_emotion.runs import Run
+from keras_deep_emotion.stopping import SIGNALS
+
+
+class LocalPath(click.Path):
+    """A path; `~` is the home folder also where no shell replaces it, as in --data-dir=~/data."""
+
+    def convert(self, value, param, ctx):
+        """See click."""
+        if not os.path.exists(value):
+            value = os.path.expanduser(value)
+        return super().convert(value, param, ctx)
+
 
 # What cannot be read is reported by what reads it: other files are not refused with it.
-PATH = click.Path(path_type=Path, readable=False)
-FOLDER = click.Path(file_okay=False, path_type=Path)
+PATH = LocalPath(path_type=Path, readable=False)
+FOLDER = LocalPath(file_okay=False, path_type=Path)
 LARGEST = 2**31 - 1  # ours: of any number on the command line
 DAY = 24 * 60 * 60  # seconds: the longest time that an option takes
 IF_STOPPED = "keras_deep_emotion.stopped"  # in the context of click, see `if_stopped`
@@ -75,7 +88,7 @@ SECONDS = Real(0, DAY, min_open=True)  # a timeout
 
 
 def if_stopped(message: str) -> None:
-    """Set the line that is printed if the present command is stopped by Ctrl-C or SIGTERM."""
+    """Set the line that is printed if the present command is stopped by one of `SIGNALS`."""
     click.get_current_context().meta[IF_STOPPED] = message
 
 
@@ -253,12 +266,13 @@ def model_options(command: Callable) -> Callable:
 
 
 def on_signals(stop: Callable[[], Any]) -> None:
-    """Call a function once on SIGTERM or Ctrl-C."""
+    """Call a function once on Ctrl-C, SIGTERM or SIGHUP."""
+    numbers = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
     def handle(number, frame):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
         stop()
 
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
+    for number in numbers:
+        signal.signal(number, handle)

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from keras_deep_emotion.cli.options import FOLDER, PATH, Integer, Real, model_options
+from keras_deep_emotion.cli.pipes import is_read
 from keras_deep_emotion.cli.progress import progress_bar
 
 STDIN = Path("-")
@@ -111,6 +112,8 @@ def predict(choice, faces, smallest, every, smooth, annotate, output, images, **
         else:
             for result in group:
                 echo_result(result)
+        if not (is_read() or is_frame or annotate):
+            break  # `head` has the rows that it wants, and there are no files to write
     if not is_successful:
         sys.exit(1)
 

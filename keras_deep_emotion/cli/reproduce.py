@@ -1,7 +1,5 @@
 """`reproduce`: compare with the paper's results."""
 
-from pathlib import Path
-
 import click
 
 from keras_deep_emotion.cli import options
@@ -17,7 +15,7 @@ def parse_sources(ctx, param, values):
         name, separator, path = value.partition("=")
         if not separator or name not in CATALOG:
             raise click.BadParameter(f"{value!r} is not DATASET=PATH; {', '.join(CATALOG)}.")
-        sources[name] = Path(path)
+        sources[name] = options.PATH.convert(path, param, ctx)
     return sources
 
 

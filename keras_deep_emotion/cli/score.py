@@ -7,11 +7,17 @@ from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import Integer, check_folder, if_stopped, load_tensorflow
+from keras_deep_emotion.cli.options import (
+    Integer,
+    LocalPath,
+    check_folder,
+    if_stopped,
+    load_tensorflow,
+)
 
 
 @click.command()
-@click.argument("export")
+@click.argument("export", type=LocalPath())
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM_OPTION...]")
 @click.option(
     "--input",
@@ -21,7 +27,9 @@ from keras_deep_emotion.cli.options import Integer, check_folder, if_stopped, lo
     metavar="PATTERN",
     help="DIR, 'DIR/**/*.jpg', LIST.csv or 'DIR/*.tfrecord*', in quotes; may be repeated.",
 )
-@click.option("--output", required=True, metavar="OUT", help="Folder for the shards.")
+@click.option(
+    "--output", required=True, type=LocalPath(), metavar="OUT", help="Folder for the shards."
+)
 @click.option(
     "--column", default="file", help="Column of a list with paths, relative to the list's folder."
 )

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import shuffle
 
 from keras_deep_emotion.data.catalog import CATALOG
+from keras_deep_emotion.data.reading import data_path, tfds_builder
 from keras_deep_emotion.data.task import check_source, parse_build_target
 from tfds_builders.folder.folder_dataset_builder import config_of
 from tfds_builders.sources import skipping_damaged
@@ -52,12 +53,12 @@ def build_dataset(
         if CATALOG[name].named_by_source:
             configs = [config_of(folder, source.resolve().name.partition(".")[0])]
         for config in configs:
-            builder = tfds.builder(name, config=config, data_dir=data_dir)
+            builder = tfds_builder(name, config, data_dir)
             if not builder.is_prepared():
                 announce(f"building {builder.info.full_name}")
                 # TFDS prints that it downloads the data set, but nothing is downloaded.
                 with contextlib.redirect_stdout(io.StringIO()), exclusive_build(builder):
-                    builder = tfds.builder(name, config=config, data_dir=data_dir)
+                    builder = tfds_builder(name, config, data_dir)
                     if not builder.is_prepared():  # by another process in the meantime
                         write_config(builder, folder, skip_damaged, beam)
             yield builder
@@ -81,14 +82,18 @@ def source_folder(source: Path | None) -> Iterator[Path | None]:
         return
     check_source(source)
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / source.name).symlink_to(source.resolve())
+        link = Path(folder) / source.name
+        try:
+            link.symlink_to(source.resolve())
+        except OSError:  # Windows asks for a privilege
+            shutil.copy(source, link)
         yield Path(folder)
 
 
 @contextlib.contextmanager
 def exclusive_build(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
     """Let other builds of a config wait; remove the `incomplete.*` folder of a killed build."""
-    config_dir = Path(builder.data_path).parent
+    config_dir = data_path(builder).parent
     config_dir.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(config_dir / ".lock"):  # released by the system if this is killed
         for left in config_dir.glob("incomplete.*"):
@@ -98,7 +103,7 @@ def exclusive_build(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
 
 def damaged_files_path(builder: tfds.core.DatasetBuilder) -> Path:
     """Path of the list of files that a build left out as damaged; it exists if there are any."""
-    return Path(builder.data_path).parent / "damaged.txt"
+    return data_path(builder).parent / "damaged.txt"
 
 
 def write_config(builder, folder, skip_damaged, beam):

@@ -1,6 +1,9 @@
 """Open and read data sets that `build-data` has built."""
 
+import atexit
+import contextlib
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,35 @@ import tensorflow_datasets as tfds
 
 import tfds_builders  # noqa: F401  (registers the builders)
 from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.files import is_plain, plain_path
 from keras_deep_emotion.images.graph import prepare_face
+
+_links = contextlib.ExitStack()  # to folders whose paths TFDS would take for patterns
+_linked: dict[str, Path] = {}  # what the links lead to
+atexit.register(_links.close)
+
+
+def tfds_builder(
+    name: str, config: str | tfds.core.BuilderConfig | None, data_dir: str | Path | None = None
+) -> tfds.core.DatasetBuilder:
+    """The builder of a data set's config; `data_dir` as in `open_dataset`, whatever its name."""
+    path = data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets"
+    if not is_plain(path):
+        path = Path(path).absolute()
+        data_dir = next((link for link, target in _linked.items() if target == path), None)
+        if data_dir is None:
+            data_dir = _links.enter_context(plain_path(path))  # as long as the builder: it reads
+            _linked[data_dir] = path
+    return tfds.builder(name, config=config, data_dir=data_dir)
+
+
+def data_path(builder: tfds.core.DatasetBuilder) -> Path:
+    """The folder of a builder's TFRecords; `builder.data_path` may lead there by a link."""
+    path = Path(builder.data_path)
+    for link, target in _linked.items():
+        if path.is_relative_to(link):
+            return target / path.relative_to(link)
+    return path
 
 
 def open_dataset(task: Task, data_dir: str | Path | None = None) -> tfds.core.DatasetBuilder:
@@ -31,7 +62,7 @@ def open_dataset(task: Task, data_dir: str | Path | None = None) -> tfds.core.Da
             )
         config = tfds.core.BuilderConfig(name=config)  # not among the builder's own configs
     try:
-        builder = tfds.builder(task.name, config=config, data_dir=data_dir)
+        builder = tfds_builder(task.name, config, data_dir)
         is_prepared = builder.is_prepared()
     except OSError:
         raise
@@ -43,7 +74,7 @@ def open_dataset(task: Task, data_dir: str | Path | None = None) -> tfds.core.Da
         ) from error
     if not is_prepared:
         raise FileNotFoundError(
-            f"{task.info.title} is not built in {Path(builder.data_path).parents[1]}; "
+            f"{task.info.title} is not built in {data_path(builder).parents[1]}; "
             f"{task.info.obtain}. To build it: {task.build_command(data_dir)}"
         )
     return builder

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_deep_emotion.exports import LABELS, damaged
-from keras_deep_emotion.files import parse_labels, read_text
+from keras_deep_emotion.files import parse_labels, plain_path, read_text
 from keras_deep_emotion.inference.predictor import Predictor, in_batches
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.networks import BATCH, Network
@@ -38,7 +38,8 @@ class SavedModelPredictor(Predictor):
 
     def __init__(self, path: str | Path):
         try:
-            self._saved_model = tf.saved_model.load(str(path))
+            with plain_path(path) as plain:
+                self._saved_model = tf.saved_model.load(plain)
             signature = self._signature("serving_default")
             size = signature.structured_input_signature[1]["image"].shape[1]
             count = signature.structured_outputs["probabilities"].shape[1]

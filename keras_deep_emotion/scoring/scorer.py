@@ -5,7 +5,7 @@ import tensorflow as tf
 from apache_beam.utils.shared import Shared
 
 from keras_deep_emotion.exports import LABELS, damaged, newest_version
-from keras_deep_emotion.files import parse_labels
+from keras_deep_emotion.files import parse_labels, plain_path
 from keras_deep_emotion.scoring import storage
 
 SIGNATURE = "predict_bytes"
@@ -41,7 +41,8 @@ class Scorer:
 
     def __init__(self, path: str):
         try:
-            self._saved_model = tf.saved_model.load(path)
+            with plain_path(path) as plain:
+                self._saved_model = tf.saved_model.load(plain)
             if SIGNATURE not in self._saved_model.signatures:
                 raise ValueError(f"it has no signature {SIGNATURE!r}")
             with tf.io.gfile.GFile(storage.join(path, *LABELS.split("/"))) as file:

@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from keras_deep_emotion.files import plain_path
+
 # NumPy's types by DataType; strings are object arrays of bytes.
 DTYPES = {1: "float32", 3: "int32", 4: "uint8", 7: "object", 9: "int64", 10: "bool"}
 TYPE_NUMBERS = {np.dtype(name): number for number, name in DTYPES.items()}
@@ -113,10 +115,11 @@ class Session:
         self.library.TF_DeleteBuffer(operations)
         self.status, self.graph = self.library.TF_NewStatus(), self.library.TF_NewGraph()
         options, tags, meta_graph = self.library.TF_NewSessionOptions(), [b"serve"], Buffer()
-        self.session = self.library.TF_LoadSessionFromSavedModel(
-            options, None, os.fsencode(export), (c_char_p * len(tags))(*tags), len(tags),
-            self.graph, byref(meta_graph), self.status,
-        )  # fmt: skip
+        with plain_path(export) as path:
+            self.session = self.library.TF_LoadSessionFromSavedModel(
+                options, None, os.fsencode(path), (c_char_p * len(tags))(*tags), len(tags),
+                self.graph, byref(meta_graph), self.status,
+            )  # fmt: skip
         self._raise_error(f"{export} cannot be loaded: ")
         self.meta_graph = bytes(meta_graph)
 
@@ -199,9 +202,10 @@ class ChildSession:
         library = find_library(library)
         root = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        self.log = tempfile.TemporaryFile("w+", errors="replace")
+        self.log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(export), str(library)],
+            # -P: a numpy.py in the current folder is not NumPy.
+            [sys.executable, "-P", "-m", __name__, str(export), str(library)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,

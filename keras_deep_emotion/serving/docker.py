@@ -33,11 +33,13 @@ def docker_command(
     if only is not None:
         folder, inside = Path(folder) / str(only), f"{inside}/{only}"
     address = url_host(host)
+    # Not --volume, which splits a path at its colons; a field of CSV may hold anything in quotes.
+    source = f"source={folder}".replace('"', '""')
     return [
         *("docker", "run", "--rm", "--init"),  # else the image's shell would not receive Ctrl-C
         *("--publish", f"{address}:{port}:8500"),
         *("--publish", f"{address}:{rest_port}:8501"),
-        *("--volume", f"{folder}:{inside}:ro"),
+        *("--mount", f'type=bind,"{source}",target={inside},readonly'),
         *("--env", f"MODEL_NAME={name}"),
         IMAGE,
     ]

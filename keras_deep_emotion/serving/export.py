@@ -24,7 +24,13 @@ from keras_deep_emotion.exports import (
     check_name,
     default_name,
 )
-from keras_deep_emotion.files import remove_dead, temporary_folder, write_json, write_text
+from keras_deep_emotion.files import (
+    plain_path,
+    remove_dead,
+    temporary_folder,
+    write_json,
+    write_text,
+)
 from keras_deep_emotion.models.folding import fold_batch_normalization
 from keras_deep_emotion.reports.model_card import render_model_card
 from keras_deep_emotion.runs import Run
@@ -132,8 +138,9 @@ def export_run(
     for folder in Path(parent).iterdir():  # what killed exports of other models left
         remove_dead(folder, PARTIAL)
     updated_models_config(parent)  # raises before there is a version that it cannot list
-    with temporary_folder(export.path, "partial-") as temporary:  # not a version's name
-        saved_model = temporary / "model"
+    # Not a version's name.
+    with temporary_folder(export.path, "partial-") as folder, plain_path(folder) as temporary:
+        saved_model = Path(temporary) / "model"
         detector = load_detector()
         write_saved_model(fold_batch_normalization(model), run.labels, saved_model, detector)
         expected = expected_outputs(model)

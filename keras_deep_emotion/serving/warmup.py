@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from keras_deep_emotion.exports import WARMUP
+from keras_deep_emotion.files import plain_path
 from keras_deep_emotion.serving.contract import CONTRACT
 
 # Ours: signature and batch size of each request. Kernels are prepared for each size.
@@ -68,7 +69,8 @@ def write_warmup(path: Path, expected: dict[str, np.ndarray], model: str) -> Non
 def read_warmup(file: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Yield the signature and the inputs of each warm-up request."""
     try:
-        records = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+        with plain_path(file) as plain:
+            records = list(tf.data.TFRecordDataset(plain).as_numpy_iterator())
         logs = [PredictionLog.FromString(record) for record in records]
     except (tf.errors.OpError, DecodeError) as error:
         raise ValueError(f"{file} is damaged: {error}") from None

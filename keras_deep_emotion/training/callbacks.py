@@ -169,7 +169,7 @@ def write_history(run: Run, history: list[dict]) -> None:
     """Write the metrics of the epochs so far, dicts, as history.csv."""
     with atomic_write(run / Run.HISTORY) as temporary:
         columns = dict.fromkeys(key for row in history for key in row)
-        with open(temporary, "w", newline="") as file:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, columns, lineterminator="\n")
             table.writeheader()
             table.writerows(history)

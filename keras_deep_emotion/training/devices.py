@@ -41,7 +41,7 @@ def describe_machine() -> str:
     """System, processor and GPUs of this machine in one line."""
     processor = platform.processor() or platform.machine()
     try:  # on Linux, `platform` does not know the name
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         processor = names[0] if names else processor
     except OSError:

@@ -329,9 +329,15 @@ def compile_evaluation(model, images, labels, flip=False) -> Callable[[], dict[s
 
 def evaluate_in_subprocess(run, data_dir):
     """Evaluate a run by `python cli.py evaluate`, on the TensorFlow backend; return its report."""
-    command = ["evaluate", str(run), *(["--data-dir", str(data_dir)] if data_dir else [])]
+    options = ["--data-dir", str(data_dir)] if data_dir else []
+    command = ["evaluate", *options, "--", str(run)]
+    root = str(Path(__file__).parents[2])
+    start = (
+        f"import sys; sys.path.insert(0, {root!r}); from keras_deep_emotion.cli import run; run()"
+    )
     completed = subprocess.run(
-        [sys.executable, "-c", "from keras_deep_emotion.cli import main; main()", *command],
+        # -P: a keras.py in the current folder is not Keras.
+        [sys.executable, "-P", "-c", start, *command],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},  # JAX holds the GPUs' memory until it exits
         capture_output=True,
     )

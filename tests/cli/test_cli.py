@@ -421,14 +421,69 @@ def test_mistakes_are_found_before_tensorflow_is_imported(command, monkeypatch, 
     assert done.exit_code == 1 and done.output.startswith("Error: "), done.output
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path):
-    folder = tmp_path / "faces"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """A folder of 300 crops."""
+    folder = tmp_path_factory.mktemp("faces")
     for i in range(300):
         Image.new("L", (48, 48), i % 256).save(folder / f"{i}.png")
-    command = f"{sys.executable} {ROOT}/cli.py predict --faces none --csv {folder} | head -n 2"
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60
+    return folder
+
+
+def in_shell(command, **kwargs):
+    """Run a line of bash that names the command line `cli`."""
+    start = f'cli() {{ {sys.executable} {ROOT}/cli.py "$@"; }}; {command}'
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", start], capture_output=True, text=True, **kwargs
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [
+        ("cli predict --faces none --csv FACES | head -n 2", 2),
+        ("cli predict --faces none FACES 2>&1 | head -n 1", 1),
+        ("cli --help | true", 0),
+        ("cli fit --help | true", 0),
+        ("cli --version | true", 0),
+        ("cli data toon_faces --data-dir DATA --sheet SHEET | true", 0),  # TensorFlow is loaded
+    ],
+)
+def test_a_reader_that_goes_away_is_no_error(command, lines, faces, tiny_faces_dir, tmp_path):
+    for name, path in (("FACES", faces), ("DATA", tiny_faces_dir), ("SHEET", tmp_path / "a.png")):
+        command = command.replace(name, str(path))
+    done = in_shell(command, timeout=100)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == 2
+    assert len(done.stdout.splitlines()) == lines
+    assert (tmp_path / "a.png").exists() == ("data" in command.split())  # what it writes is written
+
+
+@pytest.mark.slow
+def test_a_training_does_not_end_with_its_reader(tiny_faces_dir, tmp_path):
+    options = f"--dataset toon_faces --recipe paper --epochs 2 --data-dir {tiny_faces_dir}"
+    done = in_shell(f"cli fit {options} --run-dir {tmp_path}/run | true")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_a_stream_may_be_closed(closed, faces):
+    done = in_shell(f"cli predict --faces none --csv {faces}/1.png {faces}/2.png {closed}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == (0 if ">&-" in closed.split() else 3)
+
+
+@pytest.mark.parametrize("command", ["--help", "predict --faces none FACE"])
+def test_a_full_disk_behind_stdout_is_an_error(command, faces):
+    done = in_shell(f"cli {command.replace('FACE', str(faces / '1.png'))} > /dev/full")
+    assert (done.returncode, done.stderr) == (1, "Error: No space left on device\n")
+
+
+def test_the_home_folder_also_where_no_shell_replaces_it(run_command, faces, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    run_command("predict", "--faces", "none", faces / "1.png", "--annotate=~/drawn")
+    assert (tmp_path / "home" / "drawn" / "1-faces.jpg").exists()
+    (tmp_path / "~").mkdir()  # what exists is what is meant
+    run_command("predict", "--faces", "none", faces / "1.png", "--annotate=~")
+    assert (tmp_path / "~" / "1-faces.jpg").exists()

@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from few_faces import few_toon_faces
 from tensorflow_datasets.core import shuffle
 
 from keras_deep_emotion.data.building import build_dataset, limit_shuffle_memory
-from keras_deep_emotion.data.reading import open_dataset
+from keras_deep_emotion.data.reading import data_path, open_dataset, read_examples
 from keras_deep_emotion.data.task import Task
 
 ROOT = Path(__file__).parents[2]
@@ -85,3 +86,18 @@ def test_a_split_of_more_than_256_megabytes_is_sorted_on_disk(tmp_path, monkeypa
     shuffler.add(1, b"d")
     assert list(tmp_path.iterdir())
     assert sorted(data for _, data in shuffler) == [b"abc", b"d"]
+
+
+@pytest.mark.parametrize("name", ["run [2024]", "?", "a\\b"])
+def test_a_folder_whose_name_looks_like_a_pattern(name, tmp_path):
+    other = {"run [2024]": "run 2", "?": "b", "a\\b": "ab"}[name]  # matches the pattern
+    for one, takes in ((other, 2), (name, 1)):
+        with few_toon_faces(takes):
+            list(build_dataset("toon_faces/paper", data_dir=tmp_path / one))
+    found = open_dataset(Task.parse("toon_faces"), tmp_path / name)
+    assert data_path(found) == tmp_path / name / "toon_faces" / "paper" / "1.0.0"
+    assert sum(split.num_examples for split in found.info.splits.values()) == 42
+    assert len(list(read_examples(found, "train+validation+test", 48))) == 42
+    with pytest.raises(FileNotFoundError) as error:
+        open_dataset(Task.parse("jaffe"), tmp_path / name)
+    assert f"not built in {tmp_path / name}/jaffe;" in str(error.value)

@@ -1,6 +1,7 @@
 """Which exports pass `verify`, and which do not."""
 
 import shutil
+import threading
 from types import SimpleNamespace
 
 import keras
@@ -14,6 +15,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.serving import c_loader
 from keras_deep_emotion.serving.c_loader import ChildSession, Session, find_library
+from keras_deep_emotion.serving.local_server.versions import LoadedVersion
 from keras_deep_emotion.serving.verification import (
     CONTRACT,
     DENIED,
@@ -281,3 +283,14 @@ def test_a_nan_does_not_pass_for_equal(export_dir, loaded):
     check.expected["probabilities"] = check.expected["probabilities"] * np.nan
     with pytest.raises(ValueError, match="differs from the Keras model by nan"):
         check.check_outputs("serving_default")
+
+
+@pytest.mark.parametrize("name", ["run [2024]", "?", "a\\b", "*"])
+def test_every_loader_opens_a_folder_whose_name_looks_like_a_pattern(name, saved_models, tmp_path):
+    folder = tmp_path / name / "face"
+    shutil.copytree(saved_models[2], folder / "1")
+    with ChildSession(folder / "1") as session:
+        assert b"serving_default" in session.meta_graph
+    loaded = LoadedVersion(folder / "1", 1, 60, threading.Semaphore())
+    x = np.array([3.0], np.float32)
+    assert loaded.run(loaded.signature("serving_default"), {"x": x})["y"] == [6.0]

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 
 from keras_deep_emotion.exports import Export, is_saved_model
+from keras_deep_emotion.files import plain_path
 from keras_deep_emotion.serving.local_server.errors import ServingError, invalid
 
 
@@ -40,8 +41,8 @@ class LoadedVersion:
         make = functools.partial(make_callable, self.session, timeout=timeout)
         self._callable = functools.cache(make)
         try:
-            with self.session.graph.as_default():
-                meta_graph = tf.compat.v1.saved_model.load(self.session, ["serve"], str(path))
+            with plain_path(path) as plain, self.session.graph.as_default():
+                meta_graph = tf.compat.v1.saved_model.load(self.session, ["serve"], plain)
         except Exception as error:
             self.session.close()
             if isinstance(error, tf.errors.OpError):
