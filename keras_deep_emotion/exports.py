@@ -93,7 +93,7 @@ def check_format(format: str, quantize: str = "none") -> None:
         )
 
 
-def damaged(path: str | Path, error: BaseException) -> ValueError:
+def damaged(path: str | Path, error: BaseException | str) -> ValueError:
     """Error for a version that cannot be opened, or that is not of this package."""
     reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
     return ValueError(

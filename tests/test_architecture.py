@@ -31,10 +31,10 @@ ALLOWED = {
         "config", "data", "evaluation", "files", "reports", "runs", "stopping", "training",
     },
     "serving": {
-        "exports", "files", "images", "inference.array_predictors", "models",
-        "reports.model_card", "runs", "saliency",
+        "exports", "files", "images", "inference.array_predictors", "inference.operations",
+        "models", "reports.model_card", "runs", "saliency",
     },
-    "scoring": {"exports", "files", "images", "stopping"},
+    "scoring": {"exports", "files", "images", "inference.operations", "stopping"},
     "demo": {
         "files", "images", "inference", "reports", "serving.hosts", "serving.ports",
         "tfds_builders",

@@ -43,8 +43,9 @@ from keras_deep_emotion.runs import Run
     help="Folder for the files.  [default: MODEL, a run; explanation for IMAGEs; with --weights, a "
     "folder of their name here]",
 )
+@options.TRUST
 @options.data_dir_option
-def explain(paths, weights, split, per_class, score, faces, output, data_dir, **windows):
+def explain(paths, weights, split, per_class, score, faces, output, trust, data_dir, **windows):
     """Draw saliency maps: which regions of a face a prediction depends on.
 
     MODEL is the folder of a run or an export, or a .tflite or .onnx file. IMAGEs are cropped faces;
@@ -71,7 +72,7 @@ def explain(paths, weights, split, per_class, score, faces, output, data_dir, **
     if run.has(Run.CONFIG):  # checked before TensorFlow is imported
         window_starts(run.config.image_size, windows.window, windows.stride)
     if images:
-        sys.exit(explain_images(run.path, images, output or Path("explanation"), windows))
+        sys.exit(explain_images(run.path, images, output or Path("explanation"), windows, trust))
     options.load_tensorflow()
     folder = Path(output or weights or run.path)
     if score:
@@ -90,13 +91,13 @@ def explain(paths, weights, split, per_class, score, faces, output, data_dir, **
         click.echo(f"wrote {path}")
 
 
-def explain_images(model, images, output, windows):
+def explain_images(model, images, output, windows, trust):
     """Explain image files; return 1 if one of them could not be read, else 0."""
     from keras_deep_emotion.inference.loading import load_path
     from keras_deep_emotion.reports.figures.saliency import draw_saliency
     from keras_deep_emotion.saliency.explain import explain_files
 
-    maps, unreadable = explain_files(load_path(model), images, output, windows)
+    maps, unreadable = explain_files(load_path(model, trust=trust), images, output, windows)
     for file, error in unreadable:
         click.echo(f"{file}: {error}.", err=True)
     for path in [maps, *draw_saliency(output)]:

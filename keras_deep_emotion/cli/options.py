@@ -187,6 +187,13 @@ def check_model(path: Path) -> None:
         check_folder(path)
 
 
+TRUST = click.option(
+    "--trust",
+    is_flag=True,
+    help="Open a SavedModel whose operations could do more than compute, such as write files.",
+)
+
+
 @dataclass(frozen=True)
 class ModelChoice:
     """The model that the options of `model_options` name."""
@@ -196,6 +203,7 @@ class ModelChoice:
     server: str | None
     timeout: float
     authority: Path | None
+    trust: bool
 
     def open(self):
         """Open the model, a predictor; TensorFlow is imported if it is needed."""
@@ -206,7 +214,7 @@ class ModelChoice:
             return connect(self.server, self.timeout, self.authority)
         from keras_deep_emotion.inference.loading import load_path
 
-        return load_path(self.folder())
+        return load_path(self.folder(), trust=self.trust)
 
     def folder(self) -> Path | None:
         """The folder of the model, or its file, which exists; None for a server."""
@@ -252,13 +260,14 @@ def model_options(command: Callable) -> Callable:
         type=PATH,
         help="PEM file of the certificates to trust over TLS.  [default: the system's]",
     )
+    @TRUST
     @functools.wraps(command)
-    def with_model(model, weights, server, timeout, authority, **others):
+    def with_model(model, weights, server, timeout, authority, trust, **others):
         if sum(option is not None for option in (model, weights, server)) > 1:
             raise click.UsageError(
                 "Name one of --model, a run or an export, --weights NAME and --server URL."
             )
-        choice = ModelChoice(model, weights or "ferplus", server, timeout, authority)
+        choice = ModelChoice(model, weights or "ferplus", server, timeout, authority, trust)
         choice.folder()  # raises if it does not exist
         return command(choice=choice, **others)
 

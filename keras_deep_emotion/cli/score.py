@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from keras_deep_emotion.cli.options import (
+    TRUST,
     Integer,
     LocalPath,
     check_folder,
@@ -45,6 +46,7 @@ from keras_deep_emotion.cli.options import (
 )
 @click.option("--part-size", default=10_000, type=Integer(), help="Number of inputs in a shard.")
 @click.option("--batch-size", default=64, type=Integer(), help="Number of faces in a batch.")
+@TRUST
 @click.option(
     "--runner", default="DirectRunner", help="Beam runner; the default runs on this machine."
 )

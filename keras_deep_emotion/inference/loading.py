@@ -16,7 +16,7 @@ from keras_deep_emotion.inference.predictor import Predictor
 from keras_deep_emotion.runs import Run, shipped_weights
 
 
-def load(model: str | Path, runtime: str | None = None) -> Predictor:
+def load(model: str | Path, runtime: str | None = None, trust: bool = False) -> Predictor:
     """Open a trained model: `predict` crops, `analyze` photos, `explain` predictions.
 
     Args:
@@ -28,6 +28,8 @@ def load(model: str | Path, runtime: str | None = None) -> Predictor:
             TensorFlow, "keras", which has the layers (`network`), "saved_model" or "onnx". None
             for the first that the model has: LiteRT, which all shipped weights have, if it is
             installed, then the others.
+
+        trust: Open a SavedModel whose operations could do more than compute, such as write files.
 
     Raises:
         FileNotFoundError: If the path does not exist, or is neither a run nor an export.
@@ -56,12 +58,12 @@ def load(model: str | Path, runtime: str | None = None) -> Predictor:
             f"There is no folder {model}, and no weights of that name come with the package; there "
             f"are: {', '.join(shipped_weights())}. Name those, a run, an export or a server's URL."
         )
-    return load_path(model, runtime)
+    return load_path(model, runtime, trust)
 
 
-def load_path(path: str | Path, runtime: str | None = None) -> Predictor:
+def load_path(path: str | Path, runtime: str | None = None, trust: bool = False) -> Predictor:
     """Open a run, an export, or its newest version; arguments and errors as in `load`."""
-    openers = runtimes(Path(path))
+    openers = runtimes(Path(path), trust)
     if runtime is None:
         runtime = next((name for name in openers if is_installed(name)), [*openers][-1])
     if runtime not in openers:
@@ -74,7 +76,7 @@ def load_path(path: str | Path, runtime: str | None = None) -> Predictor:
     return openers[runtime]()
 
 
-def runtimes(path: Path) -> dict[str, Callable[[], Predictor]]:
+def runtimes(path: Path, trust: bool = False) -> dict[str, Callable[[], Predictor]]:
     """What can open a model, by name, the first choice first; FileNotFoundError if nothing can."""
     if path.is_file() and path.suffix == ".tflite":
         return {"litert": partial(LiteRTPredictor, path)}
@@ -93,7 +95,7 @@ def runtimes(path: Path) -> dict[str, Callable[[], Predictor]]:
                 "`python cli.py fit` makes the one, `python cli.py export RUN` the other."
             )
         path = path / newest
-    return _light(path / LITERT) | {"saved_model": partial(_open_saved_model, path)}
+    return _light(path / LITERT) | {"saved_model": partial(_open_saved_model, path, trust)}
 
 
 def _light(path):
@@ -106,7 +108,7 @@ def _open_keras(run):
     return KerasPredictor(run)
 
 
-def _open_saved_model(path):
+def _open_saved_model(path, trust):
     with quiet_stderr():
         from keras_deep_emotion.inference.tensorflow_predictors import SavedModelPredictor
-    return SavedModelPredictor(path)
+    return SavedModelPredictor(path, trust)

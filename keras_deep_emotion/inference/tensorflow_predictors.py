@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_deep_emotion.exports import LABELS, damaged
 from keras_deep_emotion.files import parse_labels, plain_path, read_text
+from keras_deep_emotion.inference.operations import refuse_programs
 from keras_deep_emotion.inference.predictor import Predictor, in_batches
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.networks import BATCH, Network
@@ -36,7 +37,9 @@ class SavedModelPredictor(Predictor):
 
     runtime = "saved_model"
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, trust: bool = False):
+        if not trust:
+            refuse_programs(str(path))
         try:
             with plain_path(path) as plain:
                 self._saved_model = tf.saved_model.load(plain)

@@ -13,9 +13,10 @@ shard; a part that is done is not scored again.
 
 from collections.abc import Callable, Sequence
 
+from keras_deep_emotion.inference.operations import refuse_programs
 from keras_deep_emotion.scoring import job, storage
 from keras_deep_emotion.scoring.pipeline import FORMATS, make_pipeline, run_pipeline
-from keras_deep_emotion.scoring.scorer import shared_scorer
+from keras_deep_emotion.scoring.scorer import find_version, shared_scorer
 
 __all__ = ["FORMATS", "score"]
 
@@ -31,6 +32,7 @@ def score(
     batch_size: int = 64,
     runner: str = "DirectRunner",
     beam_options: Sequence[str] = (),
+    trust: bool = False,
     announce: Callable[[str], None] = lambda text: None,
 ) -> dict:
     """Score all inputs, or those that an earlier call with the same arguments did not finish.
@@ -48,6 +50,7 @@ def score(
             continued.
         runner: Name of a Beam runner, or the full name of its class.
         beam_options: Options of the pipeline, such as `["--direct_num_workers=2"]`.
+        trust: Open an export whose operations could do more than compute, such as write files.
         announce: Called with lines about the progress.
 
     Returns:
@@ -74,6 +77,8 @@ def score(
     pipeline = make_pipeline(runner, beam_options)
     with job.exclusive_job(output):
         manifest = job.open_job(output, arguments)
+        if not trust:
+            refuse_programs(find_version(export) if manifest is None else manifest["path"])
         if manifest is None:
             manifest = job.create_job(output, arguments, inputs, announce)
             announce(f"inputs: {manifest['count']:,}, parts: {manifest['parts']:,}")

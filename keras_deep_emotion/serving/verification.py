@@ -4,14 +4,14 @@ This process reads the messages and checks them. The C loader runs in a child pr
 TensorFlow (`c_loader`), so that the library of any TensorFlow version can be tried.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from google.protobuf.message import Message
 
 from keras_deep_emotion.exports import ABOUT, CARD, EXPECTED, LABELS, WARMUP
 from keras_deep_emotion.files import parse_labels, read_json, read_text
+from keras_deep_emotion.inference.operations import DENIED, reachable_operations
 from keras_deep_emotion.runs import read_arrays
 from keras_deep_emotion.serving.c_loader import DTYPES, ChildSession, Session
 from keras_deep_emotion.serving.contract import CONTRACT, OPTIONAL
@@ -24,16 +24,6 @@ INVALID = -1  # number of an invalid row
 BATCHES = (0, 1, 3)  # sizes that each signature is called with
 AGAIN = "Export the run again."
 ABOUT_SCHEMA = {"dataset": str, "accuracy": (float, None), "judged_on": (str, None)}
-
-# Operations that call Python, touch files, or need the XLA compiler, which the server lacks.
-DENIED = {
-    "PyFunc", "PyFuncStateless", "EagerPyFunc",
-    "ReadFile", "WriteFile", "MatchingFiles", "SaveV2", "RestoreV2", "MergeV2Checkpoints",
-    "TextLineDataset", "TFRecordDataset", "TFRecordDatasetV2", "FixedLengthRecordDatasetV2",
-    "InitializeTableFromTextFile", "InitializeTableFromTextFileV2", "WholeFileReaderV2",
-    "SaveDataset", "SaveDatasetV2", "LoadDataset", "DatasetToTFRecord", "CacheDatasetV2",
-    "XlaLaunch", "XlaCallModule", "_XlaCompile", "_XlaRun", "_XlaMustCompile",
-}  # fmt: skip
 
 
 def verify(export: str | Path, library: str | Path | None = None) -> Iterator[str]:
@@ -96,38 +86,6 @@ class LoadedExport:
         except ValueError as error:
             raise ValueError(f"{signature} failed: {error}") from None
         return {key: results[tensor] for key, tensor in tensors.items()}
-
-
-def reachable_operations(graph: Message, signatures: Iterable[Message]) -> set[str]:
-    """Names of the operations that SignatureDefs of a GraphDef depend on, in functions too.
-
-    `_XlaMustCompile` is among them if an operation or a function requires compilation.
-    """
-    nodes = {node.name: node for node in graph.node}
-    functions = {function.signature.name: function for function in graph.library.function}
-    inputs = [info.name for signature in signatures for info in signature.outputs.values()]
-    waiting = []
-    while inputs:
-        node = nodes.pop(inputs.pop().lstrip("^").partition(":")[0], None)
-        if node is not None:
-            inputs += node.input
-            waiting.append(node)
-    operations, calls = set(), set(functions)
-    while waiting:
-        node = waiting.pop()
-        names = {node.op, *called_functions(node)} & functions.keys()
-        called = [functions.pop(name) for name in names]
-        waiting += [inner for function in called for inner in function.node_def]
-        operations.add(node.op)
-        if any(definition.attr["_XlaMustCompile"].b for definition in (node, *called)):
-            operations.add("_XlaMustCompile")
-    return operations - calls
-
-
-def called_functions(node: Message) -> list[str]:
-    """Names of the functions in a NodeDef's attributes."""
-    values = node.attr.values()
-    return [one.name for value in values for one in (value.func, *value.list.func)]
 
 
 class Verification:

@@ -8,11 +8,14 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 from damaged import OTHER_TEXTS, OTHER_VALUES, damaged_bytes
+from PIL import Image
 
 from keras_deep_emotion import load
 from keras_deep_emotion.cli import main
+from keras_deep_emotion.exports import LABELS
 from keras_deep_emotion.inference.addresses import ServerAddress
 from keras_deep_emotion.inference.array_predictors import LiteRTPredictor, ONNXPredictor
+from keras_deep_emotion.inference.loading import load_path
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.serving.models_config import read_models_config
 from keras_deep_emotion.serving.verification import verify
@@ -191,3 +194,65 @@ def test_certificates_of_other_content(tmp_path, kind):
     path.write_bytes(OTHER_TEXTS[kind])
     for scheme in ("grpcs", "https"):
         assert refused(lambda scheme=scheme: connect(f"{scheme}://localhost:1/x", 1, path), path)
+
+
+class Thief(tf.Module):
+    """Answers as an export does, and copies a file when it is called."""
+
+    def __init__(self, secret, copy):
+        super().__init__()
+        self.secret, self.copy = str(secret), str(copy)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 48, 48, 1), tf.float32, name="image")])
+    def __call__(self, image):
+        with tf.control_dependencies([tf.io.write_file(self.copy, tf.io.read_file(self.secret))]):
+            return {"probabilities": tf.ones((tf.shape(image)[0], 7)) / 7}
+
+
+class Resource(tf.Module):
+    """Reads a file while it is loaded."""
+
+    def __init__(self, words):
+        super().__init__()
+        names = tf.lookup.TextFileInitializer(
+            str(words), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE,
+            tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER,
+        )  # fmt: skip
+        self.table = tf.lookup.StaticHashTable(names, -1)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 48, 48, 1), tf.float32, name="image")])
+    def __call__(self, image):
+        count = tf.cast(self.table.lookup(tf.constant("a")), tf.float32)
+        return {"probabilities": tf.ones((tf.shape(image)[0], 7)) * count}
+
+
+@pytest.mark.parametrize("kind", [Thief, Resource])
+def test_a_model_that_touches_files_is_not_opened_unless_it_is_trusted(kind, tmp_path):
+    secret, copy = tmp_path / "secret", tmp_path / "copy"
+    secret.write_text("a\nb\n")
+    module = kind(secret, copy) if kind is Thief else kind(secret)
+    path = tmp_path / "model" / "1"
+    tf.saved_model.save(module, str(path), {"serving_default": module.__call__})
+    (path / "assets.extra").mkdir()
+    labels = path / LABELS
+    labels.parent.mkdir(parents=True, exist_ok=True)
+    labels.write_text("\n".join("abcdefg"))
+    says = "is not opened: it could read or write files, or run other code .*repeat with --trust"
+    with pytest.raises(ValueError, match=says):
+        load_path(path)
+    assert not copy.exists()
+    model = load_path(path, trust=True)
+    assert model.labels == list("abcdefg")
+    assert copy.exists() is (kind is Thief)
+    face = tmp_path / "face.png"
+    Image.new("L", (48, 48)).save(face)
+    for command in (
+        ["predict", "--faces", "none", "--model", str(path), str(face)],
+        ["explain", str(path), str(face), "--output", str(tmp_path / "maps")],
+    ):
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 1 and "is not opened" in result.output, result.output
+    arguments = ["score", str(path), "--input", str(face), "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1 and "is not opened" in result.output, result.output
+    assert not (tmp_path / "out" / "manifest.json").exists()
