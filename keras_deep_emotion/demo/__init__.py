@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import os
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 from keras_deep_emotion.files import temporary_folder
@@ -55,14 +56,11 @@ class Demo(contextlib.AbstractContextManager):
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-        # Gradio asks its own page whether it is up: not through a proxy.
-        for name in ("NO_PROXY", "no_proxy"):
-            others = [os.environ[name]] if os.environ.get(name) else []
-            os.environ[name] = ",".join([*others, "localhost", "127.0.0.1", "::1"])
-        from keras_deep_emotion.demo.page import build_page, launch
+        with without_proxies():  # Gradio asks its own page whether it is up
+            from keras_deep_emotion.demo.page import build_page, launch
 
-        self._page = build_page(model, detector, about, str(folder))
-        self.url = launch(self._page, host, port)
+            self._page = build_page(model, detector, about, str(folder))
+            self.url = launch(self._page, host, port)
 
     def __exit__(self, *error):
         self.close()
@@ -71,3 +69,17 @@ class Demo(contextlib.AbstractContextManager):
         """Stop listening, and remove what Gradio wrote."""
         self._page.close(verbose=False)
         self._files.close()
+
+
+@contextlib.contextmanager
+def without_proxies() -> Iterator[None]:
+    """Within the context, the environment has no proxies; a server is asked through them later."""
+    names = ("NO_PROXY", "no_proxy")
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    os.environ.update(dict.fromkeys(names, "*"))
+    try:
+        yield
+    finally:
+        for name in names:
+            del os.environ[name]
+        os.environ.update(before)
