@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -65,26 +66,19 @@ def test_predictions_are_the_same_in_any_environment(variables, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "variables",
-    [
-        {"HOME": "."},
-        {"KERAS_HOME": ".keras", "TF_USE_LEGACY_KERAS": "1", "PYTHONWARNINGS": "error"},
-        {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1", "PYTHONOPTIMIZE": "2"},
-    ],
-    ids=["home", "KERAS_HOME", "KERAS_MAX_EPOCHS"],
-)
-def test_a_training_is_the_same_in_any_environment(variables, folder, tiny_faces_dir, tmp_path):
+def test_a_training_is_the_same_in_any_environment(folder, tiny_faces_dir, tmp_path):
     def train(name, **variables):
-        run = tmp_path / name
         options = ("--recipe", "paper", "--epochs", "2", "--data-dir", tiny_faces_dir)
-        given = ("--dataset", "toon_faces", *options, "--run-dir", run)
+        given = ("--dataset", "toon_faces", *options, "--run-dir", tmp_path / name)
         run_command("fit", *given, cwd=folder, **variables)
-        return [line.split(",")[1:3] for line in (run / "history.csv").read_text().splitlines()]
+        history = pd.read_csv(tmp_path / name / "history.csv")
+        return history.drop(columns="images_per_second")
 
+    variables = {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1", "HOME": "."}
+    variables |= {"TF_USE_LEGACY_KERAS": "1", "PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2"}
     expected = train("expected", HOME=str(tmp_path))
-    assert len(expected) == 3
-    assert train("found", **variables) == expected
+    assert len(expected) == 2
+    pd.testing.assert_frame_equal(train("found", **variables), expected, rtol=1e-5)
 
 
 @pytest.mark.slow
