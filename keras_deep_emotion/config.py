@@ -136,6 +136,17 @@ class TrainConfig:
             raise ValueError(f"recipe must be one of {', '.join(RECIPES)}. Received: {recipe}")
         return cls(**{"recipe": recipe, **RECIPES[recipe], **changes})
 
+    @property
+    def teacher_names(self) -> list[str]:
+        """The teachers, which commas separate; a folder that exists may have commas in its name."""
+        names, parts = [], (self.teachers or "").split(",")
+        while parts:
+            heads = {count: ",".join(parts[:count]).strip() for count in range(len(parts), 0, -1)}
+            count = next((one for one in heads if heads[one] and Path(heads[one]).is_dir()), 1)
+            names.append(heads[count])
+            del parts[:count]
+        return [name for name in names if name]
+
     def to_json(self) -> str:
         """The settings as indented JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"

@@ -220,6 +220,53 @@ def test_what_the_rule_on_files_refuses(code, is_refused):
     assert bool(written_in_place(ast.parse(code))) is is_refused
 
 
+def reads_text(call):
+    """Whether a call reads or writes text in the encoding of the machine."""
+    name = name_called(call)
+    if name not in ("open", "read_text", "write_text", "TextIOWrapper", "TemporaryFile"):
+        return False
+    if any(keyword.arg == "encoding" for keyword in call.keywords):
+        return False
+    values = [*call.args, *(keyword.value for keyword in call.keywords)]
+    modes = [one.value for one in values if isinstance(one, ast.Constant)]
+    modes = [mode for mode in modes if re.fullmatch("[rwax][bt+]*", str(mode))]
+    if name == "open":  # `Image.open` and the like have no mode
+        return not any("b" in mode for mode in modes) if modes else isinstance(call.func, ast.Name)
+    if name == "TemporaryFile":
+        return any("b" not in mode for mode in modes)
+    is_ours = name == "write_text" and isinstance(call.func, ast.Name)  # `files.write_text`
+    return not is_ours and not (name == "TextIOWrapper" and len(call.args) > 1)
+
+
+def test_text_is_utf8_whatever_the_machine_prefers():
+    found = {
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in [*PACKAGE.rglob("*.py"), *(ROOT / "docs").glob("*.py")]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and reads_text(node)
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize(
+    ("code", "is_refused"),
+    [
+        ("open(path)", True),
+        ("path.open('w')", True),
+        ("path.read_text()", True),
+        ("path.write_text(text)", True),
+        ("tempfile.TemporaryFile('w+')", True),
+        ("open(path, 'rb')", False),
+        ("open(path, encoding='utf-8')", False),
+        ("path.read_text(encoding='utf-8')", False),
+        ("Image.open(path)", False),
+        ("write_text(path, text)", False),
+    ],
+)
+def test_what_the_rule_on_text_refuses(code, is_refused):
+    assert reads_text(ast.parse(code).body[0].value) is is_refused
+
+
 def test_nothing_imports_the_command_line():
     for path in PACKAGE.rglob("*.py"):
         if room_of(path) != "cli":

@@ -75,3 +75,18 @@ def test_settings_that_a_file_lacks_are_the_recipes(tmp_path):
     (tmp_path / "config.json").write_text('{"recipe": "paper", "epochs": 7}')
     config = TrainConfig.from_json(tmp_path / "config.json")
     assert config == TrainConfig.from_recipe("paper", epochs=7)
+
+
+def test_teachers_are_separated_by_commas_but_a_folder_may_have_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a,b", "c"):
+        (tmp_path / name).mkdir()
+    for text, names in {
+        "a,b": ["a,b"],
+        "c, a,b,ferplus": ["c", "a,b", "ferplus"],
+        "a,d": ["a", "d"],
+        "c,,": ["c"],
+        "": [],
+        None: [],
+    }.items():
+        assert TrainConfig(teachers=text).teacher_names == names

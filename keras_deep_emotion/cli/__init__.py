@@ -8,6 +8,7 @@ import contextlib
 import os
 import sys
 import traceback
+import warnings
 
 import click
 
@@ -115,6 +116,9 @@ def main(debug):
     os.environ["KERAS_HOME"] = os.devnull  # no keras.json: its precision is not the run's
     for name in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):  # they cut training short
         os.environ.pop(name, None)
+    if any("error" in option for option in sys.warnoptions):  # of libraries, they are no errors
+        warnings.simplefilter("ignore")
+        os.environ.pop("PYTHONWARNINGS", None)  # of children
 
 
 for command in (

@@ -28,6 +28,8 @@ class LocalPath(click.Path):
         """See click."""
         if not os.path.exists(value):
             value = os.path.expanduser(value)
+        elif str(value).startswith("~"):  # a folder of this name
+            value = os.path.abspath(value)
         return super().convert(value, param, ctx)
 
 

@@ -24,9 +24,11 @@ def tfds_builder(
     name: str, config: str | tfds.core.BuilderConfig | None, data_dir: str | Path | None = None
 ) -> tfds.core.DatasetBuilder:
     """The builder of a data set's config; `data_dir` as in `open_dataset`, whatever its name."""
-    path = data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets"
-    if not is_plain(path):
-        path = Path(path).absolute()
+    # Not TFDS's own default, which takes an empty TFDS_DATA_DIR for the current folder.
+    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    data_dir = os.path.expanduser(data_dir)
+    if not is_plain(data_dir):
+        path = Path(data_dir).absolute()
         data_dir = next((link for link, target in _linked.items() if target == path), None)
         if data_dir is None:
             data_dir = _links.enter_context(plain_path(path))  # as long as the builder: it reads

@@ -9,7 +9,7 @@ import contextlib
 import importlib.util
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from keras_deep_emotion.files import temporary_folder
@@ -61,17 +61,14 @@ class Demo(contextlib.AbstractContextManager):
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-        # Gradio asks its own page whether it is up: not through a proxy.
-        for name in ("NO_PROXY", "no_proxy"):
-            others = [os.environ[name]] if os.environ.get(name) else []
-            os.environ[name] = ",".join([*others, "localhost", "127.0.0.1", "::1"])
-        from keras_deep_emotion.demo.page import build_page, launch
-        from keras_deep_emotion.demo.uploads import ROOT, Pictures
+        with without_proxies():  # Gradio asks its own page whether it is up
+            from keras_deep_emotion.demo.page import build_page, launch
+            from keras_deep_emotion.demo.uploads import ROOT, Pictures
 
-        os.environ["GRADIO_TEMP_DIR"] = ROOT  # its folder of uploads, from here on
-        pictures = Pictures()
-        self._page = build_page(model, detector, about, pictures)
-        self.url = launch(self._page, pictures, host, port, allow_hosts)
+            os.environ["GRADIO_TEMP_DIR"] = ROOT  # its folder of uploads, from here on
+            pictures = Pictures()
+            self._page = build_page(model, detector, about, pictures)
+            self.url = launch(self._page, pictures, host, port, allow_hosts)
 
     def __exit__(self, *error):
         self.close()
@@ -80,3 +77,17 @@ class Demo(contextlib.AbstractContextManager):
         """Stop listening, and remove what Gradio wrote."""
         self._page.close(verbose=False)
         self._files.close()
+
+
+@contextlib.contextmanager
+def without_proxies() -> Iterator[None]:
+    """Within the context, the environment has no proxies; a server is asked through them later."""
+    names = ("NO_PROXY", "no_proxy")
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    os.environ.update(dict.fromkeys(names, "*"))
+    try:
+        yield
+    finally:
+        for name in names:
+            del os.environ[name]
+        os.environ.update(before)

@@ -10,6 +10,7 @@ NAME is the model's, `ferplus` by default; the server's own URLs, such as
 """
 
 import ipaddress
+import os
 import re
 import urllib.request
 from dataclasses import dataclass
@@ -70,15 +71,25 @@ class ServerAddress:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is an address of this machine that no other machine reaches."""
-        return is_loopback(self.host)
+        """Whether it is an address of this machine, which is never asked through a proxy."""
+        return is_loopback(self.host) or self.host in ("0.0.0.0", "::")
 
     def proxy(self) -> str | None:
-        """The proxy that the environment has for it, or None."""
-        kind = {"grpc": "http", "grpcs": "https"}.get(self.scheme, self.scheme)
+        """The proxy that the environment has for it, without a password, or None."""
         if self.is_loopback or urllib.request.proxy_bypass(self.host):
             return None
-        return urllib.request.getproxies().get(kind)
+        if self.scheme.startswith("grpc"):  # as gRPC looks for it, for both schemes
+            found = (os.environ.get(f"{kind}_proxy") for kind in ("grpc", "https", "http"))
+        else:
+            found = map(urllib.request.getproxies().get, (self.scheme, "all"))
+        proxy = next(filter(None, found), None)
+        return proxy and re.sub("[^/]*@", "", proxy)
+
+    @property
+    def route(self) -> str:
+        """Words for the proxy that it is asked through, for an error; empty without one."""
+        proxy = self.proxy()
+        return f", asked through the proxy {proxy}," if proxy else ""
 
     @property
     def path(self) -> str:
@@ -95,6 +106,8 @@ class ServerAddress:
 def is_loopback(host: str) -> bool:
     """Whether an address or a name is reachable from this machine only."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost"
+        name = host.lower().rstrip(".")
+        return name == "localhost" or name.endswith(".localhost")
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

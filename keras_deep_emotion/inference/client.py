@@ -191,7 +191,7 @@ class RestClient:
         # Passed with each request: REQUESTS_CA_BUNDLE overrides the session's own setting.
         self._verify = str(authority) if authority else None
         # This machine is never reached through a proxy.
-        self._proxies = {"no_proxy": address.host} if address.is_loopback else None
+        self._proxies = {"no_proxy": "*"} if address.is_loopback else None
         retry = Retry(
             total=TRIES - 1,
             backoff_factor=FIRST_PAUSE,
@@ -257,8 +257,8 @@ class RestClient:
         reason = getattr(error.args[0], "reason", error.args[0])
         if isinstance(error, requests.exceptions.SSLError):
             return ConnectionError(
-                f"{self.address} is not trusted: {reason}. --authority names the file of the "
-                "certificate that vouches for it."
+                f"{self.address}{self.address.route} is not trusted: {reason}. --authority names "
+                "the file of the certificate that vouches for it."
             )
         tries = 1 if isinstance(reason, ProtocolError) else TRIES  # see `read` above
         return unreachable_error(self.address, type(error).__name__, tries)
@@ -267,17 +267,18 @@ class RestClient:
 def unreachable_error(address: ServerAddress, details: str, tries: int = TRIES) -> ConnectionError:
     """Error for a server that does not answer."""
     attempts = f"tried {tries} times" if tries > 1 else "or closed the connection"
-    proxy = address.proxy()
-    through = f", asked through the proxy {proxy}" if proxy else ""
+    route = address.route or ","
     return ConnectionError(
-        f"{address} does not answer{through}, {attempts}: {details}. `python cli.py serve EXPORT` "
+        f"{address} does not answer{route} {attempts}: {details}. `python cli.py serve EXPORT` "
         "starts a server."
     )
 
 
 def timeout_error(address: ServerAddress, timeout: float) -> TimeoutError:
     """Error for a server that takes too long."""
-    return TimeoutError(f"{address} did not answer within {timeout:g} s; --timeout allows more.")
+    return TimeoutError(
+        f"{address}{address.route} did not answer within {timeout:g} s; --timeout allows more."
+    )
 
 
 def rejected_error(address: ServerAddress, missing: bool, details: str) -> ValueError:
@@ -288,4 +289,4 @@ def rejected_error(address: ServerAddress, missing: bool, details: str) -> Value
         if missing or "version label" in str(details)
         else "Is it an export of this package, as `python cli.py verify` checks?"
     )
-    return ValueError(f"{address} refuses: {str(details).rstrip('.')}. {remedy}")
+    return ValueError(f"{address}{address.route} refuses: {str(details).rstrip('.')}. {remedy}")

@@ -23,7 +23,7 @@ def teacher_runs(config: TrainConfig, labels: list[str]) -> list[Run]:
             trained on other images of the same data set.
     """
     runs, task = [], Task.from_config(config)
-    for name in filter(None, map(str.strip, (config.teachers or "").split(","))):
+    for name in config.teacher_names:
         run = Run.open(Run.shipped(name) if name in shipped_weights() else name)
         if not same_training_images(run.task, task):
             raise ValueError(

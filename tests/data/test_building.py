@@ -12,7 +12,7 @@ from few_faces import few_toon_faces
 from tensorflow_datasets.core import shuffle
 
 from keras_deep_emotion.data.building import build_dataset, limit_shuffle_memory
-from keras_deep_emotion.data.reading import data_path, open_dataset, read_examples
+from keras_deep_emotion.data.reading import data_path, open_dataset, read_examples, tfds_builder
 from keras_deep_emotion.data.task import Task
 
 ROOT = Path(__file__).parents[2]
@@ -101,3 +101,14 @@ def test_a_folder_whose_name_looks_like_a_pattern(name, tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         open_dataset(Task.parse("jaffe"), tmp_path / name)
     assert f"not built in {tmp_path / name}/jaffe;" in str(error.value)
+
+
+def test_the_default_folder_is_at_home(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home [1]"))
+    for empty in ("", "~/tensorflow_datasets"):  # an empty variable is not the current folder
+        monkeypatch.setenv("TFDS_DATA_DIR", empty)
+        builder = tfds_builder("toon_faces", "paper")
+        path = tmp_path / "home [1]" / "tensorflow_datasets" / "toon_faces" / "paper" / "1.0.0"
+        assert data_path(builder) == path
+    assert list(tmp_path.iterdir()) == []

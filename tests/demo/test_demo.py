@@ -448,9 +448,11 @@ def test_whether_others_reach_an_address(host, own):
     assert is_loopback(host) == own
 
 
-def test_a_proxy_is_not_asked_for_the_page(no_port):
-    proxy = f"http://127.0.0.1:{no_port}"
-    environment = os.environ | dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy"), proxy)
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_a_proxy_is_not_asked_for_the_page(scheme, no_port):
+    proxy = f"{scheme}://127.0.0.1:{no_port}"
+    names = ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY")
+    environment = os.environ | dict.fromkeys(names, proxy)
     command = [sys.executable, "cli.py", "demo", "--port", "0"]
     with subprocess.Popen(
         command,

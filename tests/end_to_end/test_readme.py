@@ -1,13 +1,21 @@
 """README shows the program as it is: each `cli.py` line names a command and options that exist."""
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from keras_deep_emotion import load
 from keras_deep_emotion.cli import main
+from keras_deep_emotion.runs import SHIPPED, Run, shipped_weights
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "exports/README.md", *(
@@ -51,3 +59,59 @@ def test_local_links_lead_somewhere():
         folder = (ROOT / page).parent
         for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
             assert target.startswith("http") or (folder / target).exists(), f"{page}: {target}"
+
+
+def code_blocks(path, section):
+    """The Python in a section of a page."""
+    text = re.split(rf"^#+ {section}$", path.read_text(), flags=re.MULTILINE)[1]
+    return re.findall(
+        r"```python\n(.*?)```", re.split(r"^#", text, flags=re.MULTILINE)[0], re.DOTALL
+    )
+
+
+def run_code(code, folder, backend):
+    """Run code in a fresh process in a folder."""
+    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with RUN and exports/NAME in every format, of shipped weights."""
+    folder = tmp_path_factory.mktemp("files")
+    shutil.copytree(SHIPPED / "ferplus-paper", folder / "RUN")
+    options = ["--name", "NAME", "--exports", str(folder / "exports"), "--data-dir", str(folder)]
+    for one in ("saved_model", "litert", "onnx"):
+        options += ["--format", one]
+    done = CliRunner().invoke(main, ["export", str(folder / "RUN"), *options])
+    assert done.exit_code == 0, done.output
+    image = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 1)).astype(np.float32)
+    np.save(folder / "image.npy", image)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(4))
+def test_files_open_as_the_readme_says(number, files):
+    blocks = code_blocks(ROOT / "README.md", "Files without `load`")
+    assert len(blocks) == 4
+    for backend in ("jax", "tensorflow") if "import keras\n" in blocks[number] else ("jax",):
+        code = f"import numpy as np\nimage = np.load('image.npy')\n{blocks[number]}"
+        run_code(f"{code}\nnp.save('found.npy', probabilities)", files, backend)
+        image, found = np.load(files / "image.npy"), np.load(files / "found.npy")
+        expected = load(files / "RUN", runtime="keras").predict(image)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_models_open_as_their_cards_say(backend, tmp_path):
+    for name in shipped_weights():
+        (code,) = code_blocks(SHIPPED / name / Run.CARD, "Opening it")
+        run_code(f"{code}\nassert model.output.shape == (None, 7)", SHIPPED / name, backend)
+        alone = re.sub("import keras_deep_emotion.*", "", code)  # the remark is true
+        with pytest.raises(AssertionError, match="Could not locate class"):
+            run_code(alone, SHIPPED / name, backend)

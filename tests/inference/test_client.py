@@ -420,14 +420,59 @@ def test_loopback_is_never_asked_through_a_proxy(address, host, no_port, monkeyp
     assert len(connect(address.replace("127.0.0.1", host)).labels) == 7
 
 
-def test_elsewhere_the_proxy_is_named(no_port, monkeypatch):
-    proxy = f"http://127.0.0.1:{no_port}"
-    monkeypatch.setenv("http_proxy", proxy)
+@pytest.fixture
+def no_proxies(monkeypatch):
+    """An environment without proxies."""
+    for name in ("http", "https", "grpc", "all", "no"):
+        for one in (f"{name}_proxy", f"{name}_proxy".upper()):
+            monkeypatch.delenv(one, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("variable", "address"),
+    [
+        ("http_proxy", "http://192.0.2.1/face"),
+        ("all_proxy", "http://192.0.2.1/face"),
+        ("HTTPS_PROXY", "https://192.0.2.1/face"),
+        ("http_proxy", "grpc://192.0.2.1/face"),
+        ("https_proxy", "grpc://192.0.2.1/face"),
+        ("grpc_proxy", "grpc://192.0.2.1/face"),
+    ],
+)
+def test_elsewhere_the_proxy_is_named(variable, address, no_proxies, no_port, monkeypatch):
+    monkeypatch.setenv(variable, f"http://me:secret@127.0.0.1:{no_port}")
     monkeypatch.setenv("no_proxy", "localhost")
     monkeypatch.setattr(client, "FIRST_PAUSE", 0.01)
+    proxy = f"http://127.0.0.1:{no_port}"
     with pytest.raises(
         ConnectionError, match=f"does not answer, asked through the proxy {proxy}, "
-    ):
+    ) as error:
+        connect(address)
+    assert "secret" not in str(error.value)
+
+
+@pytest.fixture
+def refusing_port():
+    """Port of a server, or proxy, that refuses everything."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_error(403, "No entry")
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_what_a_proxy_refuses_names_it(refusing_port, no_proxies, monkeypatch):
+    url = f"http://127.0.0.1:{refusing_port}"
+    monkeypatch.setenv("http_proxy", url)
+    says = f"^http://192.0.2.1:8501/face, asked through the proxy {url}, refuses: No entry"
+    with pytest.raises(ValueError, match=says):
         connect("http://192.0.2.1/face")
 
 
@@ -454,3 +499,16 @@ def test_urls_of_a_server_may_be_pasted(text, expected):
 def test_what_is_no_address_of_a_model(text):
     with pytest.raises(ValueError, match="A server is SCHEME://HOST"):
         ServerAddress.parse(text)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "LOCALHOST", "0.0.0.0"])
+def test_this_machine_answers_itself(host, refusing_port, no_proxies, no_port, monkeypatch):
+    monkeypatch.setenv("all_proxy", f"http://127.0.0.1:{no_port}")
+    with pytest.raises(ValueError, match=f"^http://{host}:{refusing_port}/face refuses: No entry"):
+        connect(f"http://{host}:{refusing_port}/face")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "LOCALHOST", "a.localhost", "[::1]", "0.0.0.0"])
+def test_this_machine_under_any_name_has_no_proxy(host, no_proxies, monkeypatch):
+    monkeypatch.setenv("all_proxy", "http://192.0.2.1")
+    assert ServerAddress.parse(f"http://{host}/face").proxy() is None

@@ -19,6 +19,7 @@ from local_servers import wait_until
 
 from keras_deep_emotion.cli import main, options
 from keras_deep_emotion.serving.docker import docker_command, engine_available
+from keras_deep_emotion.stopping import SIGNALS
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +38,7 @@ def serve(*arguments, **kwargs):
 
 def invoke(*arguments):
     """The command in this process, whose signal handlers are kept."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         return CliRunner().invoke(main, ["serve", *map(str, arguments)])
     finally:
