@@ -234,7 +234,8 @@ def reads_text(call):
         return not any("b" in mode for mode in modes) if modes else isinstance(call.func, ast.Name)
     if name == "TemporaryFile":
         return any("b" not in mode for mode in modes)
-    is_ours = name == "write_text" and isinstance(call.func, ast.Name)  # `files.write_text`
+    # `files.write_text` and `files.read_text`.
+    is_ours = name in ("read_text", "write_text") and isinstance(call.func, ast.Name)
     return not is_ours and not (name == "TextIOWrapper" and len(call.args) > 1)
 
 
