@@ -79,6 +79,8 @@ def test_a_training_is_the_same_in_any_environment(folder, tiny_faces_dir, tmp_p
     expected = train("expected", HOME=str(tmp_path))
     assert len(expected) == 2
     pd.testing.assert_frame_equal(train("found", **variables), expected, rtol=1e-5)
+    made = [path.name for path in (tmp_path / "found").rglob("*")]
+    assert made and not [name for name in made if {*name} & {*'<>:"|?*\\'}]  # not on Windows
 
 
 @pytest.mark.slow
