@@ -30,6 +30,7 @@ KINDS = {
     **{int: "a whole number", float: "a finite number", str: "text", bool: "true or false"},
     **{list: "a list", dict: "an object", None: "null"},
 }
+NAME = 50  # ours: characters of a temporary file's name; most file systems take 255 bytes
 # What TensorFlow and TFDS take for a pattern in the path of a file, also of one that exists.
 PATTERN = {*"*?[\\"} - {os.sep}
 
@@ -39,14 +40,15 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path`, created or replaced, on success.
 
     Readers never see a partial file. Every writer has its own temporary path, which ends in the
-    name and suffix of `path`, so the last of several concurrent writers wins. After an error `path`
+    name and suffix of `path` (in their end, if they are long), so the last of several concurrent
+    writers wins. After an error `path`
     is unchanged and the temporary file is removed; the next write in its folder removes those of
     killed writers.
     """
     path = Path(path)
     # Match exactly the names below: a `partial.old.labels.csv` belongs to the user.
     remove_dead(path.parent, f"partial.{'[0-9a-f]' * 8}.*")
-    temporary = path.with_name(f"partial.{secrets.token_hex(4)}.{path.name}")
+    temporary = path.with_name(f"partial.{secrets.token_hex(4)}.{path.name[-NAME:]}")
     try:
         temporary.touch(exist_ok=False)
         with locked(temporary):

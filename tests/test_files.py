@@ -56,6 +56,12 @@ def test_the_path_given_keeps_the_suffix_that_keras_asks_for(tmp_path):
         aside.touch()
 
 
+@pytest.mark.parametrize("name", ["a" * 251 + ".csv", "日" * 83 + ".csv"])
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path, name):
+    write_text(tmp_path / name, "whole")
+    assert names(tmp_path) == [name] and (tmp_path / name).read_text() == "whole"
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_error_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path, error):
     path = tmp_path / "history.csv"

@@ -165,7 +165,7 @@ def skipping_damaged(path: Path) -> Iterator[None]:
     `path` gets a line for each: its name and what is wrong, on disk at once, so that an interrupted
     build has its list too.
     """
-    with Path(path).open("w") as lines:
+    with Path(path).open("w", encoding="utf-8", errors="backslashreplace") as lines:
         token = _skipped.set(lines)
         try:
             yield

@@ -30,7 +30,15 @@ def build_model(config, classes: int = 7) -> keras.Model:
         float32 probabilities. Layer `logits` outputs the scores before the softmax. With a
         transformer, layer `theta` outputs the (batch, 6) affine transforms, and layer `attended`
         the warped images.
+
+    Raises:
+        ValueError: If Keras, as by a keras.json, has the channels of images first.
     """
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "The network takes images with channels last, and Keras is set to channels_first: call "
+            "keras.config.set_image_data_format('channels_last') before."
+        )
     localization, features = {
         "paper": (paper_localization, paper_features),
         "wide": (wide_localization, wide_features),

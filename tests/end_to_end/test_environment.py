@@ -79,13 +79,17 @@ def test_a_training_is_the_same_in_any_environment(folder, tiny_faces_dir, tmp_p
     expected = train("expected", HOME=str(tmp_path))
     assert len(expected) == 2
     pd.testing.assert_frame_equal(train("found", **variables), expected, rtol=1e-5)
+    made = [path.name for path in (tmp_path / "found").rglob("*")]
+    assert made and not [name for name in made if {*name} & {*'<>:"|?*\\'}]  # not on Windows
 
 
 @pytest.mark.slow
 def test_an_export_is_verified_beside_modules_named_as_others_are(folder, tmp_path):
-    """Its loader runs in a process of its own."""
-    options = ("--weights", "ferplus-paper", "--exports", tmp_path)
-    assert "exported and verified" in run_command("export", *options, cwd=folder)
+    """Its loader runs in a process of its own; the folder's name looks like a pattern."""
+    exports = tmp_path / "run [2024]"
+    options = ("--weights", "ferplus-paper", "--exports", exports)
+    said = run_command("export", *options, cwd=folder)
+    assert f"exported and verified: {exports / 'ferplus-paper' / '1'}" in said
 
 
 WINDOWS = """

@@ -29,6 +29,16 @@ def policy():
 
 
 @on_one_backend
+def test_channels_first_is_refused():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match=r"set_image_data_format\('channels_last'\)"):
+            build_model(TrainConfig())
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
+@on_one_backend
 def test_parameter_count_is_the_papers_sum():
     localisation = (7 * 7 * 1 + 1) * 8 + (5 * 5 * 8 + 1) * 10
     localisation += (8 * 8 * 10 + 1) * 32 + (32 + 1) * 6
