@@ -101,22 +101,19 @@ def _check_folders(names, others):
 def _parts_of(names):
     """The part of each picture, by the folders above its emotion; empty if the user made none."""
     above = {name: PurePosixPath(name).parts[:-2] for name in names}
-    known = {folder: _known_part(folder) for folders in above.values() for folder in folders}
-    if {"validation", "eval"} <= {*known.values()}:
-        known = {folder: "test" if part == "eval" else part for folder, part in known.items()}
-    known = {folder: "validation" if part == "eval" else part for folder, part in known.items()}
-    parts = {name: [known[one] for one in above[name] if known[one]] for name in names}
-    levels = {name: [one for one in above[name] if not known[one]] for name in names}
+    known = _known_parts({folder for folders in above.values() for folder in folders})
+    parts = {name: [known[one] for one in above[name] if one in known] for name in names}
+    others = {name: [one for one in above[name] if one not in known] for name in names}
     first = names[0]
     for name in names:
         if len(parts[name]) > 1:
             raise ValueError(f"{name} lies in several splits: {' and '.join(parts[name])}.")
         if len(parts[name]) != len(parts[first]):
-            lost = name if not parts[name] else first
+            lost = first if parts[name] else name
             raise ValueError(
                 f"{lost} lies outside train, validation and test, where other pictures are."
             )
-        if levels[name] != levels[first]:
+        if others[name] != others[first]:
             one, other = ("/".join(above[each]) or "the top folder" for each in (first, name))
             raise ValueError(
                 f"There are folders of emotions in {one} and in {other}, and these are not the "
@@ -126,12 +123,18 @@ def _parts_of(names):
     return {name: part for name, (part, *_) in parts.items()} if parts[first] else {}
 
 
-def _known_part(folder):
-    """What a folder's name says of the split; "eval" and None are to be settled or unknown."""
-    match = re.fullmatch(rf"{AROUND}({'|'.join(PARTS)}){AROUND}", _plain(folder))
-    if match is None:
-        return None
-    return "eval" if match[1].startswith("eval") else PARTS[match[1]]
+def _known_parts(folders):
+    """The part that each folder's name says, of those that say one."""
+    words = {}
+    for folder in folders:
+        if match := re.fullmatch(rf"{AROUND}({'|'.join(PARTS)}){AROUND}", _plain(folder)):
+            words[folder] = match[1]
+    is_eval = {folder: word.startswith("eval") for folder, word in words.items()}
+    has_other = any(PARTS[words[one]] == "validation" and not is_eval[one] for one in words)
+    return {
+        folder: "test" if is_eval[folder] and has_other else PARTS[word]
+        for folder, word in words.items()
+    }
 
 
 def complete_parts(labels: dict[str, str], parts: dict[str, str]) -> dict[str, str]:
