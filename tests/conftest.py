@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before TensorFlow starts its threads;
     # Not TensorFlow's inter-op threads: a server must load a version while it runs another.
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         os.environ.setdefault(name, "1")
+    # A shell that starts the tests with `&` or `nohup` has them, and what they start, ignore Ctrl-C
+    # or SIGHUP.
+    for name in ("SIGINT", "SIGHUP"):
+        if signal.getsignal(getattr(signal, name)) == signal.SIG_IGN:
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 import pytest
 from filelock import FileLock

@@ -25,14 +25,20 @@ def busy(seconds=60):
 
 def started(code, signals=signal.SIG_DFL):
     """Start Python with a program, and wait for its first line."""
+
+    def prepare():
+        # A shell that starts the tests with `&` or `nohup` has them, and what they start, ignore
+        # Ctrl-C or SIGHUP.
+        for number in stopping.SIGNALS:
+            signal.signal(number, signals if number == signal.SIGINT else signal.SIG_DFL)
+
     process = subprocess.Popen(
         [sys.executable, "-c", START + code],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that starts the tests with `&` has them, and what they start, ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signals),
+        preexec_fn=prepare,
     )
     assert process.stdout.readline() == "begun\n"
     return process
@@ -41,7 +47,10 @@ def started(code, signals=signal.SIG_DFL):
 def ended(process):
     """(exit status, output, errors, seconds until the end) of a process."""
     start = time.monotonic()
-    output, errors = process.communicate(timeout=60)
+    try:
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     return process.returncode, output, errors, time.monotonic() - start
 
 

@@ -344,7 +344,8 @@ def test_damaged_model_of_a_run(run_command, run_dir, tmp_path):
 
 def test_a_bug_keeps_its_traceback(monkeypatch, tmp_path):
     monkeypatch.setattr(
-        "keras_deep_emotion.inference.loading.load_path", lambda *given: int("no number")
+        "keras_deep_emotion.inference.loading.load_path",
+        lambda *given, **settings: int("no number"),
     )
     result = CliRunner().invoke(main, ["predict", "--model", str(tmp_path), "y.png"])
     # Raised in this test, not by the package's check of its input.
