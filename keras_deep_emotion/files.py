@@ -258,8 +258,8 @@ def _is_kind(value, kind):
 def parse_labels(text: str, origin: str | Path, count: int | None = None) -> list[str]:
     """The class names of a text, one a line, that a file, `origin`, holds.
 
-    Raises ValueError if there are none, one comes twice or is not printable, or there are not
-    `count`, the classes of the model.
+    Raises ValueError if the text is empty, a label is repeated or not printable, or their number is
+    not `count`, that of the model's classes.
     """
     labels = text.split()
     problem = None

@@ -216,7 +216,7 @@ class Run:
 
     @property
     def faithfulness(self) -> dict | None:
-        """Scores of the maps, see `saliency.benchmark_saliency`; None if there are none."""
+        """Scores of the maps, see `saliency.benchmark_saliency`; None before `explain --score`."""
         return read_json(self / self.FAITHFULNESS, FAITHFULNESS, f"{EXPLAIN} --score")
 
     @property

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_deep_emotion.images.finding import called, visible_files
-from keras_deep_emotion.images.formats import HEAD, PNG_START, file_kind, is_plain
+from keras_deep_emotion.images.formats import HEAD, PNG_START, decodes_alike, file_kind
 from keras_deep_emotion.images.reading import UnreadableImage, decode_image
 from tfds_builders.contract import encode_png
 
@@ -151,7 +151,7 @@ class NativeImage(NamedTuple):
     @property
     def png(self) -> bytes:
         """The file itself if it is a PNG that TensorFlow decodes as it should, or a new one."""
-        is_png = self.content.startswith(PNG_START) and is_plain(self.content)
+        is_png = self.content.startswith(PNG_START) and decodes_alike(self.content)
         return self.content if is_png else encode_png(self.pixels)
 
 

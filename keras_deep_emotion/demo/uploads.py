@@ -65,7 +65,7 @@ class Pictures:
         return sum(len(one.content) for one in self._uploads.values())
 
     def upload(self, path: str) -> Picture | None:
-        """An upload; None if there is none of this path."""
+        """Return an upload, or None if no upload has this path."""
         with self._lock:
             return self._uploads.get(path)
 

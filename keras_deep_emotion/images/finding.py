@@ -93,7 +93,7 @@ def _expand_name(name):
 
 
 def passed_over(paths: Iterable[str | Path], reason: str) -> str | None:
-    """Say how many files are passed over, with the first names; None if there are none.
+    """Describe how many files are passed over, with the first names; return None for no files.
 
     Example:
     >>> passed_over(["a/notes.txt"], "neither images nor videos")

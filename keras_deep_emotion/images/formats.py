@@ -73,7 +73,7 @@ def _is_video(head):
     return is_atom or is_ogg or is_avi or is_stream or head.startswith(VIDEO_STARTS)
 
 
-def is_plain(content: bytes) -> bool:
+def decodes_alike(content: bytes) -> bool:
     """Whether TensorFlow decodes a file as `reading` does: JPEG or PNG of 8 bits, upright."""
     is_deep = content[24:25] == b"\x10"  # PNG specification, 11.2.2: bits a channel
     is_png = content.startswith(PNG_START) and not is_deep

@@ -14,7 +14,7 @@ from keras_deep_emotion.images.formats import (
     MAX_PIXELS,
     MAX_SCANS,
     SCAN,
-    is_plain,
+    decodes_alike,
 )
 from keras_deep_emotion.images.levels import UnknownLevels, eight_bits
 from keras_deep_emotion.images.reading import (
@@ -132,11 +132,11 @@ def to_image(pixels: np.ndarray) -> Image.Image:
 def encode_image(image: Any, name: str = "image", channels: str = "rgb") -> bytes:
     """An image as a JPEG or PNG file; arguments and errors as of `load_pixels`.
 
-    Files that TensorFlow decodes in the same way are returned unchanged, see `formats.is_plain`.
+    Files that TensorFlow decodes in the same way are returned unchanged, see `formats.decodes_alike`.
     """
     if isinstance(image, str | os.PathLike):
         image = read_bytes(image)
-    if isinstance(image, bytes) and is_plain(image):
+    if isinstance(image, bytes) and decodes_alike(image):
         decode_crop(image)  # raises what the server would only mark
         return image
     return encode_png(to_image(load_pixels(image, name, channels)))

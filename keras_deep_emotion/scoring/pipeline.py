@@ -17,7 +17,7 @@ from apache_beam.runners.runner import create_runner
 
 from keras_deep_emotion import stopping
 from keras_deep_emotion.files import printable_path
-from keras_deep_emotion.images.formats import is_plain
+from keras_deep_emotion.images.formats import decodes_alike
 from keras_deep_emotion.images.inputs import decode_crop, encode_png
 from keras_deep_emotion.images.reading import UnreadableImage
 from keras_deep_emotion.scoring import job, storage
@@ -136,7 +136,7 @@ class ScorePart(beam.DoFn):
 
 def to_plain(content: Content) -> Content:
     """Convert an image that TensorFlow would decode otherwise; most are returned unchanged."""
-    if content.error is None and not is_plain(content.image):
+    if content.error is None and not decodes_alike(content.image):
         try:
             return content._replace(image=encode_png(decode_crop(content.image)))
         except UnreadableImage as error:

@@ -123,7 +123,7 @@ def test_too_few_pictures_and_none(tmp_path):
         list(build_dataset("folder", tmp_path / "few", tmp_path / "data"))
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "notes.txt").touch()
-    with pytest.raises(FileNotFoundError, match="The source holds no images .notes.txt are none."):
+    with pytest.raises(FileNotFoundError, match="The source holds no images, only notes.txt; "):
         list(build_dataset("folder", tmp_path / "none", tmp_path / "data"))
     draw(tmp_path / "parts" / "test", 2)
     with pytest.raises(ValueError, match="no folder train beside the others"):

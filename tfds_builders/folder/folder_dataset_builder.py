@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import tensorflow_datasets as tfds
 
 from keras_deep_emotion.images.finding import passed_over
-from keras_deep_emotion.images.formats import is_plain
+from keras_deep_emotion.images.formats import decodes_alike
 from tfds_builders import contract
 from tfds_builders.protocols import PAPER_SHARES, stratified_split
 from tfds_builders.sources import (
@@ -55,7 +55,7 @@ def find_pictures(folder: Path) -> tuple[Source, dict[str, str], dict[str, str]]
     others = [name for _, images, names in found if not images for name in names]
     found = [one for one in found if one[1]]
     if not found:
-        note = f" ({', '.join(others[:5])} are none)" if others else ""
+        note = f", only {', '.join(others[:5])}" if others else ""
         raise FileNotFoundError(f"The source holds no images{note}; {REMEDY}.")
     (source, names, others), *rest = found
     if rest:
@@ -162,7 +162,7 @@ def config_of(folder: Path, title: str) -> tfds.core.BuilderConfig:
 
 def as_stored(image: NativeImage) -> bytes:
     """The bytes to store for a picture: the file itself if TensorFlow decodes it as it should."""
-    return image.content if is_plain(image.content) else image.png
+    return image.content if decodes_alike(image.content) else image.png
 
 
 def warn_of_absent(labels: Mapping[str, str], splits: Mapping[str, str]) -> None:
