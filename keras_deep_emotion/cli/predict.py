@@ -71,7 +71,7 @@ def predict(choice, faces, smallest, every, smooth, annotate, output, images, **
     """
     if table["as_json"] and table["as_csv"]:
         raise click.UsageError("Name one of --json and --csv.")
-    from keras_deep_emotion.images import Detector, find_files, passed_over
+    from keras_deep_emotion.images import Detector
     from keras_deep_emotion.inference import predict_media
 
     choice.folder()  # raises if there are no such weights
@@ -79,11 +79,8 @@ def predict(choice, faces, smallest, every, smooth, annotate, output, images, **
     model = choice.open()
     printer = Printer(model.labels, detector is not None, **table)
     stdin = saved_stdin() if STDIN in images else None
-    names = [stdin if name == STDIN else name for name in images]
-    files = list(find_files(names))  # before any file is written to their folders
-    others = itertools.chain.from_iterable(file.passed_over for file in files)
-    if note := passed_over(others, "neither images nor videos"):
-        click.echo(note, err=True)
+    # Before any file is written to their folders.
+    files = find_inputs([stdin if name == STDIN else name for name in images])
     for folder in filter(None, (annotate, output)):
         folder.mkdir(parents=True, exist_ok=True)
     used = {file.path.absolute() for file in files}
@@ -116,6 +113,17 @@ def predict(choice, faces, smallest, every, smooth, annotate, output, images, **
             break  # `head` has the rows that it wants, and there are no files to write
     if not is_successful:
         sys.exit(1)
+
+
+def find_inputs(names):
+    """List the files that names mean, and say what is passed over."""
+    from keras_deep_emotion.images import find_files, passed_over
+
+    files = list(find_files(names))
+    others = itertools.chain.from_iterable(file.passed_over for file in files)
+    if note := passed_over(others, "neither images nor videos"):
+        click.echo(note, err=True)
+    return files
 
 
 def echo_turn(result):

@@ -132,7 +132,7 @@ def to_image(pixels: np.ndarray) -> Image.Image:
 def encode_image(image: Any, name: str = "image", channels: str = "rgb") -> bytes:
     """An image as a JPEG or PNG file; arguments and errors as of `load_pixels`.
 
-    Files that TensorFlow decodes in the same way are returned unchanged, see `formats.decodes_alike`.
+    Files that TensorFlow decodes in the same way, see `formats.decodes_alike`, are not changed.
     """
     if isinstance(image, str | os.PathLike):
         image = read_bytes(image)

@@ -10,8 +10,9 @@ from ck_plus_trees import SIX, emotions_of, extended
 from native_files import built, names_of, png, refused, sizes_of, write, write_archive
 from PIL import Image
 
-from tfds_builders.ck_plus.native import CK_EXTENDED_CODES, CK_PLUS_48_FOLDERS
+from tfds_builders.ck_plus.native import CK_EXTENDED_CODES, CK_PLUS_48_FOLDERS, find_layout
 from tfds_builders.contract import EMOTIONS
+from tfds_builders.sources import find_sources
 
 
 def moved(files, old, new):
@@ -195,3 +196,18 @@ def test_native_trees_come_before_ck48_before_ckextended(native_copy, cropped, d
     splits = built("ck_plus/peak_contempt_paper", native_copy, tmp_path / "data")
     assert all(one["image"].shape[1] == 48 for one in itertools.chain(*splits.values()))
     assert len(emotions_of(splits, [*EMOTIONS, "contempt"])) == 42
+
+
+def test_what_is_no_frame_is_counted_and_named(tmp_path, caplog):
+    """Pictures under other names, and files that are none; not the text files of the release."""
+    face = png(np.zeros((48, 48), np.uint8))
+    files = {
+        "CK+48/anger/S010_004_00000017.png": face,
+        "CK+48/cover.png": face,
+        "readme.md": b"about",
+        "S010_004_00000017_facs.txt": b"4 1",
+    }
+    write(tmp_path, files)
+    find_layout(find_sources(tmp_path))
+    note = "2 files passed over, neither frames nor labels of CK+: readme.md, cover.png"
+    assert note in caplog.text

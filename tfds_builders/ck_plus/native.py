@@ -94,19 +94,7 @@ def find_layout(sources: Sequence[Source]) -> Layout:
         FileNotFoundError: If no layout is found, or one lacks its images or labels.
         ValueError: If labels are malformed or contradict each other.
     """
-    native, cropped, emotions = defaultdict(dict), defaultdict(dict), defaultdict(set)
-    ignored = []
-    for place, source in enumerate(sources):
-        pictures, others = source.pictures()
-        ignored += (path for path in others if not TEXT.search(path))
-        for path, sequence, number in find_files(pictures, FRAME):
-            folder = PurePosixPath(path).parent.name.lower()
-            frames = cropped if folder in CK_PLUS_48_FOLDERS else native
-            frames[sequence].setdefault(number, File(place, path))
-            if frames is cropped:
-                emotions[sequence].add(CK_PLUS_48_FOLDERS[folder])
-    if (native or cropped) and (note := passed_over(ignored, "neither frames nor labels of CK+")):
-        logger.warning(note)
+    native, cropped, emotions = _find_frames(sources)
     if native:
         people = len({_subject(sequence) for sequence in native})
         return Layout("native", _native_sequences(native, read_labels(sources)), people)
@@ -128,6 +116,29 @@ def find_layout(sources: Sequence[Source]) -> Layout:
         "CK+48/anger, nor a CSV with the columns emotion, pixels, Usage; request CK+ at "
         f"{RELEASE.homepage} and name with --source what you received."
     )
+
+
+def _find_frames(sources):
+    """Frames of the native trees and of CK+48, by sequence and number, and CK+48's emotions.
+
+    Logs what is passed over, if there are frames.
+    """
+    native, cropped, emotions = defaultdict(dict), defaultdict(dict), defaultdict(set)
+    ignored = []
+    for place, source in enumerate(sources):
+        pictures, others = source.pictures()
+        frames = list(find_files(pictures, FRAME))
+        ignored += (path for path in others if not TEXT.search(path))
+        ignored += sorted({*pictures} - {path for path, *_ in frames})
+        for path, sequence, number in frames:
+            folder = PurePosixPath(path).parent.name.lower()
+            group = cropped if folder in CK_PLUS_48_FOLDERS else native
+            group[sequence].setdefault(number, File(place, path))
+            if group is cropped:
+                emotions[sequence].add(CK_PLUS_48_FOLDERS[folder])
+    if (native or cropped) and (note := passed_over(ignored, "neither frames nor labels of CK+")):
+        logger.warning(note)
+    return native, cropped, emotions
 
 
 def find_rows(sources: Sequence[Source]) -> list[Row]:

@@ -36,6 +36,10 @@ PARTS = {
     "eval": "validation", "evaluation": "validation",
     "test": "test", "testing": "test", "privatetest": "test", "heldout": "test", "holdout": "test",
 }  # fmt: skip
+KNOWN = (
+    f"Known names are, with words such as set or data beside them: {', '.join(PARTS)}. Rename the "
+    "folders, or put the pictures of an emotion together in one."
+)
 AROUND = r"(?:data|dataset|set|split|images|imgs|pictures|faces|samples|folder)*"
 REMEDY = "python cli.py fit --dataset folder --source DIR, where DIR has a folder for each emotion"
 ORDER = ("train", "validation", "test")
@@ -102,8 +106,10 @@ def _parts_of(names):
     """The part of each picture, by the folders above its emotion; empty if the user made none."""
     above = {name: PurePosixPath(name).parts[:-2] for name in names}
     known = _known_parts({folder for folders in above.values() for folder in folders})
-    parts = {name: [known[one] for one in above[name] if one in known] for name in names}
-    others = {name: [one for one in above[name] if one not in known] for name in names}
+    parts = {
+        name: [known[one] for one in folders if one in known] for name, folders in above.items()
+    }
+    others = {name: [one for one in folders if one not in known] for name, folders in above.items()}
     first = names[0]
     for name in names:
         if len(parts[name]) > 1:
@@ -111,14 +117,13 @@ def _parts_of(names):
         if len(parts[name]) != len(parts[first]):
             lost = first if parts[name] else name
             raise ValueError(
-                f"{lost} lies outside train, validation and test, where other pictures are."
+                f"{lost} lies outside train, validation and test, where other pictures are. {KNOWN}"
             )
         if others[name] != others[first]:
             one, other = ("/".join(above[each]) or "the top folder" for each in (first, name))
             raise ValueError(
                 f"There are folders of emotions in {one} and in {other}, and these are not the "
-                f"names of splits. Known are, with words such as set or data: {', '.join(PARTS)}. "
-                "Rename them, or put the pictures of an emotion together in one folder."
+                f"names of splits. {KNOWN}"
             )
     return {name: part for name, (part, *_) in parts.items()} if parts[first] else {}
 
