@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from keras_deep_emotion.config import PRECISIONS, TrainConfig
+from keras_deep_emotion.config import CAMERA_CHANGES, PRECISIONS, TrainConfig
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training.single_machine import train
 
@@ -29,6 +29,14 @@ VARIANTS = {
     "without dropout": {"dropout": 0.0},
     "statistics kept while training": {"fresh_statistics": False},
     "shipped weights as teacher": {"teachers": "ferplus"},
+    "camera": {"camera": 1.0},
+    **{
+        f"camera without {name}": {
+            "camera": 1.0,
+            "camera_changes": ",".join(one for one in CAMERA_CHANGES if one != name),
+        }
+        for name in CAMERA_CHANGES
+    },
     "residual network": {"network": "residual"},
     "rare classes weigh more": {"class_balance": 0.5},
     "Adam, rate 0.002, in place of SGD": {

@@ -14,6 +14,7 @@ import click
 import numpy as np
 
 from keras_deep_emotion.data.reading import open_dataset
+from keras_deep_emotion.evaluation.calibration import calibrate_run
 from keras_deep_emotion.evaluation.evaluate import evaluate_run, predict_split
 from keras_deep_emotion.evaluation.metrics import classification_report
 from keras_deep_emotion.evaluation.predictions import predicted_classes
@@ -28,7 +29,8 @@ from keras_deep_emotion.serving.edge import write_litert
 def ship_litert(run, quantize, data_dir):
     """Write the LiteRT model of a run; return its accuracy, and how often it agrees with Keras."""
     model, task, size = run.load_model(), run.task, run.config.image_size
-    write_litert(model, run / Run.LITERT, run.labels, quantize, dataset=run.config.dataset)
+    about = {"dataset": run.config.dataset, "operating_point": run.operating_point()}
+    write_litert(model, run / Run.LITERT, run.labels, quantize, **about)
     light = LiteRTPredictor(run / Run.LITERT)
     sides = model, SimpleNamespace(predict_on_batch=lambda batch: light.classify(batch.numpy()))
     builder, split = open_dataset(task, data_dir), task.splits["test"]
@@ -52,9 +54,10 @@ def main(run, name, quantize, data_dir):
     if run.path.resolve() == shipped.path:
         report = run.report
     else:
+        calibrate_run(run, data_dir)
         report = evaluate_run(run, data_dir, flip=True)
         shipped.path.mkdir(parents=True, exist_ok=True)
-        for file in (Run.CONFIG, Run.LABELS, Run.MODEL):
+        for file in (Run.CONFIG, Run.LABELS, Run.MODEL, Run.CALIBRATION):
             shutil.copy(run / file, shipped / file)
     report["litert"] = ship_litert(shipped, quantize, data_dir)
     write_json(shipped / Run.REPORT, report)

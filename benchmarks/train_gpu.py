@@ -40,7 +40,7 @@ def parse_variant(text: str) -> TrainConfig:
         name, _, value = change.partition("=")
         if name not in defaults or name in FIXED:
             raise ValueError(f"{name!r} is not a setting of a variant. Received: {text!r}")
-        kind = type(defaults[name])
+        kind = str if defaults[name] is None else type(defaults[name])
         if kind is bool and value not in ("true", "false"):
             raise ValueError(f"{name} must be true or false. Received: {text!r}")
         settings[name] = value == "true" if kind is bool else kind(value)
@@ -58,7 +58,7 @@ def read_parts(paths: list[Path]) -> dict[str, np.ndarray]:
     }
 
 
-def train(config: TrainConfig, arrays: dict[str, np.ndarray], run: Run) -> dict:
+def train(config: TrainConfig, arrays: dict[str, np.ndarray], run: Run, every: int = 1) -> dict:
     """Train one variant and evaluate it; return what result.json gets."""
     labels = arrays["classes"].tolist()
     faces, validation, test = (
@@ -70,7 +70,7 @@ def train(config: TrainConfig, arrays: dict[str, np.ndarray], run: Run) -> dict:
         faces = faces._replace(targets=targets)
     run.write_config(config)
     run.write_labels(labels)
-    trained = jax_loop.train(config, faces, validation, labels, run)
+    trained = jax_loop.train(config, faces, validation, labels, run, every)
     model = run.load_model()
     accuracy, flipped = (
         jax_loop.compile_evaluation(model, test.images, test.labels, flip)()["accuracy"]
@@ -90,6 +90,7 @@ def main():
     parser.add_argument("faces", nargs="+", type=Path, help="what pack_faces.py wrote")
     parser.add_argument("--variant", action="append", help="RECIPE [name=value ...]; repeatable")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run folders")
+    parser.add_argument("--validate-every", type=int, default=1, help="epochs")
     args = parser.parse_args()
     arrays = read_parts(args.faces)
     data = {name: arrays[name].item() for name in ("dataset", "protocol", "fold")}
@@ -100,7 +101,7 @@ def main():
     for text, config in variants:
         print(f"{text}, {config.precision}, on {jax.devices()[0].device_kind}", flush=True)
         run = Run(args.out / re.sub(r"[^\w.=]+", "-", text.strip()))
-        result = train(dataclasses.replace(config, **data), arrays, run)
+        result = train(dataclasses.replace(config, **data), arrays, run, args.validate_every)
         names = ("validation_accuracy", "test_accuracy", "flip_averaged_test_accuracy")
         validation, test, flipped = (f"{100 * result[name]:.2f} %" for name in names)
         print(

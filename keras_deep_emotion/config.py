@@ -8,6 +8,8 @@ from pathlib import Path
 
 from keras_deep_emotion.files import check_schema, read_json
 
+# Of `layers.camera`, which takes seconds to import.
+CAMERA_CHANGES = ("blur", "resolution", "light", "noise", "compression")
 NETWORKS = ("wide", "residual", "paper", "resnet50")
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
@@ -40,6 +42,8 @@ RECIPES = {
         "label_smoothing": 0.0,
         "cutout": 0.0,
     },
+    # ours: to go on from other weights, see `training.starting`
+    "finetune": {"epochs": 12, "learning_rate": 0.02, "warmup": 1.0},
 }
 
 
@@ -55,6 +59,7 @@ class TrainConfig:
     protocol: str = "paper"  # how to split it
     fold: int | None = None  # to test on, with protocol "subjects"
     recipe: str = "best"
+    start: str | None = None  # ours: a run or shipped weights, see `training.starting`
     # Network
     network: str = "wide"  # see `models.deep_emotion`
     width: int = 40  # ours: channels of the first convolution
@@ -80,6 +85,8 @@ class TrainConfig:
     label_smoothing: float = 0.05  # ours: if it has none
     teachers: str | None = None  # ours: runs to learn from, see `training.distillation`
     teacher_share: float = 0.5  # ours: weight of their predictions in the targets
+    # ours: of the answers, not of training; see `models.operating_point`
+    balance: float = 0.0
     class_balance: float = 0.0  # ours: faces are weighted by class frequency to minus this power
     # Augmentation
     flip: bool = True  # paper, IV-B names flips and rotations; amounts are ours
@@ -87,6 +94,8 @@ class TrainConfig:
     zoom: float = 0.1  # ours: largest relative change of size
     shift: float = 0.08  # ours: fraction of the side in either direction
     cutout: float = 0.25  # ours: largest side of the hidden square, fraction of the side
+    camera: float = 0.0  # ours: strength of blur, noise and others, see `layers.camera`
+    camera_changes: str = ",".join(CAMERA_CHANGES)
     mixup: float = 0.0  # ours: parameter of the Beta distribution of shares
     precision: str = "auto"
     seed: int = 0
@@ -113,11 +122,17 @@ class TrainConfig:
             "regularization": (self.regularization >= 0, "0 or more"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "0 or more and below 1"),
             "teacher_share": (0 <= self.teacher_share <= 1, "between 0 and 1"),
+            "balance": (0 <= self.balance <= 1, "between 0 and 1"),
             "class_balance": (0 <= self.class_balance <= 1, "between 0 and 1"),
             "rotation": (0 <= self.rotation <= 180, "between 0 and 180"),
             "zoom": (0 <= self.zoom <= 0.99, "between 0 and 0.99"),
             "shift": (0 <= self.shift <= 1, "between 0 and 1"),
             "cutout": (0 <= self.cutout <= 1, "between 0 and 1"),
+            "camera": (0 <= self.camera <= 1, "between 0 and 1"),
+            "camera_changes": (
+                set(self.camera_changes.split(",")) <= set(CAMERA_CHANGES),
+                f"names among {', '.join(CAMERA_CHANGES)}, separated by commas",
+            ),
             "mixup": (self.mixup >= 0, "0 or more"),
             "dropout": (0 <= self.dropout < 1, "0 or more and below 1"),
             "theta_reach": (self.theta_reach > 0, "above 0"),

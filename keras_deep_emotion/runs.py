@@ -6,6 +6,7 @@ The names of the files in a run folder are defined here, as attributes of `Run`,
 import contextlib
 import io
 import itertools
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHIPPED = Path(__file__).parent / "weights"
+# Settings that a network must share with the one whose weights it takes.
+NETWORK_SETTINGS = ("network", "width", "transformer", "theta_reach", "theta_rate", "image_size")
 # Schemas of the files that later commands read, see `files.check_schema`.
 SHARE = (float, None)  # None where it is undefined
 COUNTS = {"faces": int, "correct": int, "accuracy": float, "accuracy_interval": [float, float]}
@@ -47,6 +50,15 @@ METRICS = {  # of `evaluation.classification_report`
         {**dict.fromkeys(("name", "subject", "label", "answer"), str), "probability": float}
     ],
 }
+CALIBRATION = {
+    **dict.fromkeys(("temperature", "balance"), float),
+    "prior": {str: float},
+    "validation_error": [float, float],
+}
+OPERATING_POINT = {
+    **dict.fromkeys(("balance", "accuracy", "balanced_accuracy"), float),
+    "recall": {str: SHARE},
+}
 PAPER = {"paper_accuracy": SHARE, "paper_differs?": [str]}
 REPORT = {
     **PAPER,
@@ -55,6 +67,9 @@ REPORT = {
     "deduplicated?": COUNTS,
     "flip_averaged?": COUNTS,
     "attention?": (dict.fromkeys(("mean", "spread"), [float] * 6), None),
+    "balance?": float,
+    "uncalibrated_error?": float,
+    "operating_points?": [OPERATING_POINT],
     "litert?": {"quantize": str, "bytes": int, "accuracy": float, "agreement": float},
 }
 FOLDS = {**PAPER, "accuracies": [float], "mean": float, "spread": float, "pooled": METRICS}
@@ -65,7 +80,23 @@ FAITHFULNESS = {
     "randomisation": {str: INTERVAL},
     "regions?": {str: {"faces": int, **dict.fromkeys(("upper", "middle", "lower", "rim"), float)}},
 }
+ROBUSTNESS = {
+    **dict.fromkeys(("dataset", "split"), str),
+    "faces": int,
+    "clean": float,
+    "mean": float,
+    "mean_interval": [float, float],
+    "follows?": {str: INTERVAL},
+    "changes": {
+        str: {
+            **dict.fromkeys(("title", "unit"), str),
+            **dict.fromkeys(("clean_level", "mean"), float),
+            "levels": [{"level": float, "accuracy": float, "interval": [float, float]}],
+        }
+    },
+}
 EVALUATE = "To write it again: python cli.py evaluate RUN"
+CALIBRATE = "To write it again: python cli.py fit --resume {run}"
 EXPLAIN = "To write it again: python cli.py explain RUN"
 
 
@@ -90,7 +121,11 @@ class Run:
     TEACHERS = "teachers.npy"  # predictions of the teachers for the training images
     PREDICTIONS = "predictions.csv"  # of the test split
     REPORT = "report.json"  # metrics on the test split
+    CALIBRATION = "calibration.json"  # temperature of the probabilities, share of each class
     COMPARISON = "against.json"
+    ROBUSTNESS = "robustness.json"  # accuracy under changes of the test split
+    ROBUST_ANSWERS = "robustness.npz"  # on which faces it is right, for `evaluate --against`
+    ROBUSTNESS_FIGURE = "robustness.png"
     CONFUSION_MATRIX = "confusion_matrix.png"
     RELIABILITY = "reliability.png"
     SALIENCY_MAPS = "saliency.npz"
@@ -108,7 +143,8 @@ class Run:
 
     # Files derived from the current model.
     DERIVED = (
-        PAGE, REPORT, PREDICTIONS, COMPARISON, CONFUSION_MATRIX, RELIABILITY, SALIENCY_MAPS,
+        PAGE, CALIBRATION, REPORT, PREDICTIONS, COMPARISON, ROBUSTNESS, ROBUST_ANSWERS,
+        ROBUSTNESS_FIGURE, CONFUSION_MATRIX, RELIABILITY, SALIENCY_MAPS,
         SALIENCY, OCCLUSIONS, ATTENDED, MISTAKE_MAPS, MISTAKES, FAITHFULNESS, MEAN_MAPS,
         MEAN_SALIENCY,
     )  # fmt: skip
@@ -149,6 +185,11 @@ class Run:
             known = ", ".join(shipped_weights()) or "none"
             raise ValueError(f"There are no weights {name!r}; there are: {known}.")
         return cls(SHIPPED / name)
+
+    @classmethod
+    def named(cls, name: str | Path) -> "Run":
+        """A finished run, or shipped weights; errors as of `open`."""
+        return cls.open(cls.shipped(name) if name in shipped_weights() else name)
 
     def require(self, name: str, kind: str = "a finished run") -> None:
         """Raise FileNotFoundError if the folder lacks a file that this kind of run has."""
@@ -220,6 +261,20 @@ class Run:
         return read_json(self / self.FAITHFULNESS, FAITHFULNESS, f"{EXPLAIN} --score")
 
     @property
+    def calibration(self) -> dict | None:
+        """What `evaluation.calibrate_run` found; None before it."""
+        path = self / self.CALIBRATION
+        found = read_json(path, CALIBRATION, CALIBRATE.format(run=shlex.quote(str(self))))
+        if found and (set(found["prior"]) != set(self.labels) or min(found["prior"].values()) <= 0):
+            raise ValueError(f"{path} is damaged: it is of other classes.")
+        return found
+
+    @property
+    def robustness(self) -> dict | None:
+        """Accuracy under changes, see `evaluation.evaluate_robustness`; None before it."""
+        return read_json(self / self.ROBUSTNESS, ROBUSTNESS, f"{EVALUATE} --robustness")
+
+    @property
     def versions(self) -> dict[str, str]:
         """Versions of libraries, and the machine; empty if they are not known."""
         return read_json(self / self.VERSIONS, {str: str}, "Delete it; nothing needs it.") or {}
@@ -261,9 +316,13 @@ class Run:
         history = self.history
         return history is not None and len(history) == self.config.epochs
 
-    def load_model(self) -> "keras.Model":
-        """Load the best model, uncompiled: (batch, size, size, 1) grey levels to probabilities."""
+    def load_model(self, balance: float | None = None) -> "keras.Model":
+        """Load the best model, uncompiled: (batch, size, size, 1) grey levels to probabilities.
+
+        `balance` is that of `models.at_operating_point`; None for that of the run's settings.
+        """
         import keras
+        import numpy as np
 
         import keras_deep_emotion.layers  # noqa: F401  (registers the layers)
 
@@ -283,7 +342,28 @@ class Run:
                 f"to {shapes[1]}, and they say {expected[0]} and {classes} classes. Restore the "
                 "files from a copy, or train again in another folder."
             )
-        return model
+        if balance is None:
+            return model
+        from keras_deep_emotion.models.operating_point import at_operating_point
+
+        found = self.calibration
+        if found is None:
+            raise ValueError(
+                f"{self} has no {self.CALIBRATION}, which --balance needs. "
+                + CALIBRATE.format(run=shlex.quote(str(self)))
+            )
+        prior = np.array([found["prior"][label] for label in self.labels])
+        return at_operating_point(model, found["temperature"], prior, balance)
+
+    def operating_point(self, balance: float | None = None) -> dict | None:
+        """`prior` and `balance` of `load_model(balance)`, for files made of it; None if unknown."""
+        found = self.calibration
+        if found is None:
+            return None
+        return {
+            "prior": found["prior"],
+            "balance": found["balance"] if balance is None else balance,
+        }
 
     def write_config(self, config: TrainConfig) -> None:
         """Create the folder, with its settings; ValueError is raised if its name is not UTF-8."""

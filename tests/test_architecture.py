@@ -18,10 +18,10 @@ ALLOWED = {
     "models": {"layers"},
     "images": {"models"},
     "data": {"files", "images", "tfds_builders"},
-    "runs": {"config", "data.task", "files", "layers"},
-    "evaluation": {"data", "files", "runs"},
+    "runs": {"config", "data.task", "files", "layers", "models"},
+    "evaluation": {"data", "files", "models", "runs"},
     "saliency": {"data", "files", "images", "models", "runs"},
-    "inference": {"exports", "files", "images", "runs", "saliency"},
+    "inference": {"exports", "files", "images", "models", "runs", "saliency"},
     "reports": {"config", "data.task", "evaluation", "files", "runs"},
     "training": {
         "config", "data", "evaluation", "files", "layers", "models", "reports", "runs", "saliency",

@@ -65,7 +65,9 @@ def test_the_paper_recipe_is_the_papers():
 def test_a_recipe_sets_what_is_not_given():
     assert TrainConfig.from_recipe("paper", epochs=3).epochs == 3
     assert TrainConfig.from_recipe("best") == TrainConfig()
-    with pytest.raises(ValueError, match="recipe must be one of best, paper. Received: worst"):
+    with pytest.raises(
+        ValueError, match="recipe must be one of best, paper, finetune. Received: worst"
+    ):
         TrainConfig.from_recipe("worst")
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     assert all(set(changes) <= fields for changes in RECIPES.values())

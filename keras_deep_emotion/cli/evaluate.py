@@ -4,11 +4,13 @@ import click
 
 from keras_deep_emotion.cli.options import (
     PATH,
+    balance_option,
     data_dir_option,
     load_tensorflow,
     output_option,
     run_or_weights,
 )
+from keras_deep_emotion.cli.progress import show_steps
 from keras_deep_emotion.runs import Run
 
 
@@ -18,6 +20,12 @@ from keras_deep_emotion.runs import Run
     "--flip", is_flag=True, help="Also average predictions for each face and its mirror image."
 )
 @click.option(
+    "--robustness",
+    is_flag=True,
+    help="Also evaluate under changes: turned, moved, blurred, noisy, dark, half-covered faces ...",
+)
+@balance_option
+@click.option(
     "--against",
     metavar="RUN",
     type=PATH,
@@ -25,24 +33,35 @@ from keras_deep_emotion.runs import Run
 )
 @output_option
 @data_dir_option
-def evaluate(run, flip, against, output, data_dir):
+def evaluate(run, flip, robustness, balance, against, output, data_dir):
     """Evaluate RUN's model on its test split: metrics, figures, predictions, mistakes."""
     load_tensorflow()
+    from keras_deep_emotion.evaluation import robustness as changed
     from keras_deep_emotion.evaluation.evaluate import compare_runs, evaluate_run, load_predictions
+    from keras_deep_emotion.reports import text
     from keras_deep_emotion.reports.figures.evaluation import draw_evaluation
+    from keras_deep_emotion.reports.figures.robustness import draw_robustness
     from keras_deep_emotion.reports.page import write_page
-    from keras_deep_emotion.reports.text import comparison_summary, evaluation_lines
 
-    if against is not None:
-        load_predictions(against)  # refuse a wrong folder before minutes of evaluation
-    report = evaluate_run(run, data_dir, flip, output)
+    if against is not None:  # refuse a wrong folder before minutes of evaluation
+        load_predictions(against)
+        if robustness:
+            changed.read_answers(against)
+    report = evaluate_run(run, data_dir, flip, output, balance)
     folder = output or run.path
     draw_evaluation(folder)
-    click.echo("\n".join(evaluation_lines(report)))
+    click.echo("\n".join(text.evaluation_lines(report)))
     files = [Run.CONFUSION_MATRIX, Run.RELIABILITY, Run.PREDICTIONS, Run.REPORT]
     if against is not None:
-        click.echo(f"against {against}: {comparison_summary(compare_runs(folder, against))}")
+        click.echo(f"against {against}: {text.comparison_summary(compare_runs(folder, against))}")
         files.append(Run.COMPARISON)
+    if robustness:
+        show = show_steps("evaluating changed faces")
+        result = changed.evaluate_robustness(run, data_dir, output, show, balance)
+        other = changed.compare_robustness(folder, against) if against is not None else None
+        click.echo("\n".join(text.robustness_lines(result, other)))
+        draw_robustness(folder)
+        files += [Run.ROBUSTNESS, Run.ROBUST_ANSWERS, Run.ROBUSTNESS_FIGURE]
     if output is None:
         write_page(run)
         files.append(Run.PAGE)

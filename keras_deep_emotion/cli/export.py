@@ -5,6 +5,7 @@ import click
 from keras_deep_emotion.cli.options import (
     FOLDER,
     Integer,
+    balance_option,
     data_dir_option,
     load_tensorflow,
     run_or_weights,
@@ -37,6 +38,7 @@ from keras_deep_emotion.exports import (
     default="none",
     help="Weights of litert and onnx: float32, float16 or 8 bits.",
 )
+@balance_option
 @click.option(
     "--keep",
     type=Integer(1),
@@ -44,7 +46,7 @@ from keras_deep_emotion.exports import (
     help="Remove all but the N highest versions.  [default: all are kept]",
 )
 @data_dir_option
-def export(run, name, exports, formats, quantize, keep, data_dir):
+def export(run, name, exports, formats, quantize, balance, keep, data_dir):
     """Write RUN's model for use elsewhere, verified before it appears.
 
     A SavedModel becomes the next version in EXPORTS/NAME/. LiteRT and ONNX models are one file
@@ -60,26 +62,28 @@ def export(run, name, exports, formats, quantize, keep, data_dir):
     for one in edge:
         check_format(one, quantize)
     load_tensorflow()
-    files = export_files(run, name, exports, edge, quantize, data_dir) if edge else {}
+    files = export_files(run, name, exports, edge, quantize, data_dir, balance) if edge else {}
     if "saved_model" in formats:
         from keras_deep_emotion.serving.export import export_run
         from keras_deep_emotion.serving.photos import missing_packages
 
         if missing := missing_packages():
             click.echo(missing, err=True)
-        version = export_run(run, name, exports, keep, files.get("litert"))
+        version = export_run(run, name, exports, keep, files.get("litert"), balance)
         click.echo(f"exported and verified: {version}")
 
 
-def export_files(run, name, exports, formats, quantize, data_dir):
+def export_files(run, name, exports, formats, quantize, data_dir, balance):
     """Write the model in edge formats, and say how its predictions differ; return the paths."""
     from keras_deep_emotion.data.reading import held_faces
     from keras_deep_emotion.serving.edge import export_edge
 
     exports.mkdir(parents=True, exist_ok=True)
-    model, (faces, origin) = run.load_model(), held_faces(run.task, run.config.image_size, data_dir)
+    model = run.load_model(balance)
+    faces, origin = held_faces(run.task, run.config.image_size, data_dir)
     click.echo(f"compared with Keras on {origin}")
     about = {"dataset": run.task.dataset, "protocol": run.config.protocol}
+    about["operating_point"] = run.operating_point(balance)
     files = {one: exports / f"{name}{EDGE_FILES[one].suffix}" for one in formats}
     for one, path in files.items():
         line = export_edge(model, run.labels, path, one, faces, quantize, **about)

@@ -17,7 +17,7 @@ from keras_deep_emotion.cli.options import (
 )
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task, check_source
-from keras_deep_emotion.runs import Run, new_run
+from keras_deep_emotion.runs import NETWORK_SETTINGS, Run, new_run
 
 
 def parse_fold(ctx, param, value):
@@ -40,6 +40,12 @@ def parse_fold(ctx, param, value):
     help="Fold to test on, with --protocol subjects; all: train a run for each fold.",
 )
 @config_option("recipe", help="Source of the other defaults: the paper's settings, or better ones.")
+@config_option(
+    "start",
+    type=str,
+    metavar="RUN",
+    help="Run or shipped weights to go on from, with its network; the recipe is then finetune.",
+)
 @config_option("network", help="Architecture of the feature path.")
 @config_option("width", help="Number of channels of the first convolution.")
 @config_option("transformer", help="Warp the face with a spatial transformer first.")
@@ -67,12 +73,15 @@ def parse_fold(ctx, param, value):
     help="Runs or shipped weights to distill: their mean predictions are learned too.",
 )
 @config_option("teacher_share", help="Fraction of the targets that the teachers predict.")
+@config_option("balance", help="Favour rare emotions in the answers, see evaluate --balance.")
 @config_option("class_balance", help="0: all faces have equal weight; 1: all classes.")
 @config_option("flip", help="Mirror training faces at random.")
 @config_option("rotation", help="Largest rotation of training faces, degrees.")
 @config_option("zoom", help="Largest change of size, fraction.")
 @config_option("shift", help="Largest shift, fraction of the side.")
 @config_option("cutout", help="Largest side of a hidden square, fraction of the side.")
+@config_option("camera", help="Strength of blur, low resolution, light, noise and JPEG, 0 to 1.")
+@config_option("camera_changes", help="Which of them, separated by commas.")
 @config_option("mixup", help="Mix pairs of faces by shares from Beta(mixup, mixup); 0: never.")
 @config_option("precision", help="Precision; auto: the fastest on the device.")
 @config_option("seed", help="Random seed; on a CPU, the same seed gives the same run.")
@@ -117,6 +126,8 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
     settings = {name: value for name, value in settings.items() if value is not None}
     all_folds = settings.get("fold") == "all"
     check_combination(settings, all_folds, run_dir, resumed, profile, source, cluster)
+    if "start" in settings:
+        settings = start_settings(settings["start"]) | settings
     config = TrainConfig.from_recipe(**settings | ({"fold": None} if all_folds else {}))
     task = Task.from_config(config)
     if all_folds:
@@ -142,6 +153,12 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
     if report is not None:  # None in all processes but the first
         echo_report(report)
         click.echo(f"run: {run_dir}")
+
+
+def start_settings(start):
+    """The settings that follow from --start: recipe and network."""
+    config = Run.named(start).config
+    return {"recipe": "finetune"} | {name: getattr(config, name) for name in NETWORK_SETTINGS}
 
 
 def check_combination(settings, all_folds, run_dir, resumed, profile, source, cluster):

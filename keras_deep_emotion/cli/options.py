@@ -117,6 +117,13 @@ data_dir_option = click.option(
 output_option = click.option(
     "--output", type=FOLDER, help="Folder for the files.  [default: RUN; with --weights, ./NAME]"
 )
+balance_option = click.option(
+    "--balance",
+    type=Real(0, 1),
+    metavar="TAU",
+    help="Favour emotions that are rare in training: 0 not at all, 1 as if all were as frequent.  "
+    "[default: that of fit, 0]",
+)
 allow_hosts_option = click.option(
     "--allow-host",
     "allow_hosts",
@@ -207,8 +214,14 @@ class ModelChoice:
     authority: Path | None
     trust: bool
 
-    def open(self):
+    def open(self, balance: float | None = None):
         """Open the model, a predictor; TensorFlow is imported if it is needed."""
+        model = self._open()
+        if balance is not None:
+            model.set_balance(balance)
+        return model
+
+    def _open(self):
         if self.server is not None:
             load_tensorflow()
             from keras_deep_emotion.inference.client import connect

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import click
 
-from keras_deep_emotion.cli.options import FOLDER, PATH, Integer, Real, model_options
+from keras_deep_emotion.cli.options import (
+    FOLDER,
+    PATH,
+    Integer,
+    Real,
+    balance_option,
+    model_options,
+)
 from keras_deep_emotion.cli.pipes import is_read
 from keras_deep_emotion.cli.progress import progress_bar
 
@@ -19,6 +26,7 @@ STDIN = Path("-")
 
 @click.command()
 @model_options
+@balance_option
 @click.option(
     "--faces",
     type=click.Choice(["find", "none"]),
@@ -62,7 +70,7 @@ STDIN = Path("-")
     help="Folder for the CSV file and the plot over time of each video.",
 )
 @click.argument("images", nargs=-1, required=True, type=PATH)
-def predict(choice, faces, smallest, every, smooth, annotate, output, images, **table):
+def predict(choice, balance, faces, smallest, every, smooth, annotate, output, images, **table):
     """Predict the emotion of each face in IMAGES: photos, folders, patterns, videos, - for stdin.
 
     Prints a row for each face, the largest first. The box is x, y, width and height in pixels of
@@ -76,7 +84,7 @@ def predict(choice, faces, smallest, every, smooth, annotate, output, images, **
 
     choice.folder()  # raises if there are no such weights
     detector = Detector() if faces == "find" else None
-    model = choice.open()
+    model = choice.open(balance)
     printer = Printer(model.labels, detector is not None, **table)
     stdin = saved_stdin() if STDIN in images else None
     # Before any file is written to their folders.

@@ -1,4 +1,4 @@
-"""How far a video is, and the time left, on the last line of the terminal."""
+"""How far a command is, and the time left, on the last line of the terminal."""
 
 import contextlib
 import datetime
@@ -35,6 +35,25 @@ def progress_line(name: str, done: float, length: float, elapsed: float) -> str:
 
 def _clock(seconds):
     return datetime.timedelta(seconds=round(seconds))
+
+
+def show_steps(title: str) -> Callable[[int, int], None]:
+    """Say what is done; return a function that shows how many steps of all are done.
+
+    On a terminal it draws a bar, which is erased at the end; else there is only the title's line.
+    """
+    click.echo(f"{title} ...", err=True)
+    start = time.monotonic()
+
+    def show(done, total):
+        if not sys.stderr.isatty():
+            return
+        share, elapsed = done / total, time.monotonic() - start
+        left = f"{_clock(elapsed * (1 - share) / share)} left" if done else ""
+        line = f"  {share:4.0%}  [{'#' * int(BAR * share):{BAR}}]  {done} of {total}  {left}"
+        click.echo(ERASE + (line if done < total else ""), err=True, nl=False)
+
+    return show
 
 
 @contextlib.contextmanager

@@ -89,10 +89,16 @@ def class_names(builder: tfds.core.DatasetBuilder) -> list[str]:
 
 def absent_classes(builder: tfds.core.DatasetBuilder, split: str) -> list[str]:
     """Names of the classes that no face of a split shows."""
+    counts = label_counts(builder, split)
+    return [name for name, count in zip(class_names(builder), counts, strict=True) if not count]
+
+
+def label_counts(builder: tfds.core.DatasetBuilder, split: str) -> np.ndarray:
+    """Number of faces of each class in a split, in the order of the labels: (classes,) integers."""
     skipped = {"image": tfds.decode.SkipDecoding()}
     examples = builder.as_dataset(split=split, decoders=skipped).batch(1024)
-    seen = {int(label) for batch in examples for label in batch["label"]}
-    return [name for i, name in enumerate(class_names(builder)) if i not in seen]
+    labels = np.concatenate([batch["label"] for batch in examples.as_numpy_iterator()])
+    return np.bincount(labels, minlength=len(class_names(builder)))
 
 
 def read_examples(
@@ -112,6 +118,20 @@ def read_examples(
 
     dataset = builder.as_dataset(split=split, shuffle_files=False)
     return dataset.map(prepared, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def read_faces(
+    builder: tfds.core.DatasetBuilder, split: str, size: int, most: int = -1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read a split into memory: names (count,), images (count, size, size, 1), labels (count,).
+
+    `most` is the number of faces to read, from the first; -1 for all.
+    """
+    batches = read_examples(builder, split, size).take(most).batch(1024)
+    columns = ("name", "image", "label")
+    rows = [[batch[name].numpy() for name in columns] for batch in batches]
+    names, images, labels = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    return np.array([name.decode() for name in names]), images, labels
 
 
 def held_faces(

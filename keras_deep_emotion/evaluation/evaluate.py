@@ -1,5 +1,6 @@
 """Evaluate a run on its test split, and compare two runs."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import keras
 import numpy as np
 import pandas as pd
 
-from keras_deep_emotion.data.reading import class_names, open_dataset, read_examples
-from keras_deep_emotion.evaluation.metrics import classification_report
+from keras_deep_emotion.data.reading import class_names, open_dataset, read_examples, read_faces
+from keras_deep_emotion.evaluation.attention import attention_statistics, transforms
+from keras_deep_emotion.evaluation.metrics import calibration, classification_report
 from keras_deep_emotion.evaluation.predictions import (
     predictions_table,
     read_predictions,
@@ -16,7 +18,11 @@ from keras_deep_emotion.evaluation.predictions import (
 )
 from keras_deep_emotion.evaluation.statistics import mcnemar
 from keras_deep_emotion.files import write_json
+from keras_deep_emotion.models.operating_point import rebalance
 from keras_deep_emotion.runs import Run
+
+ATTENDED = 1024  # faces
+BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of `operating_points`
 
 
 def evaluate_run(
@@ -24,17 +30,21 @@ def evaluate_run(
     data_dir: str | Path | None = None,
     flip: bool = False,
     output: str | Path | None = None,
+    balance: float | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run's model on its test split; write predictions.csv and report.json.
 
     With `flip`, the mean prediction for each image and its mirror image is evaluated too. `output`
-    is the folder of the files, created if needed; None for the run's own.
+    is the folder of the files, created if needed; None for the run's own. `balance` is that of
+    `Run.load_model`.
 
     Returns the `metrics.classification_report` of the test split, with `dataset`, `protocol`,
     `split`, `paper_accuracy` (percent, or None) and `paper_differs` (why it does not compare).
     `deduplicated` is the report of the deduplicated part of the split, if there is one;
     `flip_averaged` the accuracy with mirror images, if `flip`; `attention` the
-    `attention_statistics` of a model with a spatial transformer.
+    `attention_statistics`, of the first `ATTENDED` faces, of a model with a spatial transformer. Of
+    a calibrated run there are its `balance`, `operating_points`, see the function, and at balance 0
+    `uncalibrated_error`, the calibration error without its temperature.
 
     Raises:
         FileNotFoundError: If the run is not finished, or the data set is not built.
@@ -42,7 +52,7 @@ def evaluate_run(
     """
     run, output = Run.open(run), Run(output or run)
     task, size = run.task, run.config.image_size
-    model = run.load_model()
+    model, calibrated = run.load_model(balance), run.calibration
     builder, split = open_dataset(task, data_dir), task.splits["test"]
     run.check_labels(class_names(builder))
     output.path.mkdir(parents=True, exist_ok=True)
@@ -58,6 +68,12 @@ def evaluate_run(
         "paper_differs": task.differences_from_paper,
         **classification_report(table),
     }
+    if calibrated:
+        report["balance"] = calibrated["balance"] if balance is None else balance
+        prior = np.array([calibrated["prior"][label] for label in run.labels])
+        report["operating_points"] = operating_points(table, prior, report["balance"])
+        if not report["balance"]:
+            report["uncalibrated_error"] = uncalibrated_error(table, calibrated["temperature"])
     unique = f"{split}_deduplicated"
     if unique in builder.info.splits:
         examples = builder.as_dataset(split=unique).as_numpy_iterator()
@@ -68,7 +84,8 @@ def evaluate_run(
         headline = ("faces", "correct", "accuracy", "accuracy_interval")
         report["flip_averaged"] = {key: averaged[key] for key in headline}
     if any(layer.name == "theta" for layer in model.layers):
-        report["attention"] = attention_statistics(model, builder, split, size)
+        _, images, _ = read_faces(builder, split, size, ATTENDED)
+        report["attention"] = attention_statistics(transforms(model, images))
     write_json(output / Run.REPORT, report)
     return report
 
@@ -94,18 +111,41 @@ def predict_split(
     return predictions_table(names, subjects, labels, np.concatenate(probabilities), classes)
 
 
-def attention_statistics(
-    model: keras.Model, builder, split: str, size: int
-) -> dict[str, list[float]]:
-    """`mean` and `spread` of the spatial transformer's transforms of a split's first 1,024 images.
+def operating_points(
+    table: pd.DataFrame, prior: np.ndarray, balance: float
+) -> list[dict[str, Any]]:
+    """Metrics at each of `BALANCES`: `balance`, `accuracy`, `balanced_accuracy`, `recall` by class.
 
-    They show whether it has collapsed to the same transform for every image: six numbers each, the
-    2 x 3 matrix by rows; the spread is the standard deviation.
+    `table` has the predictions at `balance`; `prior` are the (classes,) shares in training.
     """
-    theta_model = keras.Model(model.input, model.get_layer("theta").output)
-    batches = read_examples(builder, split, size).take(1024).batch(256)
-    theta = np.concatenate([theta_model.predict_on_batch(batch["image"]) for batch in batches])
-    return {"mean": theta.mean(axis=0).tolist(), "spread": theta.std(axis=0).tolist()}
+    points = []
+    for one in BALANCES:
+        adjusted = with_probabilities(
+            table, lambda values, one=one: rebalance(values, prior, one - balance)
+        )
+        report = classification_report(adjusted)
+        recall = {name: row["recall"] for name, row in report["per_class"].items()}
+        names = ("accuracy", "balanced_accuracy")
+        points.append({"balance": one, **{name: report[name] for name in names}, "recall": recall})
+    return points
+
+
+def uncalibrated_error(table: pd.DataFrame, temperature: float) -> float:
+    """Expected calibration error of predictions without the temperature that they have."""
+
+    def sharpen(probabilities):
+        powers = probabilities**temperature
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    return calibration(with_probabilities(table, sharpen))["error"]
+
+
+def with_probabilities(
+    table: pd.DataFrame, function: Callable[[np.ndarray], np.ndarray]
+) -> pd.DataFrame:
+    """A `predictions_table` with a function applied to its (faces, classes) probabilities."""
+    classes = table.columns[3:]
+    return table.assign(**dict(zip(classes, function(table[classes].to_numpy()).T, strict=True)))
 
 
 def load_predictions(folder: str | Path) -> pd.DataFrame:

@@ -32,6 +32,13 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def mean_interval(values: np.ndarray) -> tuple[float, list[float]]:
+    """Mean of (faces,) values, and its 95 % interval over the choice of faces (Student's t)."""
+    mean = float(values.mean())
+    half = stats.t.ppf(0.975, max(len(values) - 1, 1)) * stats.sem(values) if values.std() else 0.0
+    return mean, [mean - float(half), mean + float(half)]
+
+
 def sign_test(first: int, second: int) -> float:
     """Two-sided p-value of two counts under equal chances; 1.0 if both are 0."""
     if first + second == 0:

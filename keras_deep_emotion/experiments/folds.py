@@ -15,6 +15,7 @@ from keras_deep_emotion.files import refuse_links, write_json
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training import single_machine
 from keras_deep_emotion.training.distillation import teacher_runs
+from keras_deep_emotion.training.starting import start_run
 
 
 def fit_folds(
@@ -40,7 +41,7 @@ def fit_folds(
     labels = class_names(open_dataset(task, data_dir))
     for one in configs:
         if not (resumed and run.fold(one.fold).has(Run.TEACHERS)):
-            teacher_runs(one, labels)
+            start_run(one), teacher_runs(one, labels)
     if not resumed:
         single_machine.check_empty(run)
     refuse_links(run.path)

@@ -5,6 +5,7 @@ LiteRT (the package ai-edge-litert) is TensorFlow Lite's successor. The files ho
 """
 
 import importlib.util
+import json
 import threading
 import zipfile
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_deep_emotion.exports import LITERT_LABELS
+from keras_deep_emotion.exports import LITERT_ABOUT, LITERT_LABELS
 from keras_deep_emotion.files import parse_labels, quiet_stderr
 from keras_deep_emotion.inference.predictor import Predictor, in_batches
 
@@ -33,7 +34,7 @@ class ArrayPredictor(Predictor):
         """Probabilities of (batch, size, size, 1) float32 grey levels 0..255."""
         return in_batches(self._compute, images, BATCH)
 
-    def predict_prepared(self, faces: Sequence[np.ndarray]) -> np.ndarray:
+    def _predict(self, faces: Sequence[np.ndarray]) -> np.ndarray:
         """See `Predictor`."""
         return self.classify(np.stack(faces))
 
@@ -50,6 +51,7 @@ class LiteRTPredictor(ArrayPredictor):
         try:
             with zipfile.ZipFile(path) as appended:
                 labels = parse_labels(appended.read(LITERT_LABELS).decode(), path)
+                point = json.loads(appended.read(LITERT_ABOUT)).get("operating_point")
             with quiet_stderr():  # it tells of its delegate
                 interpreter = Interpreter(str(path), num_threads=THREADS)
                 self._run = interpreter.get_signature_runner("serving_default")
@@ -58,9 +60,9 @@ class LiteRTPredictor(ArrayPredictor):
                     self._attend = interpreter.get_signature_runner("attend")
                 size = int(self._run.get_input_details()["image"]["shape"][1])
                 check_classes(self.classify(np.zeros((1, size, size, 1), np.float32)), labels)
+            super().__init__(path, labels, size, point)
         except Exception as error:  # of any type: ZIP, zlib, LiteRT, shapes
             raise unknown_file(path, "litert", error) from None
-        super().__init__(path, labels, size)
 
     def _compute(self, images):
         with self._lock:
@@ -89,12 +91,14 @@ class ONNXPredictor(ArrayPredictor):
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-            labels = parse_labels(self._session.get_modelmeta().custom_metadata_map["labels"], path)
+            about = self._session.get_modelmeta().custom_metadata_map
+            labels = parse_labels(about["labels"], path)
             size = int(self._session.get_inputs()[0].shape[1])
             check_classes(self.classify(np.zeros((1, size, size, 1), np.float32)), labels)
+            point = json.loads(about["about"]).get("operating_point")
+            super().__init__(path, labels, size, point)
         except Exception as error:  # ONNX Runtime has many types, all without a public base
             raise unknown_file(path, "onnx", error) from None
-        super().__init__(path, labels, size)
 
     def _compute(self, images):
         return self._session.run(["probabilities"], {"image": images})[0]

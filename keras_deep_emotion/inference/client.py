@@ -84,7 +84,7 @@ class ServerPredictor(Predictor):
         """One image as a JPEG or PNG file, see `images.encode_image`."""
         return encode_image(image, name, channels)
 
-    def predict_prepared(self, faces: Sequence[bytes]) -> np.ndarray:
+    def _predict(self, faces: Sequence[bytes]) -> np.ndarray:
         """Probabilities of JPEG or PNG files; a row of zeros where one cannot be read."""
         parts = split_requests(faces, MOST_FILES)
         return np.concatenate([self._client.predict_bytes(part) for part in parts])

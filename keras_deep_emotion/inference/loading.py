@@ -16,7 +16,12 @@ from keras_deep_emotion.inference.predictor import Predictor
 from keras_deep_emotion.runs import Run, shipped_weights
 
 
-def load(model: str | Path, runtime: str | None = None, trust: bool = False) -> Predictor:
+def load(
+    model: str | Path,
+    runtime: str | None = None,
+    trust: bool = False,
+    balance: float | None = None,
+) -> Predictor:
     """Open a trained model: `predict` crops, `analyze` photos, `explain` predictions.
 
     Args:
@@ -28,14 +33,14 @@ def load(model: str | Path, runtime: str | None = None, trust: bool = False) -> 
             TensorFlow, "keras", which has the layers (`network`), "saved_model" or "onnx". None
             for the first that the model has: LiteRT, which all shipped weights have, if it is
             installed, then the others.
-
         trust: Open a SavedModel whose operations could do more than compute, such as write files.
+        balance: Operating point, see `Predictor.set_balance`; None for the model's own.
 
     Raises:
         FileNotFoundError: If the path does not exist, or is neither a run nor an export.
         ConnectionError: If the server does not answer.
         ModuleNotFoundError: If the runtime is not installed.
-        ValueError: If the model is damaged, or has no such runtime.
+        ValueError: If the model is damaged, has no such runtime, or knows no balance.
 
     Example:
     >>> import numpy as np
@@ -46,6 +51,13 @@ def load(model: str | Path, runtime: str | None = None, trust: bool = False) -> 
     >>> model.predict(np.zeros((60, 50))).shape
     (1, 7)
     """
+    opened = _open(model, runtime, trust)
+    if balance is not None:
+        opened.set_balance(balance)
+    return opened
+
+
+def _open(model, runtime, trust):
     if "://" in str(model):
         with quiet_stderr():
             from keras_deep_emotion.inference.client import connect

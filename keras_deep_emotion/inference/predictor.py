@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_deep_emotion.files import check_schema
 from keras_deep_emotion.images.faces import crop, shared_detector
 from keras_deep_emotion.images.inputs import list_images, load_photo, load_pixels, naming
 from keras_deep_emotion.images.preprocessing import prepare_face
+from keras_deep_emotion.models.operating_point import rebalance
 from keras_deep_emotion.saliency.windows import (
     DEFAULT_WINDOWS,
     SaliencyMaps,
@@ -52,13 +54,18 @@ class Predictor(abc.ABC):
         size: Side of the network's images, pixels; None behind a server, which resizes them.
         runtime: What computes: "keras", "saved_model", "litert" or "server".
         network: The `keras.Model` of a run; None for others, whose layers cannot be read.
+        balance: Operating point of the probabilities, see `set_balance`; None if it is not known.
     """
 
     runtime = ""
     network = None
 
-    def __init__(self, source: Any, labels: list[str], size: int | None):
+    def __init__(
+        self, source: Any, labels: list[str], size: int | None, operating_point: dict | None = None
+    ):
         self.source, self.labels, self.size = source, labels, size
+        self._prior, self._own_balance = read_operating_point(operating_point, labels)
+        self.balance = self._own_balance
         self._process = os.getpid()
 
     def __repr__(self) -> str:
@@ -66,7 +73,7 @@ class Predictor(abc.ABC):
         return f"<{type(self).__name__} of {self.source}: {len(self.labels)} emotions{side}>"
 
     def __reduce__(self):
-        return type(self), (self.source,)  # it is opened again on the other side
+        return _reopen, (type(self), self.source, self.balance)
 
     def prepare(self, image: Any, name: str = "image", channels: str = "rgb") -> Any:
         """One image as the model takes it: (size, size, 1) float32 grey levels 0..255.
@@ -76,8 +83,33 @@ class Predictor(abc.ABC):
         return prepare_face(load_pixels(image, name, channels), self.size)
 
     @abc.abstractmethod
+    def _predict(self, faces: Sequence) -> np.ndarray:
+        """As `predict_prepared`, at the model's own operating point."""
+
     def predict_prepared(self, faces: Sequence) -> np.ndarray:
         """Probabilities of what `prepare` returned: (faces, classes) float32."""
+        probabilities = self._predict(faces)
+        if self.balance == self._own_balance:
+            return probabilities
+        return rebalance(probabilities, self._prior, self.balance - self._own_balance)
+
+    def set_balance(self, balance: float) -> None:
+        """Favour emotions that are rare in training: the operating point of all predictions.
+
+        At 0 an emotion counts by its share of the training faces, at 1 all count alike: recall of
+        rare emotions rises, accuracy falls. See `models.at_operating_point`.
+
+        Raises:
+            ValueError: If `balance` is not between 0 and 1, or the model does not know the shares.
+        """
+        if not 0 <= balance <= 1:
+            raise ValueError(f"balance must be between 0 and 1. Received: {balance}")
+        if self._prior is None:
+            raise ValueError(
+                f"{self.source} does not tell how often it saw each emotion in training, which a "
+                "balance needs. Export its run with --balance."
+            )
+        self.balance = balance
 
     def attend(self, faces: Sequence) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Transforms (batch, 6) and transformed images (batch, size, size), grey levels 0..255.
@@ -210,6 +242,26 @@ class Predictor(abc.ABC):
             )
             for face, row in zip(faces, rows, strict=True)
         ]
+
+
+def read_operating_point(
+    point: dict | None, labels: list[str]
+) -> tuple[np.ndarray | None, float | None]:
+    """Prior (classes,) and balance from what a run or a file of a model tells; None if nothing."""
+    if point is None:
+        return None, None
+    check_schema(point, {"prior": dict.fromkeys(labels, float), "balance": float})
+    prior = np.array([point["prior"][label] for label in labels])
+    if prior.min() <= 0:
+        raise ValueError("the share of an emotion in training is not above 0")
+    return prior, point["balance"]
+
+
+def _reopen(kind, source, balance):
+    model = kind(source)
+    if balance != model.balance:
+        model.set_balance(balance)
+    return model
 
 
 def in_batches(predict: Callable[[Any], Any], inputs: Any, size: int) -> np.ndarray:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_deep_emotion.exports import LABELS, damaged
-from keras_deep_emotion.files import parse_labels, plain_path, read_text
+from keras_deep_emotion.exports import ABOUT, LABELS, damaged
+from keras_deep_emotion.files import parse_labels, plain_path, read_json, read_text
 from keras_deep_emotion.inference.operations import refuse_programs
 from keras_deep_emotion.inference.predictor import Predictor, in_batches
 from keras_deep_emotion.runs import Run
@@ -20,14 +20,14 @@ class KerasPredictor(Predictor):
     runtime = "keras"
 
     def __init__(self, run: Run):
-        super().__init__(run, run.labels, run.config.image_size)
+        super().__init__(run, run.labels, run.config.image_size, run.operating_point())
         self._network = Network.from_run(run)
         self.network = self._network.model
         self.attend = self._network.attend
         self.classify = self._network.classify
         self.predict_prepared(np.zeros((1, *self.network.input.shape[1:])))  # traced here
 
-    def predict_prepared(self, faces: Sequence[np.ndarray]) -> np.ndarray:
+    def _predict(self, faces: Sequence[np.ndarray]) -> np.ndarray:
         """See `Predictor`."""
         return self._network.predict_prepared(faces)
 
@@ -47,7 +47,8 @@ class SavedModelPredictor(Predictor):
             size = signature.structured_input_signature[1]["image"].shape[1]
             count = signature.structured_outputs["probabilities"].shape[1]
             labels = parse_labels(read_text(Path(path) / LABELS), LABELS, count)
-            super().__init__(Path(path), labels, int(size))
+            about = read_json(Path(path) / ABOUT, {}) or {}
+            super().__init__(Path(path), labels, int(size), about.get("operating_point"))
             self.predict_prepared(np.zeros((1, size, size, 1)))
         except Exception as error:  # of any type: TensorFlow has many
             raise damaged(path, error) from error
@@ -56,7 +57,7 @@ class SavedModelPredictor(Predictor):
         # Looked up each time: a signature alone does not keep its variables alive.
         return self._saved_model.signatures[name]
 
-    def predict_prepared(self, faces: Sequence[np.ndarray]) -> np.ndarray:
+    def _predict(self, faces: Sequence[np.ndarray]) -> np.ndarray:
         """See `Predictor`."""
 
         def predict(images):

@@ -1,4 +1,4 @@
-"""Keras layers: spatial transformer, geometric augmentation, fast batch normalization.
+"""Keras layers: spatial transformer, augmentation, fast batch normalization.
 
 They run on every Keras backend; on TensorFlow, batch normalization uses its fused operation.
 Importing this package registers them, so that `keras.saving.load_model` finds them. Networks built
@@ -7,12 +7,14 @@ from them are in `models`.
 
 from keras_deep_emotion.layers.augmentation import RandomAffine, RandomCutout
 from keras_deep_emotion.layers.batch_normalization import BatchNormalization
+from keras_deep_emotion.layers.camera import RandomCamera
 from keras_deep_emotion.layers.spatial_transformer import BoundedAffine, SpatialTransformer
 
 __all__ = [
     "BatchNormalization",
     "BoundedAffine",
     "RandomAffine",
+    "RandomCamera",
     "RandomCutout",
     "SpatialTransformer",
 ]

@@ -55,15 +55,13 @@ class RandomAffine(keras.layers.Layer):
 
     def random_theta(self, batch):
         """Draw (batch, 6) float32 affine transforms, see `affine_positions`."""
-
-        def uniform(limit):
-            return keras.random.uniform((batch,), -limit, limit, "float32", seed=self.generator)
-
-        angle = uniform(math.radians(self.rotation))
-        scale = 1 + uniform(self.zoom)
-        mirror = ops.where(uniform(1.0) < 0, -1.0, 1.0) if self.flip else ops.ones((batch,))
+        # One draw: on a GPU, each is several operations that take longer than their numbers.
+        drawn = keras.random.uniform((5, batch), -1, 1, "float32", seed=self.generator)
+        angle = math.radians(self.rotation) * drawn[0]
+        scale = 1 + self.zoom * drawn[1]
+        mirror = ops.where(drawn[2] < 0, -1.0, 1.0) if self.flip else ops.ones((batch,))
         # The side is 2 in coordinates from -1 to 1.
-        shift_x, shift_y = uniform(2 * self.shift), uniform(2 * self.shift)
+        shift_x, shift_y = 2 * self.shift * drawn[3], 2 * self.shift * drawn[4]
         cos, sin = scale * ops.cos(angle), scale * ops.sin(angle)
         return ops.stack([cos * mirror, -sin, shift_x, sin * mirror, cos, shift_y], axis=1)
 
@@ -118,13 +116,11 @@ class RandomCutout(keras.layers.Layer):
         batch = ops.shape(images)[0]
         height, width = images.shape[1:3]
 
-        def uniform(limit):
-            return keras.random.uniform((batch, 1, 1), 0, limit, "float32", seed=self.generator)
-
-        half = uniform(self.size * height / 2)
+        drawn = keras.random.uniform((3, batch, 1, 1), 0, 1, "float32", seed=self.generator)
+        half = self.size * height / 2 * drawn[0]
         # Centers are anywhere in the image: near its edge, part of the square is outside.
-        y = ops.reshape(ops.arange(height, dtype="float32"), (1, -1, 1)) + 0.5 - uniform(height)
-        x = ops.reshape(ops.arange(width, dtype="float32"), (1, 1, -1)) + 0.5 - uniform(width)
+        y = ops.reshape(ops.arange(height, dtype="float32"), (1, -1, 1)) + 0.5 - height * drawn[1]
+        x = ops.reshape(ops.arange(width, dtype="float32"), (1, 1, -1)) + 0.5 - width * drawn[2]
         hidden = (ops.abs(y) < half) & (ops.abs(x) < half)  # (batch, height, width)
         return ops.where(hidden[..., None], ops.zeros((), images.dtype), images)
 

@@ -1,9 +1,15 @@
-"""The networks, as Keras functional models, and folding of batch normalization for inference.
+"""The networks, as Keras functional models; their operating points; folding for inference.
 
 They use Keras only and run on every backend. Training is in `training`.
 """
 
-from keras_deep_emotion.models.deep_emotion import build_model
-from keras_deep_emotion.models.folding import fold_batch_normalization
+import lazy_loader
 
-__all__ = ["build_model", "fold_batch_normalization"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "deep_emotion": ["build_model"],
+        "folding": ["fold_batch_normalization"],
+        "operating_point": ["at_operating_point", "rebalance"],
+    },
+)

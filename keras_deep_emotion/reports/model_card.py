@@ -8,8 +8,13 @@ from keras_deep_emotion.reports.templates import render
 from keras_deep_emotion.reports.text import DEDUPLICATED, FLIP_AVERAGED, attention_summary
 
 
-def render_model_card(config: TrainConfig, report: dict[str, Any]) -> str:
-    """Render the model card of a run in Markdown, from its settings and `evaluate_run` report."""
+def render_model_card(
+    config: TrainConfig, report: dict[str, Any], robustness: dict[str, Any] | None = None
+) -> str:
+    """Render the model card of a run in Markdown, from its settings and reports.
+
+    `report` is that of `evaluation.evaluate_run`, `robustness` of `evaluate_robustness`.
+    """
     rows = {
         "test": report,
         DEDUPLICATED: report.get("deduplicated"),
@@ -21,6 +26,7 @@ def render_model_card(config: TrainConfig, report: dict[str, Any]) -> str:
         config=config,
         task=Task.from_config(config),
         report=report,
+        robustness=robustness,
         rows={title: row for title, row in rows.items() if row},
         attention=attention_summary(report["attention"]) if "attention" in report else None,
         people_accuracy=[person["accuracy"] for person in report["per_person"].values()],

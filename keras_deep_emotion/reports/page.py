@@ -12,8 +12,14 @@ from keras_deep_emotion.files import write_text
 from keras_deep_emotion.reports import text
 from keras_deep_emotion.reports.commands import WITHOUT_OPTION, changed_settings, fit_command
 from keras_deep_emotion.reports.embedding import embed_figures
-from keras_deep_emotion.reports.figures.curves import embed_curves, training_summary
+from keras_deep_emotion.reports.figures.curves import (
+    balance_figure,
+    embed_curves,
+    embed_drawing,
+    training_summary,
+)
 from keras_deep_emotion.reports.figures.evaluation import draw_evaluation
+from keras_deep_emotion.reports.figures.robustness import draw_robustness
 from keras_deep_emotion.reports.figures.saliency import (
     draw_mean_saliency,
     draw_mistakes,
@@ -33,7 +39,13 @@ VERSION_TITLES = {
 
 def write_report(run: Run) -> Path:
     """Draw all figures of a run from its files, and write its page; return the page's path."""
-    for draw in (draw_evaluation, draw_saliency, draw_mistakes, draw_mean_saliency):
+    for draw in (
+        draw_evaluation,
+        draw_robustness,
+        draw_saliency,
+        draw_mistakes,
+        draw_mean_saliency,
+    ):
         draw(run.path)
     return write_page(run)
 
@@ -62,6 +74,7 @@ def contents(run: Run) -> dict[str, Any]:
         ],
         "labels": run.labels if run.has(Run.LABELS) else [],
         **report_contents(config, run.report),
+        **robustness_contents(run.robustness),
         **faithfulness_contents(run.faithfulness),
         "training": None if history is None else training_summary(history),
         "curves": [] if history is None else embed_curves(history),
@@ -81,7 +94,7 @@ def report_contents(config: TrainConfig, report: dict[str, Any] | None) -> dict[
         return {"report": None, "attention": "", "confusion_text": "Confusion matrix."}
     parts = {"deduplicated": text.DEDUPLICATED, "flip_averaged": text.FLIP_AVERAGED}
     parts = {f"test, {title}": report[key] for key, title in parts.items() if key in report}
-    attention = report.get("attention")
+    attention, points = report.get("attention"), report.get("operating_points")
     return {
         "report": report,
         "comparison": text.paper_comparison(config, report),
@@ -89,6 +102,16 @@ def report_contents(config: TrainConfig, report: dict[str, Any] | None) -> dict[
         "people_shown": PEOPLE_SHOWN,
         "attention": text.attention_summary(attention) if attention else "",
         "confusion_text": text.confusion_text(report),
+        "balance": embed_drawing(balance_figure(points), "balance") if points else None,
+    }
+
+
+def robustness_contents(robustness: dict[str, Any] | None) -> dict[str, Any]:
+    """The variables from robustness.json."""
+    follows = robustness and robustness.get("follows")
+    return {
+        "robustness": robustness,
+        "following": text.following_summary(follows) if follows else "",
     }
 
 
@@ -112,6 +135,7 @@ def sections(page: dict[str, Any]) -> dict[str, str]:
         "curves": ("Learning curves", page["curves"]),
         "confusion": ("Confusion matrix", "confusion_matrix" in pictures),
         "calibration": ("Calibration", "reliability" in pictures),
+        "robustness": ("Robustness", page["robustness"] and "robustness" in pictures),
         "saliency": ("Saliency", {"saliency", "occlusions"} & pictures),
         "faithfulness": ("Faithfulness of the maps", page["faithfulness"]),
         "attended": ("Spatial transformer", "attended" in pictures or page["attention"]),

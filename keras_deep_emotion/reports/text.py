@@ -84,6 +84,8 @@ def evaluation_lines(report: dict[str, Any]) -> list[str]:
             f"{name:<12}{row['faces']:>7,}{plain_percent(row['precision']):>11}"
             f"{plain_percent(row['recall']):>8}{plain_percent(probability):>13}"
         )
+    if "operating_points" in report:
+        lines += balance_lines(report["operating_points"])
     if report["per_person"]:
         lines.append(people_summary(report["per_person"]))
     if report["surest_mistakes"]:
@@ -91,6 +93,57 @@ def evaluation_lines(report: dict[str, Any]) -> list[str]:
     for mistake in report["surest_mistakes"][:5]:
         classes = f"{mistake['label']} -> {mistake['answer']}"
         lines.append(f"{mistake['probability']:>8.1%}  {classes:<24}  {mistake['name']}")
+    return lines
+
+
+def robustness_lines(report: dict[str, Any], against: dict | None = None) -> list[str]:
+    """The lines that `evaluate --robustness` prints of `evaluation.evaluate_robustness`.
+
+    `against` is the result of `compare_robustness`.
+    """
+    low, high = report["mean_interval"]
+
+    def points(name):
+        if against is None:
+            return ""
+        mean, (low, high) = against[name]
+        return f"   {100 * mean:+5.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+
+    lines = [
+        f"unchanged {report['clean']:.1%}; mean of all changes and levels {report['mean']:.1%} "
+        f"({low:.1%} to {high:.1%})"
+    ]
+    if against is not None:
+        lines.append(f"ahead of the other: unchanged{points('clean')}, all changes{points('all')}")
+    for name, change in report["changes"].items():
+        levels = "  ".join(
+            f"{one['level']:>4g}: {one['accuracy']:>6.1%}" for one in change["levels"]
+        )
+        lines.append(f"{change['title']:<16}{levels}  ({change['unit']}){points(name)}")
+    if "follows" in report:
+        lines.append(f"spatial transformer: {following_summary(report['follows'])}")
+    return lines
+
+
+def following_summary(follows: dict[str, dict]) -> str:
+    """One clause: how far the transformer follows, from `evaluation.attention_following`."""
+    names = {"move": "of a move", "scale": "of a change of size", "turn": "of a turn"}
+    parts = [
+        f"{one['mean']:.0%} ({one['interval'][0]:.0%} to {one['interval'][1]:.0%}) {names[name]}"
+        for name, one in follows.items()
+    ]
+    return f"follows the face by {', '.join(parts)}"
+
+
+def balance_lines(points: list[dict[str, Any]]) -> list[str]:
+    """A table of `operating_points`: accuracy, balanced accuracy and recall of each class."""
+    lines = [f"{'balance':<10}{'accuracy':>10}{'balanced':>10}   recall"]
+    for one in points:
+        recall = ", ".join(f"{name} {plain_percent(x, 0)}" for name, x in one["recall"].items())
+        lines.append(
+            f"{one['balance']:<10g}{one['accuracy']:>10.1%}{one['balanced_accuracy']:>10.1%}   "
+            f"{recall}"
+        )
     return lines
 
 
@@ -110,10 +163,12 @@ def accuracy_summary(report: dict, paper_accuracy: float | None = None, paper_di
 
 def mean_scores(report: dict[str, Any]) -> str:
     """One line: balanced accuracy, macro F1 and calibration error."""
+    before = report.get("uncalibrated_error")
     return (
         f"balanced accuracy {100 * report['balanced_accuracy']:.2f} %, "
         f"macro F1 {report['macro_f1']:.3f}, "
         f"calibration error {report['calibration']['error']:.3f}"
+        + ("" if before is None else f" ({before:.3f} before calibration)")
     )
 
 

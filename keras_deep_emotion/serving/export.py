@@ -70,7 +70,9 @@ def expected_outputs(model: keras.Model) -> dict[str, np.ndarray]:
     }
 
 
-def write_assets(path: Path, run: Run, expected: dict[str, np.ndarray]) -> None:
+def write_assets(
+    path: Path, run: Run, expected: dict[str, np.ndarray], balance: float | None = None
+) -> None:
     """Write labels, settings and accuracy, model card and expected outputs into a SavedModel."""
     config, report = run.config, run.report
     (path / LABELS).parent.mkdir(exist_ok=True)
@@ -82,12 +84,13 @@ def write_assets(path: Path, run: Run, expected: dict[str, np.ndarray]) -> None:
         "accuracy": report and report["accuracy"],
         "accuracy_interval": report and report["accuracy_interval"],
         "judged_on": report and f"{report['faces']:,} faces of {report['split']}",
+        "operating_point": run.operating_point(balance),
         "settings": dataclasses.asdict(config),
     }
     write_json(path / ABOUT, about)
     card = "This model was not evaluated: its accuracy is not known.\n"
     if report:
-        card = render_model_card(config, report)
+        card = render_model_card(config, report, run.robustness)
     write_text(path / CARD, f"{card}\nMade by {about['project']}.\n")
     np.savez_compressed(path / EXPECTED, **expected)
 
@@ -109,6 +112,7 @@ def export_run(
     parent: str | Path = "exports",
     keep: int | None = None,
     litert: str | Path | None = None,
+    balance: float | None = None,
 ) -> Path:
     """Export a run's model as the next version in `<parent>/<name>/`; return the version's folder.
 
@@ -121,6 +125,7 @@ def export_run(
         parent: Folder of all exports.
         keep: Number of newest versions to keep, 1 or more; None keeps all.
         litert: The same model for LiteRT, to copy into the version: `load` opens it first.
+        balance: Operating point of the probabilities, as in `Run.load_model`.
 
     Raises:
         FileNotFoundError: If the folder is not a run.
@@ -133,7 +138,7 @@ def export_run(
     if keep is not None and keep < 1:
         raise ValueError(f"keep must be 1 or more. Received: {keep}")
     _ = run.report  # damaged files are refused before anything that takes long
-    model, export = run.load_model(), Export(Path(parent) / name)
+    model, export = run.load_model(balance), Export(Path(parent) / name)
     export.path.mkdir(parents=True, exist_ok=True)
     for folder in Path(parent).iterdir():  # what killed exports of other models left
         remove_dead(folder, PARTIAL)
@@ -146,7 +151,7 @@ def export_run(
         expected = expected_outputs(model)
         if detector is not None:
             expected |= expected_photo_outputs(model)
-        write_assets(saved_model, run, expected)
+        write_assets(saved_model, run, expected, balance)
         write_warmup(saved_model, expected, name)
         if litert is not None:
             shutil.copy(litert, saved_model / LITERT)

@@ -7,6 +7,9 @@ import keras
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.layers.augmentation import RandomAffine, RandomCutout
+from keras_deep_emotion.layers.camera import RandomCamera
+
+NOT_DECAYED = ["bias", "gamma", "beta"]  # names of variables
 
 
 def compiled_trainer(
@@ -28,6 +31,10 @@ def compiled_trainer(
         seed=config.seed,
         dtype="float32",
     )(image)
+    if config.camera:
+        x = RandomCamera(
+            config.camera_changes.split(","), config.camera, seed=config.seed + 2, dtype="float32"
+        )(x)
     if config.cutout:
         # With equal seeds, the largest squares would come with the largest rotations.
         x = RandomCutout(config.cutout, seed=config.seed + 1, dtype="float32")(x)
@@ -70,7 +77,7 @@ def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> keras.optimize
     else:
         optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True, **common)
     if config.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     return optimizer
 
 

@@ -9,44 +9,26 @@ import numpy as np
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.targets import FaceArrays
-from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.files import atomic_write
-from keras_deep_emotion.runs import Run, shipped_weights
+from keras_deep_emotion.runs import Run
+from keras_deep_emotion.training.starting import open_earlier_run
 
 
 def teacher_runs(config: TrainConfig, labels: list[str]) -> list[Run]:
     """Open the teachers of a student: run folders or shipped weights, separated by commas.
 
     Raises:
-        FileNotFoundError: If a teacher is not a finished run.
-        ValueError: If a teacher has other classes, or may know the student's test images: it was
-            trained on other images of the same data set.
+        FileNotFoundError, ValueError: As `starting.open_earlier_run`, or if a teacher has other
+            classes.
     """
-    runs, task = [], Task.from_config(config)
+    runs = []
     for name in config.teacher_names:
-        run = Run.open(Run.shipped(name) if name in shipped_weights() else name)
-        if not same_training_images(run.task, task):
-            raise ValueError(
-                f"{name} was trained on other images of {task.info.title} than this run will be, "
-                "and may know its test images. Name a teacher of the same protocol and fold."
-            )
+        run = open_earlier_run(name, config)
         if run.labels != list(labels):
             known, needed = ", ".join(run.labels), ", ".join(labels)
             raise ValueError(f"{name} knows the classes {known}; this run needs {needed}.")
         runs.append(run)
     return runs
-
-
-def same_training_images(teacher: Task, student: Task) -> bool:
-    """Whether two tasks have the same training split, or no image in common."""
-    if teacher.name != student.name:
-        return True
-    if student.info.named_by_source and student.variant != teacher.variant:
-        return False  # folders may share images
-    if teacher.splits["train"] != student.splits["train"]:
-        return False
-    # Variants in one config differ in their labels only.
-    return student.info.splits_in_one or teacher.tfds_config == student.tfds_config
 
 
 def distillation_targets(

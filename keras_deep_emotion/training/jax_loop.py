@@ -36,7 +36,12 @@ from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.mixup import mixup
 from keras_deep_emotion.data.targets import class_weights
 from keras_deep_emotion.data.task import Task
-from keras_deep_emotion.layers.batch_normalization import recompute_statistics
+from keras_deep_emotion.layers.batch_normalization import (
+    BATCH_SIZE,
+    FACES,
+    recompute_statistics,
+    trained_normalizations,
+)
 from keras_deep_emotion.models.deep_emotion import build_model
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training.callbacks import (
@@ -45,7 +50,12 @@ from keras_deep_emotion.training.callbacks import (
     history_row,
     write_history,
 )
-from keras_deep_emotion.training.compile import averaged_weights, compiled_trainer
+from keras_deep_emotion.training.compile import (
+    NOT_DECAYED,
+    average_variables,
+    compiled_trainer,
+)
+from keras_deep_emotion.training.starting import copy_start, start_run
 
 EVALUATION_BATCH = 512  # faces
 
@@ -80,6 +90,7 @@ def fit(config: TrainConfig, run_dir: str | Path, data_dir: str | Path | None) -
 
     from keras_deep_emotion.data.pipeline import load_split
     from keras_deep_emotion.data.reading import class_names, open_dataset
+    from keras_deep_emotion.evaluation.calibration import calibrate_run
     from keras_deep_emotion.training.single_machine import check_empty, create_run
 
     tf.config.set_visible_devices([], "GPU")  # their memory is for JAX
@@ -88,6 +99,7 @@ def fit(config: TrainConfig, run_dir: str | Path, data_dir: str | Path | None) -
         config = dataclasses.replace(config, fold=0)
     supported = supported_config(config)
     builder = open_dataset(task, data_dir)
+    start_run(config)
     labels, validation = class_names(builder), None
     if jax.process_index() == 0:
         check_empty(run)
@@ -97,6 +109,8 @@ def fit(config: TrainConfig, run_dir: str | Path, data_dir: str | Path | None) -
         builder, task.splits["train"], size, config.soft_labels, config.label_smoothing
     )
     train(supported, faces, validation, labels, run)
+    if validation is not None:
+        calibrate_run(run, data_dir)
     jax.distributed.shutdown()  # the other processes do not wait for the evaluation
     return evaluate_in_subprocess(run, data_dir) if validation is not None else None
 
@@ -124,10 +138,13 @@ def supported_config(config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(config, precision=best)
 
 
-def train(config: TrainConfig, faces, validation, labels: list[str], run: Run) -> dict:
+def train(
+    config: TrainConfig, faces, validation, labels: list[str], run: Run, validate_every: int = 1
+) -> dict:
     """Train, and keep the best epoch on validation: model.keras and history.csv of an existing run.
 
     `config` is from `supported_config`; `validation` is None in all processes but 0, which writes.
+    Every `validate_every`-th epoch is validated, and the last.
     Returns `compile_seconds`; `seconds` of all epochs with validation; `images_per_second` without;
     and in process 0 `best_epoch` (from 0) and its `validation_accuracy`.
     """
@@ -139,13 +156,16 @@ def train(config: TrainConfig, faces, validation, labels: list[str], run: Run) -
     network = build_model(config, len(labels))
     steps = math.ceil(len(faces.images) / config.batch_size)
     trainer = compiled_trainer(network, config, steps)
-    trainer.optimizer.build(trainer.trainable_variables)
+    copy_start(network, config, faces, labels)
+    flat = FlatWeights(trainer)
 
     start = time.perf_counter()
-    state, train_epoch = compile_training(trainer, faces, config)
+    state, train_epoch = compile_training(trainer, flat, faces, config)
     if validation is not None:
         evaluate = compile_evaluation(kept, validation.images, validation.labels)
-    compiled, variables = time.perf_counter(), jax.tree.leaves(variables_of(trainer))
+        if config.fresh_statistics:
+            update_statistics = compile_statistics(kept, faces.images)
+    compiled = time.perf_counter()
     averaged, history, training = AveragedEvaluation(kept), [], 0.0
     best = BestModel(averaged, kept, run / Run.MODEL)
     for epoch in range(config.epochs):
@@ -156,17 +176,18 @@ def train(config: TrainConfig, faces, validation, labels: list[str], run: Run) -
         training += seconds
         if validation is None:
             continue
-        for variable, value in zip(variables, jax.tree.leaves(state), strict=True):
-            variable.assign(value.addressable_data(0))
-        with averaged_weights(trainer):
-            kept.set_weights(network.get_weights())
-        if config.fresh_statistics:
-            recompute_statistics(kept, faces.images)
-        averaged.values = kept.get_weights()
+        is_validated = not (epoch + 1) % validate_every or epoch + 1 == config.epochs
+        flat.assign(state)
         logs["learning_rate"] = keras.ops.convert_to_numpy(trainer.optimizer.learning_rate)
         logs["images_per_second"] = len(faces.images) / seconds
-        logs |= {f"val_{name}": value for name, value in evaluate().items()}
-        best.on_epoch_end(epoch, logs)
+        logs |= dict.fromkeys(("val_loss", "val_accuracy"), math.nan)
+        if is_validated:
+            kept.set_weights(network.get_weights())
+            if config.fresh_statistics:
+                update_statistics()
+            averaged.values = kept.get_weights()
+            logs |= {f"val_{name}": value for name, value in evaluate().items()}
+            best.on_epoch_end(epoch, logs)
         history.append(history_row(epoch, logs))
         write_history(run, history)
         print(
@@ -183,11 +204,74 @@ def train(config: TrainConfig, faces, validation, labels: list[str], run: Run) -
     }
 
 
-def compile_training(trainer, faces, config):
+class FlatWeights:
+    """The trainable variables of a compiled model, joined into two vectors for its optimizer.
+
+    The optimizer changes one vector by one kernel of a GPU where it would take one, and more, for
+    each variable. The vectors are of the variables that weight decay changes and of the others.
+    """
+
+    def __init__(self, trainer: keras.Model):
+        self.trainer = trainer
+        self.variables = trainer.trainable_variables
+        kinds = {"kernel": [], "bias": []}  # names that `build_optimizer` decays, and does not
+        for number, variable in enumerate(self.variables):
+            is_kernel = not any(word in variable.name for word in NOT_DECAYED)
+            kinds["kernel" if is_kernel else "bias"].append(number)
+        self.groups = {name: numbers for name, numbers in kinds.items() if numbers}
+        vectors = self.join([keras.ops.convert_to_numpy(one) for one in self.variables])
+        self.vectors = [
+            keras.Variable(vector, dtype="float32", name=name)
+            for name, vector in zip(self.groups, vectors, strict=True)
+        ]
+        trainer.optimizer.build(self.vectors)
+
+    def join(self, arrays):
+        """Vectors of arrays, one for each trainable variable."""
+        return [
+            np.concatenate([np.ravel(arrays[number]) for number in numbers])
+            for numbers in self.groups.values()
+        ]
+
+    def split(self, vectors):
+        """Arrays of the trainable variables' shapes, of vectors; differentiable."""
+        arrays = [None] * len(self.variables)
+        for vector, numbers in zip(vectors, self.groups.values(), strict=True):
+            place = 0
+            for number in numbers:
+                shape = self.variables[number].shape
+                size = math.prod(shape)
+                arrays[number] = vector[place : place + size].reshape(shape)
+                place += size
+        return arrays
+
+    def state(self):
+        """What a step changes: vectors, other variables, the optimizer's variables; as values."""
+        others = self.trainer.non_trainable_variables
+        groups = self.vectors, others, self.trainer.optimizer.variables
+        return jax.tree.map(lambda variable: variable.value, groups)
+
+    def assign(self, state) -> None:
+        """Give the model a state's weights, moving averages if the optimizer has them."""
+        vectors, others, optimizer = jax.tree.map(lambda value: value.addressable_data(0), state)
+        optimizer_variables = self.trainer.optimizer.variables
+        for variables, values in (
+            (self.trainer.non_trainable_variables, others),
+            (optimizer_variables, optimizer),
+        ):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        averages = [one.value for one in average_variables(self.trainer.optimizer)]
+        arrays = self.split(averages or vectors)
+        for variable, value in zip(self.variables, arrays, strict=True):
+            variable.assign(value)
+
+
+def compile_training(trainer, flat, faces, config):
     """Place state and faces on all devices and compile an epoch.
 
-    Returns the state, three lists as `values_of`, and a function of (state, epoch) to the new state
-    and the mean loss and accuracy.
+    Returns the state, three lists as `FlatWeights.state`, and a function of (state, epoch) to the
+    new state and the mean loss and accuracy.
     """
     mesh = Mesh(jax.devices(), ("batch",))
     replicated = NamedSharding(mesh, PartitionSpec())
@@ -197,32 +281,40 @@ def compile_training(trainer, faces, config):
     weights = np.ones(count, np.float32) if weights is None else weights
     state, columns = jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(replicated, np.asarray(x)),
-        (values_of(trainer), (faces.images, faces.targets, weights)),
+        (flat.state(), (faces.images, faces.targets, weights)),
     )
+    is_kept = [
+        config.fresh_statistics and "moving_" in variable.name
+        for variable in trainer.non_trainable_variables
+    ]
 
-    def loss_and_metrics(trainable, others, images, targets, weights):
-        logits, others, penalties = trainer.stateless_call(
-            trainable, others, images, training=True, return_losses=True
+    def loss_and_metrics(vectors, others, images, targets, weights):
+        logits, new, penalties = trainer.stateless_call(
+            flat.split(vectors), others, images, training=True, return_losses=True
         )
+        # Statistics that are recomputed are not changed, so that XLA leaves them out.
+        others = [old if keep else one for old, one, keep in zip(others, new, is_kept, strict=True)]
         loss = trainer.loss(targets, logits, sample_weight=weights) + sum(penalties)
         accuracy = jnp.mean(jnp.argmax(logits, -1) == jnp.argmax(targets, -1))
         return loss, (others, jnp.stack([loss, accuracy]))
 
     def step(state, number, rows, columns):
-        trainable, others, optimizer = state
+        vectors, others, optimizer = state
         chosen, shares = jax.tree.map(lambda row: row[number], rows)
         batch = tuple(column[chosen].astype("float32") for column in columns)
         batch = mixup(shares, *batch) if config.mixup else batch
         batch = jax.lax.with_sharding_constraint(batch, sharded)
         gradients, (others, metrics) = jax.grad(loss_and_metrics, has_aux=True)(
-            trainable, others, *batch
+            vectors, others, *batch
         )
-        trainable, optimizer = trainer.optimizer.stateless_apply(optimizer, gradients, trainable)
-        new_state = trainable, others, optimizer
+        vectors, optimizer = trainer.optimizer.stateless_apply(optimizer, gradients, vectors)
+        new_state = vectors, others, optimizer
         return jax.lax.with_sharding_constraint((new_state, metrics), replicated)
 
-    of_epoch = partial(epoch_rows, config.seed, count, config.batch_size, config.mixup)
-    rows_of = jax.jit(of_epoch, out_shardings=replicated)
+    def rows_of(epoch):
+        rows = epoch_rows(config.seed, count, config.batch_size, config.mixup, epoch)
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(replicated, x), rows)
+
     rows = rows_of(0)
     run_steps = compile_steps(step, len(rows[0]), state, rows, columns)
 
@@ -234,15 +326,10 @@ def compile_training(trainer, faces, config):
     return state, train_epoch
 
 
-def variables_of(model):
-    """A model's trainable and other variables and, if it is compiled, its optimizer's: lists."""
-    groups = model.trainable_variables, model.non_trainable_variables
-    return (*groups, model.optimizer.variables) if model.compiled else groups
-
-
 def values_of(model):
-    """Values of `variables_of`, as Keras's stateless functions take them."""
-    return jax.tree.map(lambda variable: variable.value, variables_of(model))
+    """Values of the trainable and the other variables, as Keras's stateless functions take them."""
+    groups = model.trainable_variables, model.non_trainable_variables
+    return jax.tree.map(lambda variable: variable.value, groups)
 
 
 def epoch_rows(seed, count, batch_size, mixup, epoch):
@@ -251,11 +338,11 @@ def epoch_rows(seed, count, batch_size, mixup, epoch):
     Returns (steps, batch_size) indices, the last batch filled up from the first; and as many shares
     from Beta(mixup, mixup), None if `mixup` is 0.
     """
-    key, mixing = jax.random.split(jax.random.fold_in(jax.random.key(seed), epoch))
+    # On the host: Beta draws are slow on a GPU, and an epoch's are few.
+    random = np.random.default_rng([seed, epoch])
     steps = math.ceil(count / batch_size)
-    order = jax.random.permutation(key, count)[jnp.arange(steps * batch_size) % count]
-    order = order.reshape(steps, batch_size)
-    return order, jax.random.beta(mixing, mixup, mixup, order.shape) if mixup else None
+    order = np.resize(random.permutation(count).astype(np.int32), (steps, batch_size))
+    return order, random.beta(mixup, mixup, order.shape).astype(np.float32) if mixup else None
 
 
 def in_one_call():
@@ -325,6 +412,41 @@ def compile_evaluation(model, images, labels, flip=False) -> Callable[[], dict[s
         return {"loss": float(loss), "accuracy": float(accuracy)}
 
     return evaluate
+
+
+def compile_statistics(model, images) -> Callable[[], None]:
+    """Compile `recompute_statistics` of a model; return a function that does it."""
+    normalizations = list(trained_normalizations(model))
+    images = images[np.linspace(0, len(images) - 1, min(len(images), FACES)).astype(int)]
+    batches = math.ceil(len(images) / BATCH_SIZE)
+    if not normalizations or len(images) % batches:  # of unequal batches a mean of means is none
+        return partial(recompute_statistics, model, images)
+    images = jax.device_put(images.reshape(batches, -1, *images.shape[1:]))
+    is_moving = ["moving_" in variable.name for variable in model.non_trainable_variables]
+
+    def of_batch(_, batch, trainable, others):
+        _, new = model.stateless_call(trainable, others, batch.astype("float32"), training=True)
+        return None, [one for one, moving in zip(new, is_moving, strict=True) if moving]
+
+    @jax.jit
+    def mean_statistics(trainable, others, images):
+        _, found = jax.lax.scan(partial(of_batch, trainable=trainable, others=others), None, images)
+        return jax.tree.map(lambda rows: rows.mean(axis=0), found)
+
+    momenta = [layer.momentum for layer in normalizations]
+    for layer in normalizations:
+        layer.momentum = 0.0  # the moving statistics are then those of the batch
+    mean_statistics = mean_statistics.lower(*values_of(model), images).compile()
+    for layer, momentum in zip(normalizations, momenta, strict=True):
+        layer.momentum = momentum
+
+    def update():
+        found = iter(mean_statistics(*values_of(model), images))
+        for variable, moving in zip(model.non_trainable_variables, is_moving, strict=True):
+            if moving:
+                variable.assign(next(found))
+
+    return update
 
 
 def evaluate_in_subprocess(run, data_dir):

@@ -18,6 +18,7 @@ from keras_deep_emotion.data.pipeline import load_split, training_batches, valid
 from keras_deep_emotion.data.reading import absent_classes, class_names, open_dataset
 from keras_deep_emotion.data.targets import class_weights
 from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.evaluation.calibration import calibrate_run
 from keras_deep_emotion.evaluation.evaluate import evaluate_run
 from keras_deep_emotion.files import is_partial, refuse_links, write_json
 from keras_deep_emotion.models.deep_emotion import build_model
@@ -36,6 +37,7 @@ from keras_deep_emotion.training.callbacks import (
 )
 from keras_deep_emotion.training.compile import compiled_trainer
 from keras_deep_emotion.training.distillation import distillation_targets, teacher_runs
+from keras_deep_emotion.training.starting import copy_start, start_run
 from keras_deep_emotion.training.tensorboard import tensorboard_callbacks
 
 
@@ -61,7 +63,7 @@ def fit(
         # For `fit --resume`, settings without a fold mean all folds.
         config = dataclasses.replace(config, fold=0)
     builder = open_dataset(task, data_dir)
-    teacher_runs(config, class_names(builder))  # checked before the folder is created
+    start_run(config), teacher_runs(config, class_names(builder))  # checked before a folder is made
     check_empty(run)
     if task.info.named_by_source and (absent := absent_classes(builder, task.splits["train"])):
         message = "No face to train on shows %s: the model never answers so."
@@ -130,7 +132,8 @@ def create_run(run: Run, config: TrainConfig, labels: list[str]) -> None:
 
 
 def finish(run: Run, data_dir: str | Path | None) -> dict:
-    """Evaluate a trained run on its test split, explain it, and write its report."""
+    """Calibrate a trained run, evaluate it on its test split, explain it, and write its report."""
+    calibrate_run(run, data_dir)
     report = evaluate_run(run, data_dir)
     explain_run(run, data_dir)
     write_report(run)
@@ -170,6 +173,8 @@ def train(
         with trainer.distribute_strategy.scope():  # the optimizer's variables are on every GPU
             state = restore_backup(run / Run.BACKUP, trainer)
         write_history(run, state["history"])  # outdated if killed between the two writes
+    else:
+        copy_start(network, config, faces, labels)
     done = len(state["history"])
     if profile and done == config.epochs:
         raise ValueError(f"--profile records training, and {run} has all its epochs.")

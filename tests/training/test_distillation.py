@@ -13,10 +13,10 @@ from keras_deep_emotion.reports.model_card import render_model_card
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training.distillation import (
     distillation_targets,
-    same_training_images,
     teacher_runs,
 )
 from keras_deep_emotion.training.single_machine import fit, resume
+from keras_deep_emotion.training.starting import same_training_images
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Learning curves, from history.csv."""
 
 import io
+import math
 from typing import Any
 
 import matplotlib
@@ -78,12 +79,42 @@ def embed_curves(history: pd.DataFrame) -> list[tuple[dict[str, Any], str]]:
     """Curves of accuracy and loss for the page: `embedding.embed` and text of each."""
     pictures = []
     for metric in ("accuracy", "loss"):
-        figure = curves_figure(history, metric)
-        file = io.BytesIO()
-        # Without a date and with fixed ids, the same run has the same page.
-        with matplotlib.rc_context({"svg.hashsalt": metric}):
-            figure.savefig(file, format="svg", metadata={"Date": None})
-        width, height = (round(side * SCREEN_DPI) for side in figure.get_size_inches())
-        picture = embed("image/svg+xml", file.getvalue(), width, height)
+        picture = embed_drawing(curves_figure(history, metric), metric)
         pictures.append((picture, curves_text(history, metric)))
     return pictures
+
+
+def embed_drawing(figure: Figure, name: str) -> dict[str, Any]:
+    """A figure for the page, as SVG: the result of `embedding.embed`."""
+    file = io.BytesIO()
+    # Without a date and with fixed ids, the same run has the same page.
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    width, height = (round(side * SCREEN_DPI) for side in figure.get_size_inches())
+    return embed("image/svg+xml", file.getvalue(), width, height)
+
+
+def balance_figure(points: list[dict[str, Any]]) -> Figure:
+    """Draw accuracy, balanced accuracy and each recall of `operating_points` over the balance."""
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    balance = [one["balance"] for one in points]
+    styles = {"accuracy": TRAINING, "balanced_accuracy": VALIDATION}
+    for name, style in styles.items():
+        values = [100 * one[name] for one in points]
+        label = name.replace("_", " ")
+        axes.plot(balance, values, label=label, **style, markersize=4, linewidth=2.2, zorder=3)
+    last = sorted(
+        (100 * value, name) for name, value in points[-1]["recall"].items() if value is not None
+    )
+    place = -math.inf
+    for value, name in last:
+        recall = [100 * one["recall"][name] for one in points]
+        axes.plot(balance, recall, color="0.6", linewidth=1)
+        place = max(value, place + 4)  # names must not overlap
+        axes.text(balance[-1] + 0.02, place, name, fontsize=8, color="0.35", va="center")
+    axes.set(xlabel="balance", ylabel="%", xticks=balance, xlim=(-0.03, 1.25))
+    axes.set_title("recall of each emotion (grey) and the mean of all faces", **TITLE)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=9, frameon=False, loc="lower right")
+    return figure

@@ -1,0 +1,124 @@
+"""Does the spatial transformer help, and does it follow the face?
+
+    PYTHONPATH=. python benchmarks/attention.py --output DIR [--data-dir DIR] [--network paper] \
+        [--epochs 60] [--seed 0 --seed 1 --seed 2]
+
+Trains each network with and without its transformer, under the recipe's geometric augmentation and
+under a strong one, and evaluates each on the test split, unchanged and changed by known amounts
+(`evaluate --robustness`). A run that --output holds is continued, or reused if it is finished.
+"""
+
+from pathlib import Path
+
+import click
+import numpy as np
+from timing import echo_header, echo_row
+
+from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.evaluation.robustness import compare_robustness, evaluate_robustness
+from keras_deep_emotion.runs import Run
+from keras_deep_emotion.training.single_machine import train
+
+RECIPES = {"paper": "paper", "wide": "best"}  # of each network
+STRONG = {"rotation": 30.0, "zoom": 0.25, "shift": 0.15}
+GEOMETRY = ("turn", "shift", "scale")
+
+
+def trained(config, run, data_dir):
+    """Train a run, or what is left of it, and evaluate it under changes; return that report."""
+    if run.has(Run.CONFIG) and run.config != config:
+        raise click.ClickException(f"{run} has other settings: name another --output.")
+    run.write_config(config)
+    done = 0 if run.history is None else len(run.history)
+    if done < config.epochs or not run.has(Run.ROBUSTNESS):
+        train(config, run, data_dir)
+        run.write_labels(labels_of(config, data_dir))
+        evaluate_robustness(run, data_dir)
+    return run.robustness
+
+
+def labels_of(config, data_dir):
+    from keras_deep_emotion.data.reading import class_names, open_dataset
+    from keras_deep_emotion.data.task import Task
+
+    return class_names(open_dataset(Task.from_config(config), data_dir))
+
+
+def in_percent(values):
+    """Mean of seeds, and their standard deviation if there are several."""
+    spread = f" ± {100 * np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{100 * np.mean(values):.1f}{spread}"
+
+
+def geometry(report):
+    return np.mean([report["changes"][name]["mean"] for name in GEOMETRY])
+
+
+@click.command()
+@click.option("--output", required=True, type=click.Path(path_type=Path))
+@click.option("--data-dir", type=click.Path(path_type=Path))
+@click.option("--dataset", default="fer2013")
+@click.option("--network", "networks", multiple=True, type=click.Choice(list(RECIPES)))
+@click.option("--width", type=int, help="of wide")
+@click.option("--epochs", default=60)
+@click.option("--seed", "seeds", multiple=True, type=int, default=[0, 1, 2])
+def main(output, data_dir, dataset, networks, width, epochs, seeds):
+    rows = []
+    for network in networks or RECIPES:
+        size = {"width": width} if width and network == "wide" else {}
+        for name, augmentation in {"recipe's": {}, "strong": STRONG}.items():
+            reports = {True: [], False: []}
+            for seed in seeds:
+                for transformer in (True, False):
+                    config = TrainConfig.from_recipe(
+                        RECIPES[network], dataset=dataset, epochs=epochs, seed=seed,
+                        transformer=transformer, **size, **augmentation,
+                    )  # fmt: skip
+                    title = f"{network}-{name[:6]}-{'with' if transformer else 'without'}-{seed}"
+                    report = trained(config, Run(output / title), data_dir)
+                    reports[transformer].append(report)
+                    click.echo(
+                        f"{title}: unchanged {report['clean']:.1%}, turned, moved or scaled "
+                        f"{geometry(report):.1%}, all changes {report['mean']:.1%}",
+                        err=True,
+                    )
+            rows += table_rows(network, name, reports)
+            rows.append(paired_row(network, name, output, seeds))
+    echo_header(
+        "network", "augmentation", "transformer", "unchanged, %", "turned, moved, scaled, %",
+        "all changes, %", "follows a move", "a scale", "a turn",
+    )  # fmt: skip
+    for row in rows:
+        echo_row(*row)
+
+
+def table_rows(network, augmentation, reports):
+    for transformer, some in reports.items():
+        columns = [one["clean"] for one in some], [geometry(one) for one in some]
+        means = [in_percent(values) for values in (*columns, [one["mean"] for one in some])]
+        follows = ["-"] * 3
+        if transformer:
+            follows = [
+                f"{in_percent([one['follows'][name]['mean'] for one in some])} %"
+                for name in ("move", "scale", "turn")
+            ]
+        yield network, augmentation, "with" if transformer else "without", *means, *follows
+
+
+def paired_row(network, augmentation, output, seeds):
+    """What the transformer brings, by face and seed: points, with the mean of the seeds' halves."""
+    found = []
+    for seed in seeds:
+        sides = (
+            output / f"{network}-{augmentation[:6]}-{side}-{seed}" for side in ("with", "without")
+        )
+        found.append(compare_robustness(*sides))
+    cells = []
+    for names in (("clean",), GEOMETRY, ("all",)):
+        mean = np.mean([one[name][0] for one in found for name in names])
+        cells.append(f"{100 * mean:+.1f}")
+    return network, augmentation, "difference", *cells, "", "", ""
+
+
+if __name__ == "__main__":
+    main()

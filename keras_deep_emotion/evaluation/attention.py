@@ -1,0 +1,85 @@
+"""What the spatial transformer of a model does: where it looks, and whether it follows the face."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_deep_emotion.evaluation.changes import warp
+from keras_deep_emotion.evaluation.statistics import mean_interval
+
+# Ours: moves (pixels of a 48-pixel side, along each axis), scales and turns (degrees) of the face.
+MOVES, SCALES, TURNS = (-6, -3, 3, 6), (0.8, 0.9, 1.1, 1.25), (-20, -10, 10, 20)
+
+
+def attention_statistics(theta: np.ndarray) -> dict[str, list[float]]:
+    """`mean` and `spread` (standard deviation) of (count, 6) transforms, six numbers each.
+
+    They are those of the 2 x 3 matrix by rows, and show whether the transformer has collapsed to
+    the same transform for every image.
+    """
+    return {"mean": theta.mean(axis=0).tolist(), "spread": theta.std(axis=0).tolist()}
+
+
+def transforms(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Transforms (count, 6) of (count, size, size, 1) images by a model with a transformer."""
+    theta = keras.Model(model.input, model.get_layer("theta").output)
+    return theta.predict(images, batch_size=256, verbose=0)
+
+
+def attention_following(model: keras.Model, images: np.ndarray) -> dict[str, dict[str, Any]]:
+    """How far the attended region follows when a face is moved, scaled or turned by known amounts.
+
+    1 if the region goes with the face, so that the attended image stays the same; 0 if it stays
+    where it is. For each face it is the slope of the change of its transform over the change of the
+    face, through the origin.
+
+    Args:
+        model: A model with a spatial transformer, from `build_model`.
+        images: (count, size, size, 1) grey levels 0..255.
+
+    Returns:
+        For `move`, `scale` and `turn` the `mean` over the faces, and its 95 % `interval`.
+    """
+    faces, half = images[..., 0].astype(np.float32), (images.shape[1] - 1) / 2
+    before = _parts(transforms(model, images))
+    pixels = images.shape[1] / 48
+
+    def slopes(amounts, change, wanted, part):
+        """Slope of a part of the transform, per face, over amounts of a change."""
+        found = []
+        for amount in amounts:
+            changed = np.round(np.clip(change(amount), 0, 255))[..., None]
+            found.append(part(_parts(transforms(model, changed))) - part(before))
+        wanted = np.array([wanted(amount) for amount in amounts])
+        return np.tensordot(wanted, np.stack(found), 1) / np.sum(wanted**2)
+
+    moves = [
+        slopes(
+            MOVES,
+            lambda amount, axis=axis: warp(faces, shift=np.roll((amount * pixels, 0.0), axis)),
+            lambda amount: amount * pixels / half,
+            lambda parts, axis=axis: parts["shift"][:, axis],
+        )
+        for axis in (0, 1)
+    ]
+    scale = slopes(
+        SCALES, lambda amount: warp(faces, scale=amount), np.log, lambda parts: parts["scale"]
+    )
+    turn = slopes(
+        TURNS,
+        lambda amount: warp(faces, degrees=amount),
+        np.radians,
+        lambda parts: parts["turn"],
+    )
+    named = {"move": np.mean(moves, axis=0), "scale": scale, "turn": turn}
+    intervals = {name: mean_interval(values) for name, values in named.items()}
+    return {name: {"mean": mean, "interval": pair} for name, (mean, pair) in intervals.items()}
+
+
+def _parts(theta):
+    """Shift (x, y), log of the scale, and angle of (count, 6) transforms."""
+    matrix = theta.reshape(-1, 2, 3)
+    scale = np.log(np.abs(np.linalg.det(matrix[:, :, :2]))) / 2
+    across, down = matrix[:, 1, 0] - matrix[:, 0, 1], matrix[:, 0, 0] + matrix[:, 1, 1]
+    return {"shift": matrix[:, :, 2], "scale": scale, "turn": np.arctan2(across, down)}
