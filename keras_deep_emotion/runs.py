@@ -262,20 +262,26 @@ class Run:
         return history is not None and len(history) == self.config.epochs
 
     def load_model(self) -> "keras.Model":
-        """Load the best model, uncompiled: (batch, size, size, 1) grey levels to probabilities."""
-        import keras
+        """Load the best model, uncompiled: (batch, size, size, 1) grey levels to probabilities.
 
-        import keras_deep_emotion.layers  # noqa: F401  (registers the layers)
+        Raises:
+            ValueError: If it is damaged, of another shape, or far larger than our networks, see
+                `models.loading`.
+        """
+        from keras_deep_emotion.models.loading import load_network
 
         path, size, classes = self / self.MODEL, self.config.image_size, len(self.labels)
         with open(path, "rb"):  # Keras says of a file that cannot be read that it does not exist
             pass
         try:
-            model = keras.saving.load_model(path, compile=False)
+            model = load_network(path)
             shapes = model.input_shape, model.output_shape
         except Exception as error:  # of any type, by the layer whose settings are damaged
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            raise ValueError(f"{path} is damaged: {reason}") from error
+            reason = str(error).partition("\n")[0][:300].rstrip(".") or type(error).__name__
+            raise ValueError(
+                f"{path} is damaged: {reason}. Restore it from a "
+                "copy, or train again in another folder."
+            ) from error
         expected = (None, size, size, 1), (None, classes)
         if shapes != expected:
             raise ValueError(

@@ -18,7 +18,7 @@ ALLOWED = {
     "models": {"layers"},
     "images": {"models"},
     "data": {"files", "images", "tfds_builders"},
-    "runs": {"config", "data.task", "files", "layers"},
+    "runs": {"config", "data.task", "files", "models"},
     "evaluation": {"data", "files", "runs"},
     "saliency": {"data", "files", "images", "models", "runs"},
     "inference": {"exports", "files", "images", "runs", "saliency"},
