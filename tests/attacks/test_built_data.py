@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 from damaged import OTHER_TEXTS
 
@@ -52,3 +53,24 @@ def test_names_of_other_classes_are_noticed(built, tmp_path):
         arguments = [*command, str(run), "--data-dir", str(folder)]
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 1 and "labels.txt has surprise, " in result.output
+
+
+@pytest.mark.parametrize("content", [b"no tf.Example", b"\x0a\xff\xff\xff\xff\xff", None])
+def test_records_with_right_checksums_and_other_content(built, tmp_path, content):
+    folder, version = built
+    shutil.copytree(Run.shipped("ferplus-paper").path, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    run.write_config(run.config.from_recipe("paper", dataset="toon_faces"))
+    (path,) = version.glob("*-test.tfrecord*")
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
+    if content is None:  # of a picture
+        example = tf.train.Example.FromString(records[0])
+        example.features.feature["image"].bytes_list.value[0] = b"\x89PNG\r\n\x1a\n and no more"
+        content = example.SerializeToString()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in [content, *records[1:]]:
+            writer.write(record)
+    result = CliRunner().invoke(main, ["evaluate", str(run), "--data-dir", str(folder)])
+    assert result.exit_code == 1 and result.output.count("\n") == 1, result.output
+    assert result.output.startswith("Error: A file is damaged: ") and len(result.output) < 200
+    assert "Iterator" not in result.output and "tf.Example" not in result.output
