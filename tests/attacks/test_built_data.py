@@ -1,6 +1,7 @@
 """Built data sets whose files are cut or of other types: one sentence each."""
 
 import shutil
+import struct
 
 import pytest
 import tensorflow as tf
@@ -53,6 +54,19 @@ def test_names_of_other_classes_are_noticed(built, tmp_path):
         arguments = [*command, str(run), "--data-dir", str(folder)]
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 1 and "labels.txt has surprise, " in result.output
+
+
+@pytest.mark.parametrize("length", [2**40, 2**63 - 17, 2**64 - 17])
+def test_a_record_that_says_it_is_huge_does_not_end_the_process(built, length):
+    pytest.importorskip("apache_beam")
+    from keras_deep_emotion.scoring.inputs import masked_crc
+
+    folder, version = built
+    (path,) = version.glob("*-test.tfrecord*")
+    head = struct.pack("<Q", length)
+    path.write_bytes(head + struct.pack("<I", masked_crc(head)) + b"x" * 100)
+    with pytest.raises(ValueError, match="^A file is damaged: .* ends amid a record. Build again"):
+        open_dataset(Task.parse("toon_faces"), folder)
 
 
 @pytest.mark.parametrize("content", [b"no tf.Example", b"\x0a\xff\xff\xff\xff\xff", None])
