@@ -82,6 +82,28 @@ def test_onnx_models_that_are_foreign(tmp_path):
         assert refused(lambda: load(path), path)
 
 
+def test_an_onnx_model_that_takes_gigabytes(tmp_path):
+    """A file of 300 bytes, whose graph sums 750 million zeros."""
+    onnx = pytest.importorskip("onnx")
+    make, path = onnx.helper, tmp_path / "model.onnx"
+    ends = [
+        make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("image", ["batch", 48, 48, 1]), ("probabilities", ["batch", 2]))
+    ]
+    nodes = [
+        make.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        make.make_node("ReduceSum", ["zeros"], ["sum"], keepdims=0),
+        make.make_node("Add", ["sum", "two"], ["probabilities"]),
+    ]
+    constants = {"shape": np.array([1000, 1000, 750]), "two": np.zeros((1, 2), np.float32)}
+    constants = [onnx.numpy_helper.from_array(one, name) for name, one in constants.items()]
+    graph = make.make_graph(nodes, "bomb", ends[:1], ends[1:], constants)
+    model = make.make_model(graph, ir_version=9, opset_imports=[make.make_opsetid("", 18)])
+    onnx.helper.set_model_props(model, {"labels": "a b"})
+    onnx.save(model, path)
+    assert "is damaged, or not a model" in refused(lambda: ONNXPredictor(path), path)
+
+
 @pytest.mark.slow
 def test_exports_whose_variables_are_cut_or_labels_of_others(export):
     variables = export / "variables" / "variables.data-00000-of-00001"
