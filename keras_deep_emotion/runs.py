@@ -7,12 +7,14 @@ import contextlib
 import io
 import itertools
 import time
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.files import (
+    check_table,
     parse_labels,
     printable_path,
     read_json,
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+# Ours: bytes that the arrays of an .npz file may take, or twice its size if that is more.
+MOST_BYTES = 2**28
 SHIPPED = Path(__file__).parent / "weights"
 # Schemas of the files that later commands read, see `files.check_schema`.
 SHARE = (float, None)  # None where it is undefined
@@ -232,12 +236,13 @@ class Run:
         path = self / self.HISTORY
         if not path.is_file():
             return None
+        check_table(path)
         try:
             history = pd.read_csv(path)
         except pd.errors.EmptyDataError:
             return None
         except ValueError as error:
-            raise ValueError(f"{path} is damaged: {error}") from None
+            raise ValueError(f"{path} is damaged: {str(error).strip()}") from None
         missing = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"} - set(history.columns)
         if missing:
             raise ValueError(f"{path} is damaged: it has no column {', '.join(sorted(missing))}.")
@@ -330,8 +335,14 @@ def read_arrays(path: Path, remedy: str, **axes: int) -> "dict[str, np.ndarray] 
 
     if not path.is_file():
         return None
-    file = io.BytesIO(path.read_bytes())  # OSError: it cannot be read
+    content = path.read_bytes()  # OSError: it cannot be read
+    file = io.BytesIO(content)
     try:
+        with zipfile.ZipFile(file) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > max(MOST_BYTES, 2 * len(content)):
+            raise ValueError(f"it would take {size:,} bytes of memory")
+        file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
             content = dict(arrays)
     except Exception as error:  # of any type: ZIP, zlib, the header's parser
