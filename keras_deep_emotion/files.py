@@ -1,6 +1,7 @@
 """Files: whole or not there, checked when read; and a quiet stderr. Standard library only."""
 
 import contextlib
+import csv
 import glob
 import json
 import math
@@ -25,6 +26,8 @@ DAY = 24 * 60 * 60  # seconds
 # ours: seconds in which a temporary file is never removed; its writer locks it within a moment.
 NEW = 5
 LARGEST_TEXT = 2**26  # ours, bytes: of a JSON file or a list of labels
+# Ours: of a CSV file. Pandas takes memory for each row in each column, also where rows are short.
+MOST_COLUMNS, MOST_CELLS = 10_000, 2**24
 # What JSON values of a schema's types are called; see `check_schema`.
 KINDS = {
     **{int: "a whole number", float: "a finite number", str: "text", bool: "true or false"},
@@ -168,14 +171,29 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_text(path: str | Path) -> str:
-    """Read a text file in UTF-8; raise ValueError if it is another encoding, or very large."""
+def read_text(path: str | Path, most: int = LARGEST_TEXT) -> str:
+    """Read a text file in UTF-8; raise ValueError if it is another encoding, or too large."""
     size = os.stat(path).st_size
-    if size > LARGEST_TEXT:
-        raise ValueError(f"{path} is damaged: {size:,} bytes, more than {LARGEST_TEXT:,}.")
+    if size > most:
+        raise ValueError(f"{path} is damaged: {size:,} bytes, more than {most:,}.")
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}.") from None
+
+
+def check_table(path: str | Path) -> None:
+    """Raise ValueError if a CSV file is not in UTF-8, or far larger than those that we write."""
+    rows = columns = 0
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            for row in csv.reader(file):
+                rows, columns = rows + 1, max(columns, len(row))
+                if columns > MOST_COLUMNS or rows * columns > MOST_CELLS:
+                    raise ValueError(
+                        f"{path} is damaged: it has {columns:,} columns, {rows:,} rows."
+                    )
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is damaged: {error}.") from None
 
 

@@ -8,12 +8,14 @@ import io
 import itertools
 import shlex
 import time
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.files import (
+    check_table,
     parse_labels,
     printable_path,
     read_json,
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+# Ours: bytes that the arrays of an .npz file may take, or twice its size if that is more.
+MOST_BYTES = 2**28
 SHIPPED = Path(__file__).parent / "weights"
 # Settings that a network must share with the one whose weights it takes.
 NETWORK_SETTINGS = ("network", "width", "transformer", "theta_reach", "theta_rate", "image_size")
@@ -287,12 +291,13 @@ class Run:
         path = self / self.HISTORY
         if not path.is_file():
             return None
+        check_table(path)
         try:
             history = pd.read_csv(path)
         except pd.errors.EmptyDataError:
             return None
         except ValueError as error:
-            raise ValueError(f"{path} is damaged: {error}") from None
+            raise ValueError(f"{path} is damaged: {str(error).strip()}") from None
         missing = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"} - set(history.columns)
         if missing:
             raise ValueError(f"{path} is damaged: it has no column {', '.join(sorted(missing))}.")
@@ -320,21 +325,25 @@ class Run:
         """Load the best model, uncompiled: (batch, size, size, 1) grey levels to probabilities.
 
         `balance` is that of `models.at_operating_point`; None for that of the run's settings.
-        """
-        import keras
-        import numpy as np
 
-        import keras_deep_emotion.layers  # noqa: F401  (registers the layers)
+        Raises:
+            ValueError: If it is damaged, of another shape, or far larger than our networks, see
+                `models.loading`.
+        """
+        from keras_deep_emotion.models.loading import load_network
 
         path, size, classes = self / self.MODEL, self.config.image_size, len(self.labels)
         with open(path, "rb"):  # Keras says of a file that cannot be read that it does not exist
             pass
         try:
-            model = keras.saving.load_model(path, compile=False)
+            model = load_network(path)
             shapes = model.input_shape, model.output_shape
         except Exception as error:  # of any type, by the layer whose settings are damaged
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            raise ValueError(f"{path} is damaged: {reason}") from error
+            reason = str(error).partition("\n")[0][:300].rstrip(".") or type(error).__name__
+            raise ValueError(
+                f"{path} is damaged: {reason}. Restore it from a copy, or train again in another "
+                "folder."
+            ) from error
         expected = (None, size, size, 1), (None, classes)
         if shapes != expected:
             raise ValueError(
@@ -344,6 +353,8 @@ class Run:
             )
         if balance is None:
             return model
+        import numpy as np
+
         from keras_deep_emotion.models.operating_point import at_operating_point
 
         found = self.calibration
@@ -404,8 +415,14 @@ def read_arrays(path: Path, remedy: str, **axes: int) -> "dict[str, np.ndarray] 
 
     if not path.is_file():
         return None
-    file = io.BytesIO(path.read_bytes())  # OSError: it cannot be read
+    content = path.read_bytes()  # OSError: it cannot be read
+    file = io.BytesIO(content)
     try:
+        with zipfile.ZipFile(file) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > max(MOST_BYTES, 2 * len(content)):
+            raise ValueError(f"it would take {size:,} bytes of memory")
+        file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
             content = dict(arrays)
     except Exception as error:  # of any type: ZIP, zlib, the header's parser

@@ -18,7 +18,7 @@ ALLOWED = {
     "models": {"layers"},
     "images": {"models"},
     "data": {"files", "images", "tfds_builders"},
-    "runs": {"config", "data.task", "files", "layers", "models"},
+    "runs": {"config", "data.task", "files", "models"},
     "evaluation": {"data", "files", "models", "runs"},
     "saliency": {"data", "files", "images", "models", "runs"},
     "inference": {"exports", "files", "images", "models", "runs", "saliency"},

@@ -18,6 +18,7 @@ from tfds_builders.sources import Source
 COLUMNS = ("emotion", "pixels", "usage")
 SIDE = 48  # pixels
 LONGEST = 2**18  # characters of a line; those of a face need 10,000
+MOST_LINES = 200_000  # FER-2013 has 35,888
 
 
 class Row(NamedTuple):
@@ -94,8 +95,12 @@ def _parse_header(text):
 
 
 def _bounded(lines):
-    """Lines of a text file; csv.Error if one is far longer than that of a face."""
+    """Lines of a text file; csv.Error if one is far longer than that of a face, or too many."""
+    count = 0
     while line := lines.readline(LONGEST):
+        count += 1
+        if count > MOST_LINES:
+            raise csv.Error(f"more than {MOST_LINES:,} lines")
         if len(line) == LONGEST:
             raise csv.Error(f"more than {LONGEST:,} characters in a line")
         yield line

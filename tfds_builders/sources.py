@@ -7,6 +7,7 @@ ignored. What a file is, its first bytes say; its name, if they say nothing.
 import bz2
 import concurrent.futures
 import contextlib
+import errno
 import gzip
 import logging
 import lzma
@@ -39,6 +40,13 @@ LARGEST_RECORD = 2**20  # bytes; tar pads its end to a whole record, by default 
 MOST_BYTES = 2 * 2**30
 MOST_READ = 100 * 2**20  # bytes of a file that is read at once: a picture, a label
 MOST_FILES = 1_000_000
+# What an archive may hold: so many times its own bytes (a CSV: 4 times), and always so many.
+MOST_TIMES, ALWAYS = 100, 2**28
+ATTRIBUTES = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
+LARGEST_HEADER = 2**20  # bytes of the attributes of a member of a tar
 BATCH = 256, 64 * 2**20  # pictures that are decoded at once, and their bytes
 logger = logging.getLogger(__name__)
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
@@ -254,11 +262,12 @@ def _open_archive(path):
     is_zip = _archive_kind(path) == "zip"
     try:
         with zipfile.ZipFile(path) if is_zip else tarfile.open(path, tarinfo=_Member) as archive:
-            files = _files_of_zip(archive) if is_zip else _files_of_tar(archive)
+            most = max(ALWAYS, MOST_TIMES * path.stat().st_size)
+            files = (_files_of_zip if is_zip else _files_of_tar)(archive, most)
             yield _members(files, path.name)
     except (*DAMAGED, NotImplementedError, OSError) as error:  # zipfile: unknown compression
         # A disk error; gzip's and bzip2's have no errno.
-        if getattr(error, "errno", None) is not None:
+        if getattr(error, "errno", None) not in (None, errno.EINVAL):  # of a place before its start
             raise
         problem = str(error).partition(":")[0]  # tarfile adds a line for each compression
         raise ValueError(
@@ -276,6 +285,15 @@ class _Member(tarfile.TarInfo):
     """A member of a tar that raises if its header is damaged; tarfile would end there silently."""
 
     @classmethod
+    def frombuf(cls, buf, encoding, errors):
+        member = super().frombuf(buf, encoding, errors)
+        # tarfile reads the attributes of a member into memory, and a list of its holes.
+        is_long = member.type in ATTRIBUTES and member.size > LARGEST_HEADER
+        if is_long or member.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.InvalidHeaderError("a header is too long, or of a file with holes")
+        return member
+
+    @classmethod
     def fromtarfile(cls, archive):
         try:
             return super().fromtarfile(archive)
@@ -283,16 +301,21 @@ class _Member(tarfile.TarInfo):
             raise tarfile.SubsequentHeaderError(str(error)) from error
 
 
-def _files_of_zip(archive):
+def _files_of_zip(archive, most):
+    _check_expansion(sum(one.file_size for one in archive.infolist()), most)
     # A link in a zip is a file whose content is its target: harmless as nothing is unpacked.
     files = (one for one in archive.infolist() if not one.is_dir())
     return [(one.filename, one.file_size, partial(archive.open, one)) for one in files]
 
 
-def _files_of_tar(archive):
-    files = [
-        (one.name, one.size, partial(archive.extractfile, one)) for one in archive if one.isfile()
-    ]
+def _files_of_tar(archive, most):
+    files = []
+    for one in archive:
+        _check_expansion(one.offset_data + one.size, most)  # before it is decompressed
+        if one.isfile():
+            files.append((one.name, one.size, partial(archive.extractfile, one)))
+        if len(archive.members) > MOST_FILES:
+            raise tarfile.ReadError(f"more than {MOST_FILES:,} members")
     # Check that only padding follows the last member, and that gzip's checksum is correct.
     padding = 0
     while content := archive.fileobj.read(2**16):
@@ -300,6 +323,11 @@ def _files_of_tar(archive):
         if any(content) or padding > LARGEST_RECORD:
             raise tarfile.ReadError("there is more after its end")
     return files
+
+
+def _check_expansion(size, most):
+    if size > most:
+        raise zipfile.BadZipFile(f"it would expand to {size:,} bytes or more, over {most:,}")
 
 
 def _members(files, archive):

@@ -6,6 +6,7 @@ TensorFlow is imported inside commands only, so that --help is instant.
 import atexit
 import contextlib
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -31,8 +32,12 @@ from keras_deep_emotion.cli.verify import verify
 from keras_deep_emotion.stopping import stopping_on_signals
 
 OWN_PACKAGES = ("keras_deep_emotion", "tfds_builders")
-# What TensorFlow says of records that are cut, overwritten or missing.
-DAMAGED = ("corrupted record", "truncated record", "dataset was expected to contain")
+# What TensorFlow says of records that are cut, overwritten or missing, or of other content.
+DAMAGED = (
+    "corrupted record", "truncated record", "dataset was expected to contain",
+    "Could not parse example", "parse serialized Example", "is required but could not be found",
+    "DecodeImage",
+)  # fmt: skip
 FILE_SYSTEM_ERRORS = ("No space left on device", "Permission denied", "File too large")
 
 
@@ -60,15 +65,25 @@ def file_system_message(error: BaseException) -> str | None:
         if error.strerror is None:
             return str(error)
         return f"{error.strerror}: {error.filename}." if error.filename else error.strerror
+    message = ""
     # TensorFlow's are not OSErrors. Its module may not be loaded.
     if type(error).__module__ == "tensorflow.python.framework.errors_impl":
-        if any(text in error.message for text in DAMAGED):
-            reason = error.message.rpartition("}} ")[2].partition(" [Op:")[0].partition("\n")[0]
-            return f"A file is damaged: {reason}. Build or export again what it belongs to."
-        for text in FILE_SYSTEM_ERRORS:
-            if text in error.message:
-                return f"{text}: {error.message.partition(';')[0]}."
+        message = error.message
+    elif isinstance(error, UnicodeDecodeError):  # an error of TensorFlow that quotes a record
+        message = bytes(error.object).decode(errors="replace")
+    if any(text in message for text in DAMAGED):
+        return f"A file is damaged: {damage(message)}. Build or export again what it belongs to."
+    for text in FILE_SYSTEM_ERRORS:
+        if text in message:
+            return f"{text}: {message.partition(';')[0]}."
     return None
+
+
+def damage(message: str) -> str:
+    """What TensorFlow says is damaged, without where in its graph, and without the content."""
+    reason = message.partition("\n")[0].rpartition("}} ")[2].partition(" [Op:")[0]
+    reason = re.sub(r"^Error in user-defined function .* Iterator::\S+ ", "", reason)
+    return reason.partition(", value: ")[0].rstrip(".")
 
 
 class Stopped(click.ClickException):

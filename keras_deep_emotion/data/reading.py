@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import tfds_builders  # noqa: F401  (registers the builders)
+from keras_deep_emotion.data.records import check_records
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.files import is_plain, plain_path
 from keras_deep_emotion.images.graph import prepare_face
@@ -53,6 +54,7 @@ def open_dataset(task: Task, data_dir: str | Path | None = None) -> tfds.core.Da
 
     Raises:
         FileNotFoundError: If the data set is not built; the message says how to build it.
+        ValueError: If its files are damaged.
     """
     config = task.tfds_config
     if task.info.named_by_source:
@@ -79,6 +81,7 @@ def open_dataset(task: Task, data_dir: str | Path | None = None) -> tfds.core.Da
             f"{task.info.title} is not built in {data_path(builder).parents[1]}; "
             f"{task.info.obtain}. To build it: {task.build_command(data_dir)}"
         )
+    check_records(data_path(builder))
     return builder
 
 

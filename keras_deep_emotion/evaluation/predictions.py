@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from keras_deep_emotion.files import atomic_write, csv_text, from_csv_text
+from keras_deep_emotion.files import atomic_write, check_table, csv_text, from_csv_text
 
 COLUMNS = ("name", "subject", "label")
 
@@ -51,11 +51,12 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
     Raises:
         ValueError: If the file is not a table, or lacks required columns.
     """
+    check_table(path)
     text = dict.fromkeys(COLUMNS, str)  # names such as 007 and 1e3 are not numbers
     try:
         table = pd.read_csv(path, keep_default_na=False, dtype=text)
     except ValueError as error:  # an empty file, ragged rows, or not UTF-8
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise ValueError(f"{path} is damaged: {str(error).strip()}") from error
     if tuple(table.columns[:3]) != COLUMNS or len(table.columns) < 5:
         raise ValueError(f"{path} must have the columns name, subject, label and one a class.")
     # A diverged network has empty cells, which pandas would keep as text.

@@ -53,7 +53,7 @@ class ServerAddress:
         ):
             raise ValueError(
                 "A server is SCHEME://HOST[:PORT][/NAME[/versions/N or /labels/LABEL]], scheme "
-                f"grpc, grpcs, http or https. Received: {text}"
+                f"grpc, grpcs, http or https. Received: {text[:200]!r}"
             )
         return cls(
             scheme=match["scheme"],

@@ -4,6 +4,7 @@ LiteRT (the package ai-edge-litert) is TensorFlow Lite's successor. The files ho
 `serving.edge`.
 """
 
+import functools
 import importlib.util
 import json
 import threading
@@ -19,6 +20,7 @@ from keras_deep_emotion.inference.predictor import Predictor, in_batches
 
 BATCH = 8  # faces; larger ones take longer a face
 THREADS = 2
+MOST_MEMORY = 900 * 2**20  # ours, bytes: of all ONNX models of a process, whatever their files say
 PACKAGES = {"litert": "ai_edge_litert", "onnx": "onnxruntime"}  # of each runtime
 
 
@@ -87,6 +89,8 @@ class ONNXPredictor(ArrayPredictor):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = THREADS
+        bound_onnx_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
@@ -102,6 +106,20 @@ class ONNXPredictor(ArrayPredictor):
 
     def _compute(self, images):
         return self._session.run(["probabilities"], {"image": images})[0]
+
+
+@functools.cache
+def bound_onnx_memory() -> None:
+    """Let sessions that use the environment's allocator take `MOST_MEMORY` at most, together."""
+    import onnxruntime
+
+    onnxruntime.create_and_register_allocator(
+        onnxruntime.OrtMemoryInfo(
+            "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0,
+            onnxruntime.OrtMemType.DEFAULT,
+        ),
+        onnxruntime.OrtArenaCfg({"max_mem": MOST_MEMORY, "arena_extend_strategy": 1}),
+    )  # fmt: skip
 
 
 def check_classes(probabilities: np.ndarray, labels: list[str]) -> None:

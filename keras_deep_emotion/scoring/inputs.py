@@ -27,6 +27,7 @@ from keras_deep_emotion.images.finding import find_files, is_video, passed_over
 from keras_deep_emotion.scoring import storage
 
 TFRECORD_NAME = re.compile(r"\.tfrecords?\b", re.IGNORECASE)
+MOST_RECORD = 128 * 2**20  # ours, bytes: of a record; a longer one is damaged
 READERS = 16  # ours: files read at once; a bucket takes about 30 ms for each
 # Errors of the machine, not of the file: the job must stop, and no file is called damaged.
 MACHINE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -115,21 +116,22 @@ def _read_list(file, column):
     """Yield the paths in a CSV file."""
     with storage.open_file(file) as binary:
         # Spreadsheets write a byte order mark.
-        table = csv.DictReader(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""))
+        table = csv.reader(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""))
         try:
-            columns = table.fieldnames or ["nothing"]
-            if column not in (table.fieldnames or ()):
+            columns = next(table, [])
+            if column not in columns:
+                names = " ".join(", ".join(columns).split())[:300] or "nothing"
                 raise ValueError(
-                    f"{file} has no column {column!r}; it has: {', '.join(columns)}. "
-                    "Name one with --column."
+                    f"{file} has no column {column!r}; it has: {names}. Name one with --column."
                 )
-            for row in table:
-                if not row[column]:
+            place = columns.index(column)
+            for row in filter(None, table):  # not blank lines
+                if not "".join(row[place : place + 1]):
                     raise ValueError(
                         f"{file}, line {table.line_num}: column {column!r} is empty. Give it the "
                         "path of an image, or delete the line."
                     )
-                yield storage.join(storage.parent(file), row[column])
+                yield storage.join(storage.parent(file), row[place])
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{file} is not a CSV file in UTF-8: {error}.") from None
 
@@ -188,11 +190,12 @@ def masked_crc(data: bytes) -> int:
 
 
 def _record_length(head):
-    """Bytes of a record's data from its head of 12 bytes; None if the head is damaged."""
+    """Bytes of a record's data from its head of 12 bytes; None if it is damaged or too long."""
     if len(head) < 12:
         return None
     length, checksum = struct.unpack("<QI", head)
-    return length if masked_crc(head[:8]) == checksum else None
+    is_good = length <= MOST_RECORD and masked_crc(head[:8]) == checksum
+    return length if is_good else None
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 from keras_deep_emotion.exports import Export
 from keras_deep_emotion.files import read_text, write_text
 
+LARGEST = 2**20  # ours, bytes: the parser takes a second for them
 CONTAINER_ROOT = "/models"  # where compose.yaml mounts the folder of all exports
 
 
@@ -45,7 +46,7 @@ def updated_models_config(parent: str | Path) -> ModelServerConfig:
 def read_models_config(path: str | Path) -> ModelServerConfig | None:
     """Read a `models.config`; return None if the file does not exist."""
     try:
-        return text_format.Parse(read_text(path), ModelServerConfig())
+        return text_format.Parse(read_text(path, LARGEST), ModelServerConfig())
     except FileNotFoundError:
         return None
     except (text_format.ParseError, ValueError, RecursionError) as error:

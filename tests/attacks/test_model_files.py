@@ -1,8 +1,12 @@
 """Models, exports and jobs that are cut, foreign or of other types: one sentence each."""
 
+import io
 import json
+import re
 import shutil
+import zipfile
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -76,6 +80,28 @@ def test_onnx_models_that_are_foreign(tmp_path):
     for content in OTHER_TEXTS.values():
         path.write_bytes(content)
         assert refused(lambda: load(path), path)
+
+
+def test_an_onnx_model_that_takes_gigabytes(tmp_path):
+    """A file of 300 bytes, whose graph sums 750 million zeros."""
+    onnx = pytest.importorskip("onnx")
+    make, path = onnx.helper, tmp_path / "model.onnx"
+    ends = [
+        make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("image", ["batch", 48, 48, 1]), ("probabilities", ["batch", 2]))
+    ]
+    nodes = [
+        make.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        make.make_node("ReduceSum", ["zeros"], ["sum"], keepdims=0),
+        make.make_node("Add", ["sum", "two"], ["probabilities"]),
+    ]
+    constants = {"shape": np.array([1000, 1000, 750]), "two": np.zeros((1, 2), np.float32)}
+    constants = [onnx.numpy_helper.from_array(one, name) for name, one in constants.items()]
+    graph = make.make_graph(nodes, "bomb", ends[:1], ends[1:], constants)
+    model = make.make_model(graph, ir_version=9, opset_imports=[make.make_opsetid("", 18)])
+    onnx.helper.set_model_props(model, {"labels": "a b"})
+    onnx.save(model, path)
+    assert "is damaged, or not a model" in refused(lambda: ONNXPredictor(path), path)
 
 
 @pytest.mark.slow
@@ -256,3 +282,88 @@ def test_a_model_that_touches_files_is_not_opened_unless_it_is_trusted(kind, tmp
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1 and "is not opened" in result.output, result.output
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def rewritten_model(path, settings=lambda value: None, weights=None, **members):
+    """Write the smaller shipped model as `path`, with other settings, weights or members."""
+    with zipfile.ZipFile(Run.shipped("ferplus-paper") / Run.MODEL) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(files["config.json"])
+    settings(config["config"]["layers"])
+    files["config.json"] = json.dumps(config).encode()
+    files["model.weights.h5"] = weights or files["model.weights.h5"]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in (files | members).items():
+            archive.writestr(name, content)
+
+
+def first(layers, kind):
+    """The settings of the first layer of a class."""
+    return next(layer["config"] for layer in layers if layer["class_name"] == kind)
+
+
+def many_units(layers):
+    first(layers, "Dense")["units"] = 3_000_000
+
+
+def many_filters(layers):
+    first(layers, "Conv2D")["filters"] = 10_000_000
+
+
+def many_settings(layers):
+    first(layers, "Dense")["name"] = "x" * 2**20
+
+
+def declared_weights(shape, **options):
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file.create_dataset("layers/conv2d/vars/0", shape, "f4", compression="gzip", **options)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("says", "changes"),
+    [
+        ("parameters or more, over", {"settings": many_units}),
+        ("parameters or more, over", {"settings": many_filters}),
+        ("its config.json has .* bytes, over", {"settings": many_settings}),
+        ("parameters or more, over", {"weights": declared_weights((750_000_000,))}),
+        ("parameters or more, over", {"weights": declared_weights((2**28,), chunks=(2**28,))}),
+        ("it must hold config.json, .*Received: .*assets/a", {"assets/a": b"x"}),
+        ("parameters or more, over", {"weights": bytes(400_000_000)}),
+    ],
+)  # fmt: skip
+def test_a_keras_model_far_larger_than_ours_is_not_built(tmp_path, says, changes):
+    """It would take gigabytes; the file has less than two megabytes."""
+    for name in (Run.CONFIG, Run.LABELS):
+        shutil.copy(Run.shipped("ferplus-paper") / name, tmp_path / name)
+    path = tmp_path / Run.MODEL
+    rewritten_model(path, **changes)
+    assert path.stat().st_size < 2**21
+    assert re.search(says, refused(Run(tmp_path).load_model, path))
+    rewritten_model(path)
+    assert Run(tmp_path).load_model().count_params() == 66_857
+
+
+def test_a_keras_model_of_large_outputs_is_not_run(tmp_path):
+    import keras
+
+    image = keras.Input((48, 48, 1))
+    features = keras.layers.GlobalAveragePooling2D()(keras.layers.UpSampling2D(200)(image))
+    path = tmp_path / Run.MODEL
+    keras.Model(image, keras.layers.Dense(7)(features)).save(path)
+    for name in (Run.CONFIG, Run.LABELS):
+        shutil.copy(Run.shipped("ferplus-paper") / name, tmp_path / name)
+    says = r"its layer up_sampling2d.* outputs \(None, 9600, 9600, 1\), over 60,000,000 numbers"
+    assert re.search(says, refused(Run(tmp_path).load_model, path))
+
+
+@pytest.mark.slow
+def test_the_largest_network_is_within_the_bounds(tmp_path):
+    from keras_deep_emotion.config import TrainConfig
+    from keras_deep_emotion.models import build_model
+    from keras_deep_emotion.models.loading import load_network
+
+    model = build_model(TrainConfig(network="resnet50", image_size=512))
+    model.save(tmp_path / "model.keras")
+    assert load_network(tmp_path / "model.keras").count_params() == model.count_params()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfds_builders.fer2013.native import SPLITS
-from tfds_builders.sources import MOST_READ, Source
+from tfds_builders.sources import Source
 
 # The ten columns of votes in label.csv, in their order. NF: not a face.
 FERPLUS_VOTES = (
@@ -26,6 +26,7 @@ REPOSITORY = (
     "https://raw.githubusercontent.com/microsoft/FERPlus/ae2128abf776409c93e50cf7c9d87180673314e6"
 )
 NAMES = "fer2013new.csv"
+LARGEST = 2**23  # bytes of a file; fer2013new.csv has 1.6 million
 PARTS = {"train": "Train", "validation": "Valid", "test": "Test"}
 VOTES = {split: f"FER2013{part}/label.csv" for split, part in PARTS.items()}
 # Path of each file in the repository, by the end of its path in a folder of the user.
@@ -60,7 +61,11 @@ def find_files(sources: Sequence[Source]) -> dict[str, bytes]:
             for path in PATHS:
                 if path not in contents and f"/{name}".endswith(f"/{path}"):
                     with source.open(name) as file:
-                        contents[path] = file.read(MOST_READ)
+                        contents[path] = file.read(LARGEST + 1)
+                    if len(contents[path]) > LARGEST:
+                        raise ValueError(
+                            f"{name} has more than {LARGEST:,} bytes; obtain it again."
+                        )
     return contents
 
 
