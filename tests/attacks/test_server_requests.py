@@ -213,7 +213,7 @@ def test_the_timeout_covers_the_parsing_of_long_requests(server, kind):
 def test_slow_connections_shut_nobody_out(server):
     heads = (b"", b"POST /v1/models/fa", POST + b"Content-Length: 100\r\n\r\n{")
     with contextlib.ExitStack() as stack:
-        for number in range(3 * 16):  # 16 are held
+        for number in range(3 * 64):  # 64 are held
             connection = socket.create_connection(("127.0.0.1", server.rest_port))
             stack.enter_context(connection)
             connection.sendall(heads[number % 3])

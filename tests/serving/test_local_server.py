@@ -262,13 +262,13 @@ def test_too_many_connections(strict):
     request = b"GET /v1/models/face HTTP/1.1\r\nHost: localhost\r\n\r\n"
     body = json.dumps(slow_request(FOREVER)).encode()
     call = b"POST /v1/models/face:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
-    held = [socket.create_connection(address, 10) for _ in range(4)]
+    held = [socket.create_connection(address, 10) for _ in range(16)]
     with socket.create_connection(address, 10) as one_more:
         one_more.sendall(request)
         assert one_more.recv(1000).startswith(b"HTTP/1.1 200 ")  # in the place of the first
     for connection in held:
         connection.close()
-    held = [socket.create_connection(address, 10) for _ in range(4)]
+    held = [socket.create_connection(address, 10) for _ in range(16)]
     for connection in held:
         connection.sendall(call % len(body) + body)
     time.sleep(0.3)

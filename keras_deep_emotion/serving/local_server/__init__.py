@@ -36,7 +36,7 @@ class LocalServer(contextlib.AbstractContextManager):
         max_bytes: Longest request.
         timeout: Seconds allowed for a call.
         read_timeout: Seconds allowed for a REST request to arrive, and between two of a connection.
-        parallel: Calls that run at once; four times as many REST connections are held.
+        parallel: Calls that run at once; sixteen times as many REST connections are held.
         interval: Seconds between two checks of the folder for new versions.
         report: Called with a line on each change of versions.
         allow_hosts: More names that REST requests may have as Host, see `serving.hosts`.

@@ -205,8 +205,8 @@ class TimedConnection(H11Protocol):
 
 
 def build_server(versions, max_bytes, read_timeout, parallel, hosts):
-    """The uvicorn server; it holds four times as many connections as calls run at once."""
-    connections = 4 * parallel
+    """The uvicorn server; it holds sixteen times as many connections as calls run at once."""
+    connections = 16 * parallel
     config = uvicorn.Config(
         build_app(versions, max_bytes, read_timeout, connections, hosts),
         http=TimedConnection,
