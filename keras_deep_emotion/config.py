@@ -60,6 +60,8 @@ class TrainConfig:
     fold: int | None = None  # to test on, with protocol "subjects"
     recipe: str = "best"
     start: str | None = None  # ours: a run or shipped weights, see `training.starting`
+    # ours: of the start's weights in those that are kept (Wortsman et al., 2022)
+    start_share: float = 0.0
     # Network
     network: str = "wide"  # see `models.deep_emotion`
     width: int = 40  # ours: channels of the first convolution
@@ -121,6 +123,7 @@ class TrainConfig:
             "average": (self.average >= 0, "0 or more"),
             "regularization": (self.regularization >= 0, "0 or more"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "0 or more and below 1"),
+            "start_share": (0 <= self.start_share < 1, "0 or more and below 1"),
             "teacher_share": (0 <= self.teacher_share <= 1, "between 0 and 1"),
             "balance": (0 <= self.balance <= 1, "between 0 and 1"),
             "class_balance": (0 <= self.class_balance <= 1, "between 0 and 1"),

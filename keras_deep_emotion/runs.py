@@ -400,6 +400,7 @@ def check_classes(metrics: dict, path: Path) -> None:
     """Raise ValueError if parts of `METRICS` are of other classes, or of no faces."""
     classes, rows = metrics["classes"], metrics["confusion"]
     parts = (metrics["per_class"], metrics["calibration"]["per_class"])
+    parts += tuple(point["recall"] for point in metrics.get("operating_points", ()))
     sizes = {len(classes), len(rows), *map(len, rows)}
     if len(sizes) > 1 or any(set(part) != set(classes) for part in parts) or not metrics["faces"]:
         raise ValueError(f"{path} is damaged: its parts are of different classes. {EVALUATE}")

@@ -46,6 +46,10 @@ def parse_fold(ctx, param, value):
     metavar="RUN",
     help="Run or shipped weights to go on from, with its network; the recipe is then finetune.",
 )
+@config_option(
+    "start_share",
+    help="Fraction of the start's weights in those that are kept, so that nothing is forgotten.",
+)
 @config_option("network", help="Architecture of the feature path.")
 @config_option("width", help="Number of channels of the first convolution.")
 @config_option("transformer", help="Warp the face with a spatial transformer first.")

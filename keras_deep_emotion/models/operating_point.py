@@ -27,11 +27,12 @@ def at_operating_point(
     """
     import keras  # takes seconds, and `rebalance` does not need it
 
+    from keras_deep_emotion.layers.operating_point import OperatingPoint
+
     logits = model.get_layer("logits").output
-    if temperature != 1:
-        logits = logits / temperature
-    if balance:
-        logits = logits - balance * np.log(prior).astype(np.float32)
+    if temperature != 1 or balance:
+        offsets = -balance * np.log(prior) if balance else None
+        logits = OperatingPoint(temperature, offsets, name="operating_point")(logits)
     probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
     return keras.Model(model.input, probabilities, name=model.name)
 

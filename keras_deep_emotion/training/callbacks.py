@@ -66,14 +66,25 @@ class AveragedEvaluation(keras.callbacks.Callback):
 
     Args:
         network: The network that is trained, without augmentation.
-        images: (count, size, size, 1) unaugmented training images for `recompute_statistics` of
+        images: (count, size, size, 1) training images for `recompute_statistics` of
             `layers.batch_normalization`; None keeps the moving statistics.
+        start: Weights of the network before training, of which `share` is mixed into those that
+            are kept (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022).
+        share: 0 to 1.
     """
 
-    def __init__(self, network: keras.Model, images: np.ndarray | None = None):
+    def __init__(
+        self,
+        network: keras.Model,
+        images: np.ndarray | None = None,
+        start: Sequence[np.ndarray] = (),
+        share: float = 0.0,
+    ):
         super().__init__()
         self.network = network
         self.images = images
+        self.start = start
+        self.share = share
         self.values = None
 
     def on_test_begin(self, logs=None):
@@ -81,10 +92,18 @@ class AveragedEvaluation(keras.callbacks.Callback):
         self.training_values = self.network.get_weights()
         with averaged_weights(self.model):
             self.values = self.network.get_weights()
+        self.values = self.mixed(self.values)
         self.network.set_weights(self.values)
         if self.images is not None:
             recompute_statistics(self.network, self.images)
             self.values = self.network.get_weights()
+
+    def mixed(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Weights of the network with the share of its start's."""
+        if not self.share:
+            return values
+        pairs = zip(values, self.start, strict=True)
+        return [(1 - self.share) * value + self.share * start for value, start in pairs]
 
     def on_test_end(self, logs=None):
         """Restore the weights that are trained."""

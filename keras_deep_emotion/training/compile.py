@@ -4,9 +4,12 @@ import contextlib
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 
 from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.data.targets import FaceArrays
 from keras_deep_emotion.layers.augmentation import RandomAffine, RandomCutout
+from keras_deep_emotion.layers.batch_normalization import FACES as STATISTICS
 from keras_deep_emotion.layers.camera import RandomCamera
 
 NOT_DECAYED = ["bias", "gamma", "beta"]  # names of variables
@@ -47,6 +50,30 @@ def compiled_trainer(
         **compile_options,
     )
     return trainer
+
+
+def with_camera(faces: FaceArrays, config: TrainConfig) -> FaceArrays:
+    """Each face twice: as it is, and as `RandomCamera` changes it, the same at each call."""
+    camera = RandomCamera(config.camera_changes.split(","), config.camera, clean=0.0, seed=0)
+    images = faces.images.astype(np.float32)
+    parts = (images[first : first + 1024] for first in range(0, len(images), 1024))
+    changed = [keras.ops.convert_to_numpy(camera(part, training=True)) for part in parts]
+    pairs = np.stack([images, np.concatenate(changed)], axis=1)
+    images = pairs.reshape(-1, *images.shape[1:])
+    return FaceArrays(images, np.repeat(faces.targets, 2, axis=0), np.repeat(faces.labels, 2))
+
+
+def statistics_images(faces: FaceArrays, config: TrainConfig) -> np.ndarray:
+    """Training images to recompute batch normalization statistics from.
+
+    They are not augmented; with `config.camera`, half of them are as a camera changes them.
+    """
+    if not config.camera:
+        return faces.images
+    count = min(len(faces.images), STATISTICS // 2)
+    chosen = np.linspace(0, len(faces.images) - 1, count).astype(int)
+    some = FaceArrays(*(getattr(faces, name)[chosen] for name in FaceArrays._fields))
+    return with_camera(some, config).images
 
 
 def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:

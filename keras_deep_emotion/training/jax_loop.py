@@ -54,6 +54,8 @@ from keras_deep_emotion.training.compile import (
     NOT_DECAYED,
     average_variables,
     compiled_trainer,
+    statistics_images,
+    with_camera,
 )
 from keras_deep_emotion.training.starting import copy_start, start_run
 
@@ -157,6 +159,9 @@ def train(
     steps = math.ceil(len(faces.images) / config.batch_size)
     trainer = compiled_trainer(network, config, steps)
     copy_start(network, config, faces, labels)
+    start_weights = network.get_weights()
+    if config.camera and validation is not None:
+        validation = with_camera(validation, config)
     flat = FlatWeights(trainer)
 
     start = time.perf_counter()
@@ -164,9 +169,10 @@ def train(
     if validation is not None:
         evaluate = compile_evaluation(kept, validation.images, validation.labels)
         if config.fresh_statistics:
-            update_statistics = compile_statistics(kept, faces.images)
+            update_statistics = compile_statistics(kept, statistics_images(faces, config))
     compiled = time.perf_counter()
-    averaged, history, training = AveragedEvaluation(kept), [], 0.0
+    averaged = AveragedEvaluation(kept, None, start_weights, config.start_share)
+    history, training = [], 0.0
     best = BestModel(averaged, kept, run / Run.MODEL)
     for epoch in range(config.epochs):
         stopping.check()
@@ -182,7 +188,7 @@ def train(
         logs["images_per_second"] = len(faces.images) / seconds
         logs |= dict.fromkeys(("val_loss", "val_accuracy"), math.nan)
         if is_validated:
-            kept.set_weights(network.get_weights())
+            kept.set_weights(averaged.mixed(network.get_weights()))
             if config.fresh_statistics:
                 update_statistics()
             averaged.values = kept.get_weights()

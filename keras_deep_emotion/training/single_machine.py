@@ -35,7 +35,7 @@ from keras_deep_emotion.training.callbacks import (
     restore_backup,
     write_history,
 )
-from keras_deep_emotion.training.compile import compiled_trainer
+from keras_deep_emotion.training.compile import compiled_trainer, statistics_images, with_camera
 from keras_deep_emotion.training.distillation import distillation_targets, teacher_runs
 from keras_deep_emotion.training.starting import copy_start, start_run
 from keras_deep_emotion.training.tensorboard import tensorboard_callbacks
@@ -149,7 +149,8 @@ def train(
 ) -> float:
     """Train, from the run's backup if it has one, and keep the best epoch on validation.
 
-    The test split is not read. `callbacks` come after those of the run. Returns the validation
+    With `config.camera`, validation has each face twice: as it is, and as a camera changes it. The
+    test split is not read. `callbacks` come after those of the run. Returns the validation
     accuracy of the best epoch.
 
     Raises:
@@ -166,19 +167,23 @@ def train(
     )
     faces = distillation_targets(faces, labels, config, run)
     validation = load_split(builder, task.splits["validation"], config.image_size)
+    if config.camera:
+        validation = with_camera(validation, config)
     steps = math.ceil(len(faces.images) / config.batch_size)
     network, trainer, kept = build_trainer(config, len(labels), steps)
+    if config.start_share or not run.has(Run.BACKUP):
+        copy_start(network, config, faces, labels)
+    start = network.get_weights()
     state = {"history": [], "best": (-1.0, 0.0)}
     if run.has(Run.BACKUP):
         with trainer.distribute_strategy.scope():  # the optimizer's variables are on every GPU
             state = restore_backup(run / Run.BACKUP, trainer)
         write_history(run, state["history"])  # outdated if killed between the two writes
-    else:
-        copy_start(network, config, faces, labels)
     done = len(state["history"])
     if profile and done == config.epochs:
         raise ValueError(f"--profile records training, and {run} has all its epochs.")
-    averaged = AveragedEvaluation(network, faces.images if config.fresh_statistics else None)
+    images = statistics_images(faces, config) if config.fresh_statistics else None
+    averaged = AveragedEvaluation(network, images, start, config.start_share)
     best = BestModel(averaged, kept, run / Run.MODEL, state["best"])
     if done == config.epochs:
         return best.best[0]

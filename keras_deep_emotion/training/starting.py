@@ -14,6 +14,7 @@ from scipy.special import logsumexp
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.targets import FaceArrays
 from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.models.operating_point import at_operating_point
 from keras_deep_emotion.runs import NETWORK_SETTINGS, Run
 
 PENALTY = 0.01  # ours: of the squared weights of the last layer, whose inputs are standardized
@@ -75,7 +76,7 @@ def copy_start(network: keras.Model, config: TrainConfig, faces: FaceArrays, lab
     run = start_run(config)
     if run is None:
         return
-    start = run.load_model()
+    start = at_operating_point(run.load_model())
     same_classes = run.labels == list(labels)
     for old, new in zip(start.layers, network.layers, strict=True):
         if new.name != "logits" or same_classes:

@@ -103,7 +103,7 @@ def test_trains_without_tensorflow(parts, tmp_path, whole, variant):
 def test_refuses_a_wrong_variant():
     pytest.importorskip("jax")
     messages = {
-        "paperr": "a variant begins with one of best, paper. Received: 'paperr'",
+        "paperr": "a variant begins with one of best, paper, finetune. Received: 'paperr'",
         "best epoch=2": "'epoch' is not a setting of a variant. Received: 'best epoch=2'",
         "best dataset=ferg": "'dataset' is not a setting of a variant. "
         "Received: 'best dataset=ferg'",

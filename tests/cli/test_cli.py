@@ -57,9 +57,12 @@ def test_version(run_command):
 
 def test_defaults_shown_are_those_of_the_settings(run_command):
     text = " ".join(run_command("fit", "--help").split())
-    best, paper = TrainConfig(), TrainConfig.from_recipe("paper")
+    best, paper, tuned = (TrainConfig.from_recipe(name) for name in ("best", "paper", "finetune"))
     for name in ("epochs", "learning_rate", "width"):
-        shown = f"[default: {getattr(best, name)}; paper: {getattr(paper, name)}]"
+        shown = f"[default: {getattr(best, name)}; paper: {getattr(paper, name)}"
+        if name != "width":
+            shown += f"; finetune: {getattr(tuned, name)}"
+        shown += "]"
         assert re.search(
             f"--{name.replace('_', '-')} (INTEGER|FLOAT) [^[]*{re.escape(shown)}", text
         )

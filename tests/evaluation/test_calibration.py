@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from keras_deep_emotion import load
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.evaluation.calibration import calibrate_run, fit_temperature, softmax
+from keras_deep_emotion.layers import OperatingPoint
 from keras_deep_emotion.models import at_operating_point, rebalance
 from keras_deep_emotion.runs import Run
 
@@ -35,6 +37,7 @@ def test_balance_divides_by_the_classes_shares():
 
 
 def test_a_network_at_an_operating_point(run_dir):
+    keras.backend.clear_session()  # names of operations count from 0 again, as in a new process
     model = Run(run_dir).load_model()
     images = np.random.default_rng(0).uniform(0, 255, (4, 48, 48, 1)).astype(np.float32)
     raw = at_operating_point(model).predict(images, verbose=0)
@@ -46,6 +49,16 @@ def test_a_network_at_an_operating_point(run_dir):
     # From a model that is at one already, not on top of it.
     again = at_operating_point(cooled).predict(images, verbose=0)
     np.testing.assert_allclose(again, raw, atol=1e-6)
+
+
+def test_the_layer_keeps_its_settings_and_refuses_others():
+    layer = OperatingPoint(2.0, [0.5, -0.5])
+    got = keras.ops.convert_to_numpy(layer(np.array([[2.0, 4.0]], np.float32)))
+    np.testing.assert_allclose(got, [[1.5, 1.5]])
+    config = OperatingPoint.from_config(layer.get_config()).get_config()
+    assert (config["temperature"], config["offsets"]) == (2.0, [0.5, -0.5])
+    with pytest.raises(ValueError, match="temperature must be above 0. Received: temperature=0"):
+        OperatingPoint(0)
 
 
 def test_a_run_is_calibrated_once(run_dir, toon_faces_dir, tmp_path):

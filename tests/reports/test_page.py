@@ -87,6 +87,7 @@ def anchors(page):
         TrainConfig(dataset="folder/my faces; rm", flip=False, transformer=False, cosine=False),
         TrainConfig.from_recipe("paper", cosine=True, optimizer="sgd", precision="float32"),
         TrainConfig(dataset="ck_plus", teachers="runs/a b,ferplus", teacher_share=0.3),
+        TrainConfig(dataset="ferg", camera=0.5, camera_changes="blur,noise", balance=0.25),
     ],
     ids=lambda config: config.dataset,
 )
@@ -273,7 +274,7 @@ def test_in_a_browser_the_page_is_whole_and_asks_for_nothing(browser, full_page,
         "size: [i.getAttribute('width'), i.getAttribute('height')].map(Number), "
         "drawn: [i.clientWidth, i.clientHeight], inside: i.src.startsWith('data:')}))"
     )
-    assert len(images) == 8  # two curves and the six pictures of this run
+    assert len(images) == 9  # three curves and the six pictures of this run
     for image in images:
         assert image["natural"] > 0 and image["inside"] and len(image["alt"]) > 40
         # Not squeezed: as tall for its width as its size says.

@@ -47,6 +47,7 @@ def test_run_folder_holds_what_later_commands_take(run_dir, run_config):
         "saliency.npz",
         "saliency.png",
         "occlusions.png",
+        "calibration.json",
         "attended.png",
         "mistakes.npz",
         "mistakes.png",

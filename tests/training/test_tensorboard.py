@@ -17,6 +17,7 @@ from keras_deep_emotion.data.reading import open_dataset
 from keras_deep_emotion.data.targets import FaceArrays
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.experiments.folds import resume_run
+from keras_deep_emotion.models import at_operating_point
 from keras_deep_emotion.models.deep_emotion import build_model
 from keras_deep_emotion.reports.figures.canvas import figure_pixels
 from keras_deep_emotion.reports.figures.saliency import attended_corners, attended_figure
@@ -91,7 +92,8 @@ def test_pictures_of_the_first_and_the_last_epoch(run_dir):
 def test_the_last_pictures_are_of_the_model_that_is_kept(run_dir, toon_faces_dir, tmp_path):
     history = pd.read_csv(run_dir / "history.csv")
     assert history["val_accuracy"].argmax() == 1  # the last epoch's, else the test proves nothing
-    model, labels = Run(run_dir).load_model(), Run(run_dir).labels
+    model = at_operating_point(Run(run_dir).load_model())  # as it was before it was calibrated
+    labels = Run(run_dir).labels
     faces = load_split(open_dataset(Task.parse("toon_faces"), toon_faces_dir), "validation", 48)
     again = ImageSummaries(1, tmp_path, AveragedEvaluation(model), faces, labels).figures()
     logged = pictures_in(run_dir / "logs" / "pictures")

@@ -104,14 +104,12 @@ def balance_figure(points: list[dict[str, Any]]) -> Figure:
         values = [100 * one[name] for one in points]
         label = name.replace("_", " ")
         axes.plot(balance, values, label=label, **style, markersize=4, linewidth=2.2, zorder=3)
-    last = sorted(
-        (100 * value, name) for name, value in points[-1]["recall"].items() if value is not None
-    )
+    curves = {name: [one["recall"][name] for one in points] for name in points[-1]["recall"]}
+    curves = {name: values for name, values in curves.items() if None not in values}
     place = -math.inf
-    for value, name in last:
-        recall = [100 * one["recall"][name] for one in points]
-        axes.plot(balance, recall, color="0.6", linewidth=1)
-        place = max(value, place + 4)  # names must not overlap
+    for name, values in sorted(curves.items(), key=lambda item: item[1][-1]):
+        axes.plot(balance, [100 * value for value in values], color="0.6", linewidth=1)
+        place = max(100 * values[-1], place + 4)  # names must not overlap
         axes.text(balance[-1] + 0.02, place, name, fontsize=8, color="0.35", va="center")
     axes.set(xlabel="balance", ylabel="%", xticks=balance, xlim=(-0.03, 1.25))
     axes.set_title("recall of each emotion (grey) and the mean of all faces", **TITLE)
