@@ -53,12 +53,16 @@ test-serving: .venv/installed-dev
 	@test -n "$(URL)" || { echo "Name the server: make test-serving URL=http://localhost:8501"; exit 2; }
 	SERVING_URL=$(URL) SERVING_MODEL=$(MODEL) .venv/bin/python -m pytest tests/serving/test_serving_contract.py $(PYTEST_ARGS)
 
-# The quick tests at the lowest versions that pyproject.toml allows, in an environment of their own.
+# The quick tests, the quickstart, verify and predict at the lowest versions that pyproject.toml allows,
+# in an environment of their own.
 # Warnings are no errors there: old libraries warn of the newest ones below them.
 test-lowest: .venv/installed-dev
 	.venv/bin/uv venv --quiet --clear --python .venv/bin/python .venv-lowest
 	.venv/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev]'
 	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal -W default -m "not slow" $(PYTEST_ARGS)
+	$(MAKE) quickstart CLI='.venv-lowest/bin/python cli.py'
+	.venv-lowest/bin/python cli.py verify exports/toon_faces/$$(ls exports/toon_faces | sort -n | tail -1)
+	.venv-lowest/bin/python cli.py predict --faces none docs/toon_faces.png
 
 # Pin the newest versions that pyproject.toml allows.
 lock: .venv/installed-dev
