@@ -16,6 +16,7 @@ from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.evaluation.metrics import classification_report
 from keras_deep_emotion.evaluation.predictions import predictions_table
 from keras_deep_emotion.reports.commands import fit_command
+from keras_deep_emotion.reports.figures.curves import balance_figure, embed_drawing
 from keras_deep_emotion.reports.page import write_page
 from keras_deep_emotion.runs import Run, best_epoch
 
@@ -283,3 +284,15 @@ def test_in_a_browser_the_page_is_whole_and_asks_for_nothing(browser, full_page,
     assert browser.execute_script("return document.querySelectorAll('h1').length") == 1
     background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", background))) < 200) == (scheme == "dark")
+
+
+@pytest.mark.parametrize("recall", [1.0, 0.0, None])
+def test_operating_points_of_equal_recalls_can_be_drawn(recall):
+    values = {"accuracy": 1.0, "balanced_accuracy": 1.0, "recall": dict.fromkeys("abcdefg", recall)}
+    figure = balance_figure([{"balance": one, **values} for one in (0.0, 0.5, 1.0)])
+    embed_drawing(figure, "balance")
+    low, high = figure.axes[0].get_ylim()
+    names = {text.get_text(): text.get_position()[1] for text in figure.axes[0].texts}
+    assert len(names) == (0 if recall is None else 7)
+    heights = sorted(names.values())
+    assert all(b - a > 0.05 * (high - low) for a, b in zip(heights, heights[1:], strict=False))

@@ -106,12 +106,13 @@ def balance_figure(points: list[dict[str, Any]]) -> Figure:
         axes.plot(balance, values, label=label, **style, markersize=4, linewidth=2.2, zorder=3)
     curves = {name: [one["recall"][name] for one in points] for name in points[-1]["recall"]}
     curves = {name: values for name, values in curves.items() if None not in values}
-    place = -math.inf
-    for name, values in sorted(curves.items(), key=lambda item: item[1][-1]):
+    low = min([50.0, *(100 * value for values in curves.values() for value in values)]) - 3
+    step, place = 0.055 * (104 - low), math.inf  # names must not overlap
+    for name, values in sorted(curves.items(), key=lambda item: -item[1][-1]):
         axes.plot(balance, [100 * value for value in values], color="0.6", linewidth=1)
-        place = max(100 * values[-1], place + 4)  # names must not overlap
+        place = min(100 * values[-1], place - step)
         axes.text(balance[-1] + 0.02, place, name, fontsize=8, color="0.35", va="center")
-    axes.set(xlabel="balance", ylabel="%", xticks=balance, xlim=(-0.03, 1.25))
+    axes.set(xlabel="balance", ylabel="%", xticks=balance, xlim=(-0.03, 1.25), ylim=(low, 104))
     axes.set_title("recall of each emotion (grey) and the mean of all faces", **TITLE)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=9, frameon=False, loc="lower right")
