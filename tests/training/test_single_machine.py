@@ -26,6 +26,7 @@ from keras_deep_emotion.evaluation.metrics import classification_report
 from keras_deep_emotion.evaluation.predictions import read_predictions
 from keras_deep_emotion.experiments.folds import finished_report, fit_folds
 from keras_deep_emotion.layers.batch_normalization import recompute_statistics
+from keras_deep_emotion.models import at_operating_point
 from keras_deep_emotion.runs import Run, new_run
 from keras_deep_emotion.training.devices import resolve_precision, steps_per_execution
 from keras_deep_emotion.training.single_machine import fit, resume, train
@@ -290,7 +291,8 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(tiny_faces_dir, tmp_pat
     whole = fit(config, tmp_path / "whole", tiny_faces_dir)
     # What was validated is what is kept: the averaged weights, not those that learn.
     faces = load_split(open_dataset(Task.parse("toon_faces"), tiny_faces_dir), "validation", 48)
-    answers = Run.open(tmp_path / "whole").load_model().predict(faces.images, verbose=0)
+    model = at_operating_point(Run.open(tmp_path / "whole").load_model())  # not calibrated yet
+    answers = model.predict(faces.images, verbose=0)
     history = pd.read_csv(tmp_path / "whole" / "history.csv")
     best = history.sort_values(["val_accuracy", "val_loss"], ascending=[False, True]).iloc[0]
     # And its statistics are of the training faces as they are.
