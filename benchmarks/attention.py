@@ -15,6 +15,8 @@ import numpy as np
 from timing import echo_header, echo_row
 
 from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.data.reading import class_names, open_dataset
+from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.robustness import compare_robustness, evaluate_robustness
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training.single_machine import train
@@ -32,16 +34,9 @@ def trained(config, run, data_dir):
     done = 0 if run.history is None else len(run.history)
     if done < config.epochs or not run.has(Run.ROBUSTNESS):
         train(config, run, data_dir)
-        run.write_labels(labels_of(config, data_dir))
+        run.write_labels(class_names(open_dataset(Task.from_config(config), data_dir)))
         evaluate_robustness(run, data_dir)
     return run.robustness
-
-
-def labels_of(config, data_dir):
-    from keras_deep_emotion.data.reading import class_names, open_dataset
-    from keras_deep_emotion.data.task import Task
-
-    return class_names(open_dataset(Task.from_config(config), data_dir))
 
 
 def in_percent(values):
@@ -106,7 +101,7 @@ def table_rows(network, augmentation, reports):
 
 
 def paired_row(network, augmentation, output, seeds):
-    """What the transformer brings, by face and seed: points, with the mean of the seeds' halves."""
+    """What the transformer brings, in points: mean over the seeds, on the same faces."""
     found = []
     for seed in seeds:
         sides = (

@@ -23,7 +23,7 @@ from keras_deep_emotion.config import RECIPES, TrainConfig
 from keras_deep_emotion.data.targets import FaceArrays, label_targets
 from keras_deep_emotion.files import write_json
 from keras_deep_emotion.runs import Run
-from keras_deep_emotion.training import jax_loop
+from keras_deep_emotion.training import jax_loop, jax_steps
 
 # Settings that the faces determine, or that need other runs.
 FIXED = ("recipe", "dataset", "protocol", "fold", "teachers", "teacher_share")
@@ -73,7 +73,7 @@ def train(config: TrainConfig, arrays: dict[str, np.ndarray], run: Run, every: i
     trained = jax_loop.train(config, faces, validation, labels, run, every)
     model = run.load_model()
     accuracy, flipped = (
-        jax_loop.compile_evaluation(model, test.images, test.labels, flip)()["accuracy"]
+        jax_steps.compile_evaluation(model, test.images, test.labels, flip)()["accuracy"]
         for flip in (False, True)
     )
     result = {

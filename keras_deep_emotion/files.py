@@ -4,7 +4,6 @@ import contextlib
 import csv
 import glob
 import json
-import math
 import os
 import re
 import reprlib
@@ -269,7 +268,9 @@ def _is_kind(value, kind):
     if kind in (int, float):
         types = (int, float) if kind is float else int
         is_number = isinstance(value, types) and not isinstance(value, bool)
-        return is_number and (isinstance(value, int) or math.isfinite(value))
+        # Not NaN, not infinite; and larger whole numbers are not exact as floats.
+        most = 2**53 if isinstance(value, int) else sys.float_info.max
+        return is_number and (kind is int or abs(value) <= most)
     return value is None if kind is None else isinstance(value, kind)
 
 

@@ -61,6 +61,7 @@ CALIBRATION = {
 }
 OPERATING_POINT = {
     **dict.fromkeys(("balance", "accuracy", "balanced_accuracy"), float),
+    "accuracy_interval": [float, float],
     "recall": {str: SHARE},
 }
 PAPER = {"paper_accuracy": SHARE, "paper_differs?": [str]}

@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import math
 import os
 import signal
 import sys
@@ -65,25 +64,23 @@ def load_tensorflow() -> None:
         tfds.disable_progress_bar()
 
 
-class Integer(click.IntRange):
-    """A whole number in a range, at most `LARGEST`."""
-
-    def __init__(self, min: int = -LARGEST, max: int = LARGEST):
-        super().__init__(min, max)
-
-
-class Real(click.FloatRange):
-    """A finite number in a range, at most `LARGEST`."""
-
-    def __init__(self, min: float = -LARGEST, max: float = LARGEST, min_open: bool = False):
-        super().__init__(min, max, min_open)
+class Bounded:
+    """A number whose size is at most `LARGEST`, which help does not show."""
 
     def convert(self, value, param, ctx):
         """Parse a number; NaN, which is in no range and below none, is refused."""
         number = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a number.", param, ctx)
+        if not abs(number) <= LARGEST:
+            self.fail(f"{value!r} is not a number of at most {LARGEST}.", param, ctx)
         return number
+
+
+class Integer(Bounded, click.IntRange):
+    """A whole number in a range."""
+
+
+class Real(Bounded, click.FloatRange):
+    """A finite number in a range."""
 
 
 SECONDS = Real(0, DAY, min_open=True)  # a timeout

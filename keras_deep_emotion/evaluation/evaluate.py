@@ -114,8 +114,9 @@ def predict_split(
 def operating_points(
     table: pd.DataFrame, prior: np.ndarray, balance: float
 ) -> list[dict[str, Any]]:
-    """Metrics at each of `BALANCES`: `balance`, `accuracy`, `balanced_accuracy`, `recall` by class.
+    """Metrics at each of `BALANCES`.
 
+    Returns `balance`, `accuracy`, `accuracy_interval`, `balanced_accuracy` and, by class, `recall`.
     `table` has the predictions at `balance`; `prior` are the (classes,) shares in training.
     """
     points = []
@@ -125,7 +126,7 @@ def operating_points(
         )
         report = classification_report(adjusted)
         recall = {name: row["recall"] for name, row in report["per_class"].items()}
-        names = ("accuracy", "balanced_accuracy")
+        names = ("accuracy", "accuracy_interval", "balanced_accuracy")
         points.append({"balance": one, **{name: report[name] for name in names}, "recall": recall})
     return points
 

@@ -66,8 +66,9 @@ def setting_text(value: Any) -> str:
 
 def evaluation_lines(report: dict[str, Any]) -> list[str]:
     """The lines that `evaluate` prints of the report of `evaluation.evaluate_run`."""
+    balance = f", balance {report['balance']:g}" if report.get("balance") else ""
     lines = [
-        f"{report['dataset']}, protocol {report['protocol']}, split {report['split']}",
+        f"{report['dataset']}, protocol {report['protocol']}, split {report['split']}{balance}",
         accuracy_summary(report, report["paper_accuracy"], report["paper_differs"]),
         mean_scores(report),
     ]
@@ -137,12 +138,14 @@ def following_summary(follows: dict[str, dict]) -> str:
 
 def balance_lines(points: list[dict[str, Any]]) -> list[str]:
     """A table of `operating_points`: accuracy, balanced accuracy and recall of each class."""
-    lines = [f"{'balance':<10}{'accuracy':>10}{'balanced':>10}   recall"]
+    titles = f"{'balance':<8}{'accuracy, 95 % interval':>25}{'balanced':>10}"
+    lines = [f"{titles}  recall: {', '.join(points[0]['recall'])}"]
     for one in points:
-        recall = ", ".join(f"{name} {plain_percent(x, 0)}" for name, x in one["recall"].items())
+        low, high = one["accuracy_interval"]
+        interval = f"{one['accuracy']:.1%} ({low:.1%} to {high:.1%})"
+        recall = "".join(f"{plain_percent(value, 0):>6}" for value in one["recall"].values())
         lines.append(
-            f"{one['balance']:<10g}{one['accuracy']:>10.1%}{one['balanced_accuracy']:>10.1%}   "
-            f"{recall}"
+            f"{one['balance']:<8g}{interval:>25}{one['balanced_accuracy']:>10.1%}  {recall}"
         )
     return lines
 

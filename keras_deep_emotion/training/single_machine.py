@@ -16,7 +16,7 @@ from keras_deep_emotion import __version__
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.pipeline import load_split, training_batches, validation_batches
 from keras_deep_emotion.data.reading import absent_classes, class_names, open_dataset
-from keras_deep_emotion.data.targets import class_weights
+from keras_deep_emotion.data.targets import FaceArrays, class_weights
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.calibration import calibrate_run
 from keras_deep_emotion.evaluation.evaluate import evaluate_run
@@ -162,13 +162,7 @@ def train(
     labels = class_names(builder)
     keras.backend.clear_session()  # else the networks of several runs stay in memory
     keras.config.set_dtype_policy("float32")
-    faces = load_split(
-        builder, task.splits["train"], config.image_size, config.soft_labels, config.label_smoothing
-    )
-    faces = distillation_targets(faces, labels, config, run)
-    validation = load_split(builder, task.splits["validation"], config.image_size)
-    if config.camera:
-        validation = with_camera(validation, config)
+    faces, validation = load_faces(config, run, builder)
     steps = math.ceil(len(faces.images) / config.batch_size)
     network, trainer, kept = build_trainer(config, len(labels), steps)
     if config.start_share or not run.has(Run.BACKUP):
@@ -211,6 +205,18 @@ def train(
         ],
     )
     return best.best[0]
+
+
+def load_faces(config: TrainConfig, run: Run, builder) -> tuple[FaceArrays, FaceArrays]:
+    """Read the splits that a run is trained and validated on, with the targets of its settings."""
+    task, size = Task.from_config(config), config.image_size
+    faces = load_split(
+        builder, task.splits["train"], size, config.soft_labels, config.label_smoothing
+    )
+    validation = load_split(builder, task.splits["validation"], size)
+    if config.camera:
+        validation = with_camera(validation, config)
+    return distillation_targets(faces, class_names(builder), config, run), validation
 
 
 def build_trainer(config: TrainConfig, classes: int, steps: int) -> tuple[keras.Model, ...]:

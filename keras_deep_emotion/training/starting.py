@@ -50,7 +50,7 @@ def same_training_images(earlier: Task, new: Task) -> bool:
 
 
 def start_run(config: TrainConfig) -> Run | None:
-    """The run that `config.start` names; None if there is none.
+    """Open the run that `config.start` names; return None if it names none.
 
     Raises:
         FileNotFoundError, ValueError: As `open_earlier_run`, or if its network is another.
@@ -69,9 +69,12 @@ def start_run(config: TrainConfig) -> Run | None:
 
 
 def copy_start(network: keras.Model, config: TrainConfig, faces: FaceArrays, labels: list[str]):
-    """Give a network, from `build_model`, the weights that its training starts from.
+    """Set the weights of a network, from `build_model`, to those that its training starts from.
 
-    `faces` are those to train on, `labels` their class names.
+    `faces` are those to train on, `labels` their class names. Without a start nothing changes.
+
+    Raises:
+        FileNotFoundError, ValueError: As `start_run`.
     """
     run = start_run(config)
     if run is None:

@@ -103,6 +103,11 @@ def test_a_schema_names_the_field():
         ({}, "a must be given. Received: nothing."),
         ({"a": [{"b": 1}, {"b": "x"}]}, "a[1].b must be a finite number. Received: 'x'."),
         ({"a": [{"b": float("inf")}]}, "a[0].b must be a finite number. Received: inf."),
+        ({"a": [{"b": float("nan")}]}, "a[0].b must be a finite number. Received: nan."),
+        (
+            {"a": [{"b": 10**400}]},
+            "a[0].b must be a finite number. Received: 100000000000000000...0000000000000000000.",
+        ),
         ({"a": [{"b": True}]}, "a[0].b must be a finite number. Received: True."),
         ({"a": [{"b": 1, "c": 2}]}, "a[0].c must be text. Received: 2."),
     ):

@@ -67,7 +67,7 @@ def test_trains_without_tensorflow(parts, tmp_path, whole, variant):
         "import sys\n"
         "for name in ('tensorflow', 'tensorflow_datasets', 'pandas'): sys.modules[name] = None\n"
         "import train_gpu\n"
-        f"train_gpu.jax_loop.in_one_call = lambda: {whole}\n"
+        f"train_gpu.jax_steps.in_one_call = lambda: {whole}\n"
         "train_gpu.main()"
     )
     done = run(code, *paths, "--out", tmp_path, "--variant", variant)

@@ -199,7 +199,7 @@ def test_native_trees_come_before_ck48_before_ckextended(native_copy, cropped, d
 
 
 def test_what_is_no_frame_is_counted_and_named(tmp_path, caplog):
-    """Pictures under other names, and files that are none; not the text files of the release."""
+    """Pictures under other names and other files are named, the release's text files are not."""
     face = png(np.zeros((48, 48), np.uint8))
     files = {
         "CK+48/anger/S010_004_00000017.png": face,

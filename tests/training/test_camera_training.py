@@ -1,5 +1,6 @@
 """Training with `--camera` and `--start-share`: what is validated, and what is kept."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -51,3 +52,27 @@ def test_a_share_of_the_start_is_kept(run_dir, tiny_faces_dir, tmp_path):
         np.testing.assert_allclose(mixed, 0.75 * before + 0.25 * alone, atol=1e-5)
         moved = moved or np.abs(alone - before).max() > 1e-3
     assert moved
+
+
+class StopAfterFirst(keras.callbacks.Callback):
+    """Interrupts training when the second epoch begins."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+
+def test_a_share_of_the_start_is_kept_after_an_interruption_too(run_dir, tiny_faces_dir, tmp_path):
+    config = TrainConfig.from_recipe(
+        "paper", dataset="toon_faces", start=str(run_dir), start_share=0.5, epochs=2, camera=0.5
+    )
+    whole, stopped = Run(tmp_path / "whole"), Run(tmp_path / "stopped")
+    for run in (whole, stopped):
+        run.write_config(config)
+    single_machine.train(config, whole, tiny_faces_dir)
+    with pytest.raises(KeyboardInterrupt):
+        single_machine.train(config, stopped, tiny_faces_dir, callbacks=[StopAfterFirst()])
+    assert len(stopped.history) == 1
+    single_machine.train(config, stopped, tiny_faces_dir)
+    columns = ["loss", "val_loss", "val_accuracy"]
+    np.testing.assert_allclose(whole.history[columns], stopped.history[columns], rtol=1e-5)

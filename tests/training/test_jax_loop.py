@@ -164,7 +164,7 @@ assert training.train(config, run, data_dir) == accuracy  # from its backup: not
 @pytest.mark.parametrize(("count", "batch_size"), [(29, 12), (1, 4), (24, 12)])
 def test_an_epoch_has_every_face_and_fills_its_last_batch_from_the_first(count, batch_size):
     pytest.importorskip("jax")
-    from keras_deep_emotion.training.jax_loop import epoch_rows
+    from keras_deep_emotion.training.jax_steps import epoch_rows
 
     order, shares = epoch_rows(3, count, batch_size, 0.0, epoch=0)
     assert order.shape == (-(-count // batch_size), batch_size) and shares is None
@@ -175,7 +175,7 @@ def test_an_epoch_has_every_face_and_fills_its_last_batch_from_the_first(count, 
 
 def test_order_and_mixing_are_functions_of_seed_and_epoch():
     pytest.importorskip("jax")
-    from keras_deep_emotion.training.jax_loop import epoch_rows
+    from keras_deep_emotion.training.jax_steps import epoch_rows
 
     order, shares = epoch_rows(3, 29, 12, 0.2, epoch=1)
     assert shares.shape == order.shape and 0 <= shares.min() < shares.max() <= 1
@@ -185,19 +185,55 @@ def test_order_and_mixing_are_functions_of_seed_and_epoch():
         assert np.array_equal(shares, other_shares) == same
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_two_vectors_are_updated_as_the_variables_would_be(optimizer):
+    pytest.importorskip("jax")
+    code = """
+import numpy as np
+from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.models.deep_emotion import build_model
+from keras_deep_emotion.training.compile import average_variables, build_optimizer, compiled_trainer
+from keras_deep_emotion.training.jax_steps import FlatWeights
+config = TrainConfig(width=2, optimizer=sys.argv[1], weight_decay=0.3, average=3.0, epochs=30)
+network = build_model(config)
+trainer = compiled_trainer(network, config, 5)
+flat = FlatWeights(trainer)
+random, variables = np.random.default_rng(0), trainer.trainable_variables
+for variable in variables:  # none is 0, so that all would decay
+    variable.assign(random.normal(1, 0.1, variable.shape))
+vectors, others, state = flat.state()
+vectors = flat.join([np.asarray(one) for one in variables])
+alone = build_optimizer(config, 5)
+alone.build(variables)
+for _ in range(7):
+    gradients = [random.normal(0, 1, one.shape).astype("float32") for one in variables]
+    vectors, state = trainer.optimizer.stateless_apply(state, flat.join(gradients), vectors)
+    alone.apply(gradients)
+assert alone.use_ema and len(vectors) == 2
+for got, expected in zip(flat.split(vectors), variables, strict=True):
+    np.testing.assert_allclose(got, np.asarray(expected), atol=1e-5, err_msg=expected.path)
+expected = [np.asarray(one) for one in average_variables(alone)]
+for variable, value in zip(trainer.optimizer.variables, state, strict=True):
+    variable.assign(value)
+for got, one in zip(flat.split([v.value for v in average_variables(trainer.optimizer)]), expected):
+    np.testing.assert_allclose(got, one, atol=1e-5)
+"""
+    finished(started(code, optimizer, KERAS_BACKEND="jax"))
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_steps_in_one_call_or_one_by_one(whole, monkeypatch):
     pytest.importorskip("jax")
-    from keras_deep_emotion.training import jax_loop
+    from keras_deep_emotion.training import jax_steps
 
-    monkeypatch.setattr(jax_loop, "in_one_call", lambda: whole)
+    monkeypatch.setattr(jax_steps, "in_one_call", lambda: whole)
 
     def step(total, number, added):
         total = total + added[number]
         return total, total * 10
 
     added = np.array([1.0, 2.0, 4.0], np.float32)
-    total, metrics = jax_loop.compile_steps(step, 3, np.float32(1), added)(np.float32(1), added)
+    total, metrics = jax_steps.compile_steps(step, 3, np.float32(1), added)(np.float32(1), added)
     assert float(total) == 8
     np.testing.assert_array_equal(metrics, [20, 40, 80])
 
