@@ -127,12 +127,18 @@ def robustness_lines(report: dict[str, Any], against: dict | None = None) -> lis
 
 
 def following_summary(follows: dict[str, dict]) -> str:
-    """One clause: how far the transformer follows, from `evaluation.attention_following`."""
+    """One clause: how far the transformer follows, from `evaluation.attention_following`.
+
+    Example:
+    >>> one = {"mean": -0.001, "interval": [-0.004, 0.002]}
+    >>> following_summary({"move": one, "turn": {"mean": 0.531, "interval": [0.49, 0.57]}})
+    'follows the face by 0 % (0 to 0) of a move, 53 % (49 to 57) of a turn'
+    """
     names = {"move": "of a move", "scale": "of a change of size", "turn": "of a turn"}
-    parts = [
-        f"{one['mean']:.0%} ({one['interval'][0]:.0%} to {one['interval'][1]:.0%}) {names[name]}"
-        for name, one in follows.items()
-    ]
+    parts = []
+    for name, one in follows.items():
+        mean, low, high = (round(100 * share) for share in (one["mean"], *one["interval"]))
+        parts.append(f"{mean} % ({low} to {high}) {names[name]}")
     return f"follows the face by {', '.join(parts)}"
 
 
