@@ -6,12 +6,14 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # Two workers, each of one thread; shared folders are built once.
 PYTEST := .venv/bin/python -m pytest -n 2 --dist worksteal
 
-.PHONY: quickstart test test-all test-serving test-lowest lint lock docs clean
+.PHONY: install quickstart test test-all test-serving test-lowest lint lock docs clean
 
 .venv/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) --constraint requirements.lock --editable .
 	touch $@
+
+install: .venv/installed
 
 .venv/installed-dev: .venv/installed
 	.venv/bin/python $(PIP) --constraint requirements.lock --editable '.[dev]'

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("keras_deep_emotion", "tfds_builders")
-HIDDEN = {"__init__", "spatial_transformer"}  # the lazy surface, and an alias of an old path
+HIDDEN = {"__init__", "__main__"}  # the lazy surface, and the start of the command line
 WIDTH, HEIGHT, GAP, STEP = 216, 66, 18, 118  # pixels
 
 

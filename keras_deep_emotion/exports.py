@@ -98,7 +98,7 @@ def damaged(path: str | Path, error: BaseException | str) -> ValueError:
     reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
     return ValueError(
         f"{path} is damaged, or not an export of this package: {reason}. Export the run again: "
-        "python cli.py export RUN"
+        "keras-deep-emotion export RUN"
     )
 
 
@@ -123,7 +123,7 @@ class Export:
         if is_saved_model(path) or not path.is_dir() or not cls(path).versions():
             raise FileNotFoundError(
                 f"{path} is not an export: it has no versions, folders such as 1 with a "
-                "saved_model.pb. `python cli.py export RUN` makes one; name exports/NAME, or "
+                "saved_model.pb. `keras-deep-emotion export RUN` makes one; name exports/NAME, or "
                 "exports/NAME/VERSION."
             )
         return cls(path)

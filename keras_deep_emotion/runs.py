@@ -100,9 +100,10 @@ ROBUSTNESS = {
         }
     },
 }
-EVALUATE = "To write it again: python cli.py evaluate RUN"
-CALIBRATE = "To write it again: python cli.py fit --resume {run}"
-EXPLAIN = "To write it again: python cli.py explain RUN"
+EVALUATE = "To write it again: keras-deep-emotion evaluate RUN"
+RESUME = "To write it again: keras-deep-emotion fit --resume RUN"
+CALIBRATE = "To write it again: keras-deep-emotion fit --resume {run}"
+EXPLAIN = "To write it again: keras-deep-emotion explain RUN"
 
 
 class Run:
@@ -206,7 +207,8 @@ class Run:
                 f"{self} holds a run for each fold: name one of them, such as {first}."
             )
         raise FileNotFoundError(
-            f"{self} is not {kind}: it has no {name}. Name a folder that `python cli.py fit` made."
+            f"{self} is not {kind}: it has no {name}. Name a folder that `keras-deep-emotion fit` "
+            "made."
         )
 
     def fold(self, number: int) -> "Run":
@@ -255,7 +257,7 @@ class Run:
     def folds(self) -> dict | None:
         """Metrics over all folds, see `experiments.fit_folds`; None before they are finished."""
         path = self / self.FOLDS
-        folds = read_json(path, FOLDS, "To write it again: python cli.py fit --resume RUN")
+        folds = read_json(path, FOLDS, RESUME)
         if folds:
             check_classes(folds["pooled"], path)
         return folds
@@ -305,9 +307,7 @@ class Run:
         texts = [name for name in history if not pd.api.types.is_numeric_dtype(history[name])]
         if texts or history["epoch"].tolist() != list(range(len(history))):
             problem = f"{texts[0]} is not a number" if texts else "epochs must count from 0"
-            raise ValueError(
-                f"{path} is damaged: {problem}. To write it again: python cli.py fit --resume RUN"
-            )
+            raise ValueError(f"{path} is damaged: {problem}. {RESUME}")
         history["epoch"] += 1  # Keras counts from 0
         return None if history.empty else history
 

@@ -12,42 +12,46 @@ PACKAGE = ROOT / "keras_deep_emotion"
 ALLOWED = {
     "config": {"files"},
     "files": set(),
+    "program": set(),
     "stopping": set(),
     "exports": set(),
     "layers": set(),
     "models": {"layers"},
-    "images": {"models"},
-    "data": {"files", "images", "tfds_builders"},
+    "images": {"models", "program"},
+    "data": {"files", "images", "program", "tfds_builders"},
     "runs": {"config", "data.task", "files", "models"},
     "evaluation": {"data", "files", "models", "runs"},
     "saliency": {"data", "files", "images", "models", "runs"},
     "inference": {"exports", "files", "images", "models", "runs", "saliency"},
-    "reports": {"config", "data.task", "evaluation", "files", "runs"},
+    "reports": {"config", "data.task", "evaluation", "files", "program", "runs"},
     "training": {
-        "config", "data", "evaluation", "files", "layers", "models", "reports", "runs", "saliency",
-        "stopping",
+        "config", "data", "evaluation", "files", "layers", "models", "program", "reports", "runs",
+        "saliency", "stopping",
     },
     "experiments": {
-        "config", "data", "evaluation", "files", "reports", "runs", "stopping", "training",
+        "config", "data", "evaluation", "files", "program", "reports", "runs", "stopping",
+        "training",
     },
     "serving": {
         "exports", "files", "images", "inference.array_predictors", "inference.operations",
-        "models", "reports.model_card", "runs", "saliency",
+        "models", "program", "reports.model_card", "runs", "saliency",
     },
     "scoring": {"exports", "files", "images", "inference.operations", "stopping"},
     "demo": {
-        "files", "images", "inference", "reports", "serving.hosts", "serving.ports",
+        "files", "images", "inference", "program", "reports", "serving.hosts", "serving.ports",
         "tfds_builders",
     },
-    "spatial_transformer": {"layers"},  # alias of the old path
 }  # fmt: skip
 OURS = ("keras_deep_emotion.", "tfds_builders")
 # Without TensorFlow: they run on every backend, or answer before TensorFlow is imported.
-WITHOUT_TENSORFLOW = ("config", "exports", "files", "layers", "models", "runs", "stopping")
+WITHOUT_TENSORFLOW = (
+    "config", "exports", "files", "layers", "models", "program", "runs", "stopping",
+)  # fmt: skip
 STANDARD_LIBRARY = (
     "config.py",
     "exports.py",
     "files.py",
+    "program.py",
     "stopping.py",
     "data/catalog.py",
     "data/task.py",
@@ -84,12 +88,12 @@ def modules(room):
 
 
 def test_every_folder_has_a_row():
-    rooms = {room_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__", "cli"}
+    rooms = {room_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__", "__main__", "cli"}
     assert rooms == set(ALLOWED)
 
 
 def test_few_modules_lie_beside_the_folders():
-    assert len(list(PACKAGE.glob("*.py"))) <= 7
+    assert len(list(PACKAGE.glob("*.py"))) <= 8
 
 
 def is_in(module, folder):
@@ -270,7 +274,7 @@ def test_what_the_rule_on_text_refuses(code, is_refused):
 
 def test_nothing_imports_the_command_line():
     for path in PACKAGE.rglob("*.py"):
-        if room_of(path) != "cli":
+        if room_of(path) not in ("__main__", "cli"):
             anywhere, _ = imports(path)
             assert not {name for name in anywhere if name.startswith("keras_deep_emotion.cli")}
 

@@ -50,7 +50,7 @@ class Release:
         """How to obtain the data set and build it."""
         return (
             f"{self.title} is missing: request it at {self.homepage} ({self.terms}), then run "
-            f"python cli.py build-data {self.name} --source DIR_OR_ARCHIVE"
+            f"keras-deep-emotion build-data {self.name} --source DIR_OR_ARCHIVE"
         )
 
     def find_splits(

@@ -29,6 +29,7 @@ from keras_deep_emotion.cli.score import score
 from keras_deep_emotion.cli.serve import serve
 from keras_deep_emotion.cli.tune import tune
 from keras_deep_emotion.cli.verify import verify
+from keras_deep_emotion.program import DISTRIBUTION, PROGRAM, as_typed
 from keras_deep_emotion.stopping import stopping_on_signals
 
 OWN_PACKAGES = ("keras_deep_emotion", "tfds_builders")
@@ -100,30 +101,37 @@ class Group(click.Group):
         try:
             with stopping_on_signals():
                 return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (click.exceptions.Exit, click.Abort):
+            raise
+        except click.ClickException as error:
+            error.message = as_typed(error.message)
             raise
         except KeyboardInterrupt:
-            raise Stopped(ctx.meta.get(IF_STOPPED, "Stopped.")) from None
+            raise Stopped(as_typed(ctx.meta.get(IF_STOPPED, "Stopped."))) from None
         except Exception as error:
             message = user_message(error)
             if message is None or ctx.params["debug"]:
                 raise
-            raise click.ClickException(message) from None
+            raise click.ClickException(as_typed(message)) from None
+
+    def get_help(self, ctx):
+        """The help text, with commands under the name that was used."""
+        return as_typed(super().get_help(ctx))
 
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
 
 
 @click.group(cls=Group, context_settings=SETTINGS)
-@click.version_option(__version__, prog_name="keras-deep-emotion")
+@click.version_option(__version__, prog_name=DISTRIBUTION)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug):
     """Deep-Emotion in Keras: facial expressions, from data set to TensorFlow Serving.
 
     \b
     First steps, without any data of your own:
-      python cli.py build-data toon_faces
-      python cli.py fit --dataset toon_faces --epochs 10
+      keras-deep-emotion build-data toon_faces
+      keras-deep-emotion fit --dataset toon_faces --epochs 10
     """  # noqa: D301 (\b is click's mark for lines to leave unwrapped)
     # Before TensorFlow is imported: it logs about its build at every start.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -159,7 +167,7 @@ def run() -> None:
 
     atexit.register(end)  # registered first: it runs after what libraries register
     try:
-        main()
+        main(prog_name=PROGRAM)
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         raise

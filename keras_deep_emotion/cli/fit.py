@@ -210,8 +210,12 @@ def interrupted_message(run_dir, distributed):
     """How to continue after an interruption."""
     quoted = shlex.quote(str(run_dir))
     if distributed:
-        return f"Stopped; it cannot be resumed. The best epoch: python cli.py evaluate {quoted}"
-    return f"Stopped; all complete epochs are kept. To go on: python cli.py fit --resume {quoted}"
+        return (
+            f"Stopped; it cannot be resumed. The best epoch: keras-deep-emotion evaluate {quoted}"
+        )
+    return (
+        f"Stopped; all complete epochs are kept. To go on: keras-deep-emotion fit --resume {quoted}"
+    )
 
 
 def echo_report(report):

@@ -15,6 +15,7 @@ from keras_deep_emotion.cli.options import (
     if_stopped,
     load_tensorflow,
 )
+from keras_deep_emotion.program import install_command
 
 
 @click.command()
@@ -61,8 +62,7 @@ def score(export, beam_options, inputs, **settings):
     reach.
     """
     if importlib.util.find_spec("apache_beam") is None:
-        extra = "pip install 'keras-deep-emotion[beam]'"
-        raise ModuleNotFoundError(f"Apache Beam is not installed: {extra}")
+        raise ModuleNotFoundError(f"Apache Beam is not installed: {install_command('beam')}")
     if beam_options and not beam_options[0].startswith("--"):
         raise click.UsageError(
             f"{beam_options[0]} is left over. Put a pattern in quotes, or the shell replaces it by "

@@ -14,6 +14,7 @@ from keras_deep_emotion.cli.options import (
 )
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.program import as_typed, install_command
 
 
 @click.command()
@@ -52,7 +53,7 @@ def tune(trials, output, storage, data_dir, **settings):
     config = TrainConfig.from_recipe(**given)
     Task.from_config(config)  # raises if there is no such protocol or fold
     if importlib.util.find_spec("optuna") is None:
-        raise ModuleNotFoundError("Optuna is not installed: pip install 'keras-deep-emotion[tune]'")
+        raise ModuleNotFoundError(f"Optuna is not installed: {install_command('tune')}")
     if_stopped(f"Stopped. The trials are kept in {output}; the same command continues the search.")
     load_tensorflow()
     from keras_deep_emotion.experiments.tuning import tune
@@ -65,4 +66,4 @@ def tune(trials, output, storage, data_dir, **settings):
         given.pop("epochs", None)  # a trial has few
         found = table.loc[0, table.columns[1:-1]].to_dict()
         best = TrainConfig.from_recipe(**given, **found | {"width": int(found["width"])})
-        click.echo(f"To train with the best: {fit_command(best)}")
+        click.echo(f"To train with the best: {as_typed(fit_command(best))}")

@@ -14,6 +14,7 @@ from tensorflow_datasets.core import shuffle
 from keras_deep_emotion.data.catalog import CATALOG
 from keras_deep_emotion.data.reading import data_path, tfds_builder
 from keras_deep_emotion.data.task import check_source, parse_build_target
+from keras_deep_emotion.program import install_command
 from tfds_builders.folder.folder_dataset_builder import config_of
 from tfds_builders.sources import skipping_damaged
 
@@ -141,6 +142,7 @@ def beam_options(builder: tfds.core.DatasetBuilder, skip_damaged: bool, options:
     try:
         from apache_beam.options.pipeline_options import PipelineOptions
     except ModuleNotFoundError:
-        extra = "pip install 'keras-deep-emotion[beam]'"
-        raise ModuleNotFoundError(f"Apache Beam is not installed: {extra}") from None
+        raise ModuleNotFoundError(
+            f"Apache Beam is not installed: {install_command('beam')}"
+        ) from None
     return PipelineOptions(options)

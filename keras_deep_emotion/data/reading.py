@@ -61,8 +61,8 @@ def open_dataset(task: Task, data_dir: str | Path | None = None) -> tfds.core.Da
         if task.variant is None:
             raise FileNotFoundError(
                 "Which folder? Name it with --source DIR, which `fit` takes; or as folder/NAME, as "
-                "`python cli.py build-data folder --source DIR` prints it. DIR holds a folder for "
-                "each emotion."
+                "`keras-deep-emotion build-data folder --source DIR` prints it. DIR holds a folder "
+                "for each emotion."
             )
         config = tfds.core.BuilderConfig(name=config)  # not among the builder's own configs
     try:

@@ -126,7 +126,7 @@ class Task:
         # Variants of user folders are created by building them.
         is_default = self.variant == next(iter(self.info.variants), None)
         dataset = self.name if self.info.named_by_source or is_default else self.dataset
-        command = f"python cli.py build-data {dataset}"
+        command = f"keras-deep-emotion build-data {dataset}"
         if self.info.source:
             command += f" --source {self.info.source}"
         return command + (f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else "")

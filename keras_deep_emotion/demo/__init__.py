@@ -14,14 +14,14 @@ from typing import Any
 
 from keras_deep_emotion.files import temporary_folder
 from keras_deep_emotion.images import Detector
+from keras_deep_emotion.program import install_command
 from keras_deep_emotion.serving.ports import check_port
 
 __all__ = ["Demo"]
 
 if importlib.util.find_spec("gradio") is None:
     raise ModuleNotFoundError(
-        "The demo's page is made with Gradio, which is not installed: "
-        "pip install 'keras-deep-emotion[demo]'"
+        f"The demo's page is made with Gradio, which is not installed: {install_command('demo')}"
     )
 
 

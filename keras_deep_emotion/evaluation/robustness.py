@@ -15,7 +15,7 @@ from keras_deep_emotion.models.folding import fold_batch_normalization
 from keras_deep_emotion.runs import Run, read_arrays
 
 FOLLOWED = 1000  # faces; ours
-AGAIN = "To write it again: python cli.py evaluate RUN --robustness"
+AGAIN = "To write it again: keras-deep-emotion evaluate RUN --robustness"
 
 
 def evaluate_robustness(
@@ -157,7 +157,7 @@ def read_answers(folder: str | Path) -> dict[str, np.ndarray]:
     answers = read_arrays(path, AGAIN, **axes)
     if answers is None:
         raise FileNotFoundError(
-            f"{path} does not exist: call python cli.py evaluate {folder} --robustness first."
+            f"{path} does not exist: call keras-deep-emotion evaluate {folder} --robustness first."
         )
     shapes = {name: (len(CHANGES[name].levels), len(answers["clean"])) for name in CHANGES}
     if any(answers[name].shape != shape for name, shape in shapes.items()):

@@ -43,7 +43,7 @@ def tasks_of(datasets: list[str]) -> list[Task]:
         info, variants = task.info, (task.variant,)
         if info.named_by_source and task.variant is None:
             raise ValueError(
-                "To train on your own images: python cli.py fit --dataset folder --source DIR"
+                "To train on your own images: keras-deep-emotion fit --dataset folder --source DIR"
             )
         if "/" not in text and info.splits_in_one and not info.named_by_source:
             variants = info.variants

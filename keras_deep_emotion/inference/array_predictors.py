@@ -133,6 +133,6 @@ def unknown_file(path: str | Path, format: str, error: Exception) -> Exception:
     if isinstance(error, OSError) and error.errno is not None:
         return error
     return ValueError(
-        f"{path} is damaged, or not a model of this package: `python cli.py export RUN --format "
-        f"{format}` makes one."
+        f"{path} is damaged, or not a model of this package: `keras-deep-emotion export RUN "
+        f"--format {format}` makes one."
     )

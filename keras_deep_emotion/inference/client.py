@@ -269,8 +269,8 @@ def unreachable_error(address: ServerAddress, details: str, tries: int = TRIES) 
     attempts = f"tried {tries} times" if tries > 1 else "or closed the connection"
     route = address.route or ","
     return ConnectionError(
-        f"{address} does not answer{route} {attempts}: {details}. `python cli.py serve EXPORT` "
-        "starts a server."
+        f"{address} does not answer{route} {attempts}: {details}. `keras-deep-emotion serve "
+        "EXPORT` starts a server."
     )
 
 
@@ -287,6 +287,6 @@ def rejected_error(address: ServerAddress, missing: bool, details: str) -> Value
     remedy = (
         "Name a model that is served there."
         if missing or "version label" in str(details)
-        else "Is it an export of this package, as `python cli.py verify` checks?"
+        else "Is it an export of this package, as `keras-deep-emotion verify` checks?"
     )
     return ValueError(f"{address}{address.route} refuses: {str(details).rstrip('.')}. {remedy}")

@@ -104,7 +104,7 @@ def runtimes(path: Path, trust: bool = False) -> dict[str, Callable[[], Predicto
         if newest is None:
             raise FileNotFoundError(
                 f"{path} is neither a run (no {Run.CONFIG}) nor an export (no saved_model.pb); "
-                "`python cli.py fit` makes the one, `python cli.py export RUN` the other."
+                "`keras-deep-emotion fit` makes the one, `keras-deep-emotion export RUN` the other."
             )
         path = path / newest
     return _light(path / LITERT) | {"saved_model": partial(_open_saved_model, path, trust)}

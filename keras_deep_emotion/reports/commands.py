@@ -14,9 +14,9 @@ def fit_command(config: TrainConfig) -> str:
 
     Example:
     >>> fit_command(TrainConfig.from_recipe("paper", dataset="ferg", flip=False, seed=2))
-    'python cli.py fit --dataset ferg --recipe paper --no-flip --seed 2'
+    'keras-deep-emotion fit --dataset ferg --recipe paper --no-flip --seed 2'
     """
-    words = ["python", "cli.py", "fit", "--dataset", config.dataset, "--recipe", config.recipe]
+    words = ["keras-deep-emotion", "fit", "--dataset", config.dataset, "--recipe", config.recipe]
     for name, value in changed_settings(config).items():
         option = name.replace("_", "-")
         if isinstance(value, bool):

@@ -9,6 +9,7 @@ from typing import Any
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.files import write_text
+from keras_deep_emotion.program import as_typed
 from keras_deep_emotion.reports import text
 from keras_deep_emotion.reports.commands import WITHOUT_OPTION, changed_settings, fit_command
 from keras_deep_emotion.reports.embedding import embed_figures
@@ -79,7 +80,7 @@ def contents(run: Run) -> dict[str, Any]:
         "training": None if history is None else training_summary(history),
         "curves": [] if history is None else embed_curves(history),
         "pictures": embed_figures(run),
-        "commands": [task.build_command(), fit_command(config)],
+        "commands": [*map(as_typed, (task.build_command(), fit_command(config)))],
         "without_option": {name: changed[name] for name in WITHOUT_OPTION if name in changed},
         "versions": [
             (VERSION_TITLES.get(name, name), value) for name, value in run.versions.items()

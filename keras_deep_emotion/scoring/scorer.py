@@ -21,7 +21,8 @@ def find_version(path: str) -> str:
             return path
         if gfile.exists(storage.join(path, "config.json")):
             raise FileNotFoundError(
-                f"{path} is a run; `python cli.py export {path}` makes an export of it to name."
+                f"{path} is a run; `keras-deep-emotion export {path}` makes an export of it to "
+                "name."
             )
         names = [name.rstrip("/") for name in gfile.listdir(path)] if gfile.isdir(path) else []
     except tf.errors.OpError as error:
@@ -31,7 +32,8 @@ def find_version(path: str) -> str:
     )
     if newest is None:
         raise FileNotFoundError(
-            f"{path} is not an export (no saved_model.pb); `python cli.py export RUN` makes one."
+            f"{path} is not an export (no saved_model.pb); `keras-deep-emotion export RUN` makes "
+            "one."
         )
     return storage.join(path, newest)
 

@@ -12,6 +12,7 @@ from keras_deep_emotion.images.faces import Detector, crop, find_weights
 from keras_deep_emotion.images.preprocessing import prepare_face
 from keras_deep_emotion.images.reading import decode_photo
 from keras_deep_emotion.models.yunet import build_yunet
+from keras_deep_emotion.program import install_command
 from keras_deep_emotion.serving.contract import MOST_FACES
 
 
@@ -22,8 +23,8 @@ def missing_packages() -> str | None:
         if importlib.util.find_spec("onnx") is not None:
             return None
     return (
-        "The export has no signature photo_bytes: pip install 'keras-deep-emotion[faces,onnx]' "
-        "brings what it needs."
+        "The export has no signature photo_bytes, which needs more packages: "
+        f"{install_command('faces', 'onnx')}"
     )
 
 

@@ -18,11 +18,13 @@ import sys
 import time
 from pathlib import Path
 
+from keras_deep_emotion.program import install_command
+
 try:
     import jax
 except ModuleNotFoundError:
     raise ModuleNotFoundError(
-        "Training on several machines needs JAX: pip install 'keras-deep-emotion[jax]'"
+        f"Training on several machines needs JAX: {install_command('jax')}"
     ) from None
 import keras
 
@@ -200,22 +202,23 @@ def train(
 
 
 def evaluate_in_subprocess(run, data_dir):
-    """Evaluate a run by `python cli.py evaluate`, on the TensorFlow backend; return its report."""
+    """Evaluate a run by the command `evaluate`, on the TensorFlow backend; return its report."""
     options = ["--data-dir", str(data_dir)] if data_dir else []
     command = ["evaluate", *options, "--", str(run)]
-    root = str(Path(__file__).parents[2])
-    start = (
-        f"import sys; sys.path.insert(0, {root!r}); from keras_deep_emotion.cli import run; run()"
-    )
+    places = [str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = {
+        "PYTHONPATH": os.pathsep.join(filter(None, places)),
+        "CUDA_VISIBLE_DEVICES": "",  # JAX holds the GPUs' memory until it exits
+    }
     completed = subprocess.run(
         # -P: a keras.py in the current folder is not Keras.
-        [sys.executable, "-P", "-c", start, *command],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},  # JAX holds the GPUs' memory until it exits
+        [sys.executable, "-P", "-m", "keras_deep_emotion", *command],
+        env={**os.environ, **environment},
         capture_output=True,
     )
     if completed.returncode:
         raise ChildProcessError(
             f"{run} is trained, but its evaluation failed. To see why: "
-            f"python cli.py {shlex.join(command)}"
+            f"keras-deep-emotion {shlex.join(command)}"
         )
     return run.report

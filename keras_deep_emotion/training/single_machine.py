@@ -92,7 +92,7 @@ def resume(run_dir: str | Path, data_dir: str | Path | None = None, profile: boo
         # Starting from the first epoch would overwrite the model.
         raise ValueError(
             f"{run} has {trained[0]} but no {Run.BACKUP}, which training on several machines does "
-            f"not keep. To evaluate it: python cli.py evaluate {shlex.quote(str(run))}"
+            f"not keep. To evaluate it: keras-deep-emotion evaluate {shlex.quote(str(run))}"
         )
     names = class_names(open_dataset(run.task, data_dir))
     if run.has(Run.LABELS):
@@ -113,7 +113,7 @@ def check_empty(run: Run) -> None:
     message = f"{run} already holds something; name a new folder"
     if run.has(Run.CONFIG):
         quoted = shlex.quote(str(run))
-        message += f", or go on with what is there: python cli.py fit --resume {quoted}"
+        message += f", or go on with what is there: keras-deep-emotion fit --resume {quoted}"
     raise FileExistsError(f"{message}.")
 
 

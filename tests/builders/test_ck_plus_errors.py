@@ -102,7 +102,7 @@ def test_a_mistake_gives_one_sentence(case, source, drawn, tmp_path):
 def test_missing_source_names_the_remedy(tmp_path):
     message = refused("ck_plus/peak_paper", tmp_path / "nowhere", tmp_path / "data")
     assert message.startswith("CK+ is missing: request it at https://www.jeffcohn.net/Resources/")
-    assert "python cli.py build-data ck_plus --source DIR_OR_ARCHIVE" in message
+    assert "keras-deep-emotion build-data ck_plus --source DIR_OR_ARCHIVE" in message
 
 
 ROW = f"3,{' '.join(['7'] * 2304)},Training"

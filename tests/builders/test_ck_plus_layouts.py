@@ -180,7 +180,7 @@ def test_fer2013_is_not_mistaken_for_ck_plus(source, tmp_path):
     (source / "fer2013.csv").write_text("emotion,pixels,Usage\n" + row * 921)
     message = refused("ck_plus/peak_paper", source, tmp_path / "data")
     assert message.startswith("fer2013.csv is not CK+: it has more than 920 rows and no contempt")
-    assert "build it with python cli.py build-data fer2013, or name ckextended.csv" in message
+    assert "build it with keras-deep-emotion build-data fer2013, or name ckextended.csv" in message
     # Beside it, CK+ is found; without contempt too, since it has so few rows.
     (source / "later.csv").write_text(extended(codes=range(7))[0])
     assert len(emotions_of(built("ck_plus/peak_paper", source, tmp_path / "data"))) == 48

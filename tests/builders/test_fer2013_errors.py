@@ -61,7 +61,7 @@ def test_missing_source_names_the_remedy(tmp_path):
             FileNotFoundError, match="FER-2013 is missing: get fer2013.csv"
         ) as caught:
             build("fer2013/original", source, tmp_path / "data")
-        assert "python cli.py build-data fer2013 --source DIR_OR_ARCHIVE" in str(caught.value)
+        assert "keras-deep-emotion build-data fer2013 --source DIR_OR_ARCHIVE" in str(caught.value)
 
 
 @pytest.mark.parametrize(

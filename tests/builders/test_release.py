@@ -18,7 +18,7 @@ PLACES = {
 )
 def test_missing_source_names_the_remedy(name, title, terms, example, source, tmp_path):
     assert refused(f"{name}/paper", None, tmp_path / "data") == (
-        f"{title} is missing: request it at {PLACES[name]} ({terms}), then run python cli.py "
+        f"{title} is missing: request it at {PLACES[name]} ({terms}), then run keras-deep-emotion "
         f"build-data {name} --source DIR_OR_ARCHIVE"
     )
     (source / "README").write_text("no pictures")

@@ -47,7 +47,8 @@ def test_help_answers_at_once():
         )
         best = min(best, time.perf_counter() - start)
     # The lines to be typed stand as they are, not run together.
-    assert "\n    python cli.py build-data toon_faces\n    python cli.py fit" in done.stdout
+    name = f"{sys.executable} cli.py"
+    assert f"\n    {name} build-data toon_faces\n    {name} fit" in done.stdout
     assert best < 0.5
 
 
@@ -104,7 +105,7 @@ def test_build_data_builds_what_is_missing(run_command, tmp_path):
     ("name", "title"), [("jaffe", "JAFFE"), ("ck_plus", "CK+"), ("ferg", "FERG")]
 )
 def test_data_sets_on_request_say_where_to_ask_and_what_to_run(run_command, name, title, tmp_path):
-    command = f"python cli.py build-data {name} --source DIR_OR_ARCHIVE"
+    command = f"keras-deep-emotion build-data {name} --source DIR_OR_ARCHIVE"
     for arguments in (["build-data", name], ["fit", "--dataset", name]):
         arguments += ["--data-dir", tmp_path]
         for says in (f"{title} is ", "request it at https://", command):

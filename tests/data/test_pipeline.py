@@ -236,7 +236,9 @@ def test_votes_are_the_targets_of_the_real_faces_where_asked_for(fer2013_dir):
 def test_a_data_set_that_is_not_built_says_how_to(tmp_path):
     with pytest.raises(FileNotFoundError, match="FER-2013 is not built in") as caught:
         open_dataset(Task.parse("fer2013/original"), tmp_path)
-    assert "python cli.py build-data fer2013/original --source DIR_OR_ARCHIVE" in str(caught.value)
+    assert "keras-deep-emotion build-data fer2013/original --source DIR_OR_ARCHIVE" in str(
+        caught.value
+    )
     with pytest.raises(FileNotFoundError, match="build-data ck_plus/last3 --source"):
         open_dataset(Task.parse("ck_plus/last3"), tmp_path)
     # Its variants are made by building it.

@@ -105,10 +105,10 @@ def test_what_differs_from_the_paper():
 
 
 def test_build_commands():
-    assert Task.parse("toon_faces").build_command() == "python cli.py build-data toon_faces"
+    assert Task.parse("toon_faces").build_command() == "keras-deep-emotion build-data toon_faces"
     assert Task.parse("folder/mine_1").build_command("a b") == (
-        "python cli.py build-data folder --source DIR --data-dir 'a b'"
+        "keras-deep-emotion build-data folder --source DIR --data-dir 'a b'"
     )
     assert Task.parse("ck_plus/last3").build_command() == (
-        "python cli.py build-data ck_plus/last3 --source DIR_OR_ARCHIVE"
+        "keras-deep-emotion build-data ck_plus/last3 --source DIR_OR_ARCHIVE"
     )

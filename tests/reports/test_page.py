@@ -96,8 +96,8 @@ def test_the_command_gives_the_settings_back(config):
     from keras_deep_emotion.cli.fit import fit
 
     words = shlex.split(fit_command(config))
-    assert words[:3] == ["python", "cli.py", "fit"]
-    with fit.make_context("fit", words[3:]) as context:
+    assert words[:2] == ["keras-deep-emotion", "fit"]
+    with fit.make_context("fit", words[2:]) as context:
         names = {field.name for field in dataclasses.fields(TrainConfig)}
         given = {key: context.params[key] for key in names if context.params.get(key) is not None}
     assert TrainConfig.from_recipe(**given) == config
@@ -111,7 +111,7 @@ def test_what_a_run_learnt_from_others_is_said(tmp_path):
 def test_a_setting_without_an_option_is_named_beside_the_command(tmp_path):
     small_run(tmp_path, TrainConfig(image_size=64))
     text = text_of(write_page(tmp_path))
-    assert "python cli.py fit --dataset toon_faces --recipe best" in text
+    assert "keras-deep-emotion fit --dataset toon_faces --recipe best" in text
     assert "image_size is 64, which no option sets" in text
 
 

@@ -501,7 +501,7 @@ def test_mistakes(faces, export_dir, run_dir, tmp_path):
     )  # fmt: skip
     fails(
         run_dir, "--input", png, "--output", out,
-        says=f"{run_dir} is a run; `python cli.py export {run_dir}` makes an export of it to name.",
+        says=f"{run_dir} is a run; `{sys.executable} cli.py export {run_dir}` makes an export of ",
     )  # fmt: skip
     fails(
         faces, "--input", png, "--output", out, says=f"{faces} is not an export (no saved_model.pb)"
@@ -615,7 +615,7 @@ def test_stopped_by_the_keyboard(faces, export_dir, tmp_path, monkeypatch):
 def test_without_beam(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     said = score("x", "--input", "y", "--output", "z", status=1)
-    assert said == "Error: Apache Beam is not installed: pip install 'keras-deep-emotion[beam]'"
+    assert said == "Error: Apache Beam is not installed: pip install 'apache-beam>=2.70'"
 
 
 def test_the_terminal_shows_the_job_and_nothing_of_beam(faces, export_dir, tmp_path):

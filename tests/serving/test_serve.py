@@ -72,7 +72,7 @@ def test_the_command_serves_until_a_signal(shared_folder, number, option):
     ("arguments", "status", "says"),
     [
         (["{folder}/none"], 1, "none is not an export: it has no versions"),
-        (["{folder}/.."], 1, "`python cli.py export RUN` makes one; name exports/NAME"),
+        (["{folder}/.."], 1, "`keras-deep-emotion export RUN` makes one; name exports/NAME"),
         (["{folder}", "--label", "stable"], 2, "'stable' is not like stable=2"),
         (["{folder}", "--name", "a/b"], 2, "letters, digits, _, . and - only."),
         (["{folder}", "--port", "8501"], 2, "--port and --rest-port are both 8501."),
@@ -109,7 +109,7 @@ def test_without_the_extra(shared_folder, missing, monkeypatch):
     assert result.exit_code == 1
     assert result.output == (
         "Error: The local server needs Starlette and uvicorn: pip install "
-        "'keras-deep-emotion[serve]'\n"
+        "'starlette>=0.40' 'uvicorn>=0.30'\n"
     )
 
 

@@ -320,5 +320,5 @@ def test_names_the_extra_where_jax_is_missing():
     output = process.communicate()[0]
     assert process.returncode == 1
     assert output.splitlines()[-1] == (
-        "Error: Training on several machines needs JAX: pip install 'keras-deep-emotion[jax]'"
+        "Error: Training on several machines needs JAX: pip install 'jax>=0.6'"
     )

@@ -323,7 +323,7 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(tiny_faces_dir, tmp_pat
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate()
     if process.returncode:  # else it was done before the signal came
-        assert f"To go on: python cli.py fit --resume {run}" in errors
+        assert f"To go on: keras-deep-emotion fit --resume {run}" in errors
     report = resume(run, tiny_faces_dir)
     same_run(tmp_path / "whole", run)
     assert report == whole

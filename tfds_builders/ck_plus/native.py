@@ -159,7 +159,7 @@ def find_rows(sources: Sequence[Source]) -> list[Row]:
     if other is not None:
         raise FileNotFoundError(
             f"{other} is not CK+: it has more than {ROWS} rows and no contempt (code 7), as "
-            "FER-2013; build it with python cli.py build-data fer2013, or name ckextended.csv."
+            "FER-2013; build it with keras-deep-emotion build-data fer2013, or name ckextended.csv."
         )
     return []
 

@@ -25,7 +25,7 @@ KAGGLE = (
 )
 MISSING = (
     f"FER-2013 is missing: get fer2013.csv or fer2013.tar.gz at {KAGGLE}, then run "
-    "python cli.py build-data fer2013 --source DIR_OR_ARCHIVE"
+    "keras-deep-emotion build-data fer2013 --source DIR_OR_ARCHIVE"
 )
 # Faces of each emotion, in the order of EMOTIONS: `original` by the release (Goodfellow et al.,
 # 2013), `ferplus` by label.csv and the paper's rule.

@@ -66,7 +66,7 @@ def read_faces(sources: Sequence[Source]) -> Faces:
         raise FileNotFoundError(
             f"{by_emotion} and others lie in folders of emotions, but their names do not give the "
             "official split of FER-2013, as Training_3908.jpg does: build them by "
-            "python cli.py fit --dataset folder --source DIR"
+            "keras-deep-emotion fit --dataset folder --source DIR"
         )
     if without_usage:
         raise FileNotFoundError(

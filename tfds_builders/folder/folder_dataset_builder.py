@@ -41,7 +41,9 @@ KNOWN = (
     "folders, or put the pictures of an emotion together in one."
 )
 AROUND = r"(?:data|dataset|set|split|images|imgs|pictures|faces|samples|folder)*"
-REMEDY = "python cli.py fit --dataset folder --source DIR, where DIR has a folder for each emotion"
+REMEDY = (
+    "keras-deep-emotion fit --dataset folder --source DIR, where DIR has a folder for each emotion"
+)
 ORDER = ("train", "validation", "test")
 MISSING = f"Your pictures are missing: {REMEDY}"
 logger = logging.getLogger(__name__)

@@ -11,13 +11,14 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from keras_deep_emotion.program import install_command
 from keras_deep_emotion.serving.ports import check_port, listen
 
 __all__ = ["LocalServer"]
 
 if not all(map(importlib.util.find_spec, ("starlette", "uvicorn"))):
     raise ModuleNotFoundError(
-        "The local server needs Starlette and uvicorn: pip install 'keras-deep-emotion[serve]'"
+        f"The local server needs Starlette and uvicorn: {install_command('serve')}"
     )
 
 
