@@ -21,7 +21,7 @@ install: .venv/installed
 
 # The main job on faces drawn by code: nothing to request, nothing to download.
 quickstart: .venv/installed
-	$(CLI) build-data toon_faces/paper
+	$(CLI) build-data toon_faces/standard
 	$(CLI) fit --dataset toon_faces --recipe paper --epochs 20 --run-dir $(RUN)
 	$(CLI) evaluate $(RUN)
 	$(CLI) explain $(RUN)

@@ -117,11 +117,11 @@ CASES = (  # layout, what to build, how to write its source
     ("fer2013.csv in a folder (real)", "fer2013/original", write_fer2013),
     ("fer2013.tar.gz (real)", "fer2013/original", write_fer2013_archive),
     ("train, test folders of JPEG (real)", "fer2013/original", write_fer2013_folders),
-    ("jaffe/*.tiff (drawn)", "jaffe/paper", write_jaffe),
-    ("CK+ trees (drawn)", "ck_plus/peak_paper", write_ck_plus),
-    ("CK+ trees (drawn)", "ck_plus/last3_paper", write_ck_plus),
-    ("FERG_DB_256 (drawn)", "ferg/paper", write_ferg),
-    ("drawn by code", "toon_faces/paper", lambda *_: None),
+    ("jaffe/*.tiff (drawn)", "jaffe/standard", write_jaffe),
+    ("CK+ trees (drawn)", "ck_plus/peak_standard", write_ck_plus),
+    ("CK+ trees (drawn)", "ck_plus/last3_standard", write_ck_plus),
+    ("FERG_DB_256 (drawn)", "ferg/standard", write_ferg),
+    ("drawn by code", "toon_faces/standard", lambda *_: None),
 )
 
 

@@ -47,6 +47,11 @@ RECIPES = {
 }
 
 
+def protocol_name(name: str) -> str:
+    """The protocol that a name stands for: "paper" is an alias of "standard"."""
+    return "standard" if name == "paper" else name
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """All settings of a training run, saved as config.json in its folder.
@@ -56,7 +61,7 @@ class TrainConfig:
     """
 
     dataset: str = "toon_faces"  # name or name/variant, see `data.catalog`
-    protocol: str = "paper"  # how to split it
+    protocol: str = "standard"  # how to split it, see `data.task`
     fold: int | None = None  # to test on, with protocol "subjects"
     recipe: str = "best"
     start: str | None = None  # ours: a run or shipped weights, see `training.starting`
@@ -105,6 +110,7 @@ class TrainConfig:
     def __post_init__(self):
         """Check the type and range of each setting."""
         check_schema(vars(self), SCHEMA)
+        object.__setattr__(self, "protocol", protocol_name(self.protocol))
         for name, value in vars(self).items():
             if isinstance(value, (int, float)) and abs(value) > LARGEST:
                 raise ValueError(f"{name} must be at most {LARGEST}. Received: {value}")

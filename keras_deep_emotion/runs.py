@@ -436,10 +436,15 @@ def read_arrays(path: Path, remedy: str, **axes: int) -> "dict[str, np.ndarray] 
     return content
 
 
-def new_run(task: Task, parent: str | Path = "runs") -> Run:
-    """Create a folder `<parent>/<dataset>-<protocol>-<time>`, numbered if the name is taken."""
+def new_run(config: TrainConfig, parent: str | Path = "runs") -> Run:
+    """Create a folder `<parent>/<dataset>-<recipe>-<time>`, numbered if the name is taken.
+
+    A protocol other than "standard" and a fold stand before the time.
+    """
+    task = Task.from_config(config)
+    protocol = None if task.protocol == Task.protocol else task.protocol
     fold = None if task.fold is None else f"fold{task.fold}"
-    parts = [task.name, task.variant, task.protocol, fold, time.strftime("%Y%m%d-%H%M%S")]
+    parts = [task.name, task.variant, config.recipe, protocol, fold, time.strftime("%Y%m%d-%H%M%S")]
     name = "-".join(part for part in parts if part)
     for number in itertools.count(1):
         path = Path(parent) / (name if number == 1 else f"{name}-{number}")

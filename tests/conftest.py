@@ -63,11 +63,11 @@ def benchmark_program():
 
 @pytest.fixture(scope="session")
 def toon_faces_dir(shared):
-    """A folder with toon_faces in protocol `paper`: 2,520 pictures, 504 of them for the test."""
+    """A folder with toon_faces in protocol `standard`: 2,520 pictures, 504 of them for the test."""
     from keras_deep_emotion.data.building import build_dataset
 
     return shared(
-        "toon_faces", lambda folder: list(build_dataset("toon_faces/paper", data_dir=folder))
+        "toon_faces", lambda folder: list(build_dataset("toon_faces/standard", data_dir=folder))
     )
 
 

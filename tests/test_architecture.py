@@ -18,7 +18,7 @@ ALLOWED = {
     "layers": set(),
     "models": {"layers"},
     "images": {"models", "program"},
-    "data": {"files", "images", "program", "tfds_builders"},
+    "data": {"config", "files", "images", "program", "tfds_builders"},
     "runs": {"config", "data.task", "files", "models"},
     "evaluation": {"data", "files", "models", "runs"},
     "saliency": {"data", "files", "images", "models", "runs"},

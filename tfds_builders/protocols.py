@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 SEED = 0  # part of every data set's definition: another seed is another data set
 # The paper, section IV-A, of CK+: 70 % train, 10 % validation, 20 % test.
-PAPER_SHARES = {"validation": 0.1, "test": 0.2}
+STANDARD_SHARES = {"validation": 0.1, "test": 0.2}
 
 
 def shuffle_rank(name: str, seed: int = SEED) -> str:
@@ -76,18 +76,18 @@ def subject_folds(subjects: Iterable[str], folds: int) -> dict[str, int]:
 
 
 def protocol_split(
-    protocol: str, subjects: Mapping[str, str], folds: int, paper: Callable[[], dict[str, str]]
+    protocol: str, subjects: Mapping[str, str], folds: int, standard: Callable[[], dict[str, str]]
 ) -> dict[str, str]:
-    """Split names by protocol "paper", which `paper` computes, or "subjects" (fold_0, fold_1, ...).
+    """Split names by protocol "standard" (by `standard()`) or "subjects" (fold_0, fold_1, ...).
 
     `subjects` is the person or character of each name.
     """
-    if protocol == "paper":
-        return paper()
+    if protocol == "standard":
+        return standard()
     if protocol == "subjects":
         fold = subject_folds(subjects.values(), folds)
         return {name: f"fold_{fold[subject]}" for name, subject in subjects.items()}
-    raise ValueError(f"protocol must be 'paper' or 'subjects'. Received: {protocol!r}")
+    raise ValueError(f"protocol must be 'standard' or 'subjects'. Received: {protocol!r}")
 
 
 def _shuffled_by_label(labels, seed):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import tensorflow_datasets as tfds
 
 from keras_deep_emotion.images.finding import passed_over
-from tfds_builders.protocols import PAPER_SHARES, protocol_split, sized_split, stratified_split
+from tfds_builders.protocols import STANDARD_SHARES, protocol_split, sized_split, stratified_split
 from tfds_builders.sources import Source, find_sources, manual_folder
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Release:
     people: str = "people"  # what its subjects are called
     example: str = ""  # path of an image, for errors
     unit: str = "images"  # what is counted and split
-    # of protocol "paper": images in validation, of each emotion in test; None for `PAPER_SHARES`
+    # of protocol "standard": images in validation, of each emotion in test; None: STANDARD_SHARES
     sizes: tuple[int, int] | None = None
     # images damaged in the release, which many copies lack; the splits of the others do not change
     undecodable: tuple[Picture, ...] = ()
@@ -101,7 +101,7 @@ class Release:
     def assign(self, pictures: Sequence[Picture], protocol: str) -> dict[str, str]:
         """Split of each picture's name, or of whatever has a name, a subject and an emotion.
 
-        For a part of the release, "paper" keeps the shares.
+        For a part of the release, "standard" keeps the shares.
         """
         subjects = {one.name: one.subject for one in pictures}
         people = set(subjects.values())
@@ -111,13 +111,13 @@ class Release:
             raise ValueError(
                 f"The protocol subjects needs images of at least {self.folds} {self.people}. "
                 f"Found: {len(people)}{detail}. Request the whole set at {self.homepage}, or build "
-                "the protocol paper."
+                "the protocol standard."
             )
         labels = {one.name: one.emotion for one in pictures}
-        return protocol_split(protocol, subjects, self.folds, lambda: self._paper_split(labels))
+        return protocol_split(protocol, subjects, self.folds, lambda: self._standard_split(labels))
 
-    def _paper_split(self, labels):
-        total, shares = sum(self.emotions.values()), PAPER_SHARES
+    def _standard_split(self, labels):
+        total, shares = sum(self.emotions.values()), STANDARD_SHARES
         if self.sizes:
             validation, test = self.sizes
             whole = {one.name: one.emotion for one in self.undecodable} | labels

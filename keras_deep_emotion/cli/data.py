@@ -10,11 +10,11 @@ from keras_deep_emotion.data.task import Task
 
 @click.command()
 @click.argument("dataset", callback=checked_by(Task.parse))
-@click.option("--protocol", default="paper", help="Protocol of the splits.")
+@click.option("--protocol", default=Task.protocol, help="Protocol of the splits.")
 @click.option(
     "--sheet",
     type=LocalPath(dir_okay=False, path_type=Path),
-    help="PNG of sample faces to write.  [default: DATASET.png]",
+    help="PNG of sample faces to write.  [default: runs/DATASET.png]",
 )
 @data_dir_option
 def data(dataset, protocol, sheet, data_dir):
@@ -37,6 +37,7 @@ def data(dataset, protocol, sheet, data_dir):
     click.echo(f"duplicates across splits:\n{inspection.duplicates.to_string(index=False)}")
     for warning in inspection.warnings:
         click.echo(f"warning: {warning}")
-    sheet = sheet or Path(f"{dataset.replace('/', '_')}.png")
+    sheet = sheet or Path("runs", f"{dataset.replace('/', '_')}.png")
+    sheet.parent.mkdir(parents=True, exist_ok=True)
     save_contact_sheet(inspection.samples, builder.info.features["label"].names, sheet)
     click.echo(f"wrote {sheet}")

@@ -31,7 +31,7 @@ def parse_fold(ctx, param, value):
 
 @click.command()
 @config_option("dataset", help="Data set, or name/variant.")
-@config_option("protocol", help="How the data set is split: paper, subjects or deduplicated.")
+@config_option("protocol", help="How the data set is split: standard, subjects or deduplicated.")
 @config_option(
     "fold",
     type=str,
@@ -144,7 +144,7 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
     load_tensorflow()
     if source is not None:
         config = dataclasses.replace(config, dataset=build_source(config, source, data_dir))
-    created = None if resumed or run_dir else new_run(Task.from_config(config))
+    created = None if resumed or run_dir else new_run(config)
     run_dir = resumed or run_dir or created.path
     try:
         report = train(config, run_dir, data_dir, resumed, all_folds, profile, cluster)

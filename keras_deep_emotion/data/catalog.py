@@ -23,7 +23,7 @@ class DatasetInfo:
     title: str
     obtain: str
     source: str = "DIR_OR_ARCHIVE"
-    protocols: tuple[str, ...] = ("paper", "subjects")
+    protocols: tuple[str, ...] = ("standard", "subjects")
     variants: tuple[str, ...] = ()
     splits_in_one: bool = False
     named_by_source: bool = False
@@ -38,7 +38,7 @@ CATALOG = {
         title="FER-2013",
         obtain="get fer2013.csv or fer2013.tar.gz at https://www.kaggle.com/c/"
         "challenges-in-representation-learning-facial-expression-recognition-challenge",
-        protocols=("paper", "deduplicated"),
+        protocols=("standard", "deduplicated"),
         variants=("ferplus", "original"),
         splits_in_one=True,
         folds=0,
@@ -70,7 +70,7 @@ CATALOG = {
         title="a folder of your own",
         obtain="name it with --source DIR; it holds a folder for each emotion",
         source="DIR",
-        protocols=("paper",),
+        protocols=("standard",),
         splits_in_one=True,
         named_by_source=True,
         folds=0,

@@ -9,6 +9,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from keras_deep_emotion.config import protocol_name
 from keras_deep_emotion.data.catalog import CATALOG, DatasetInfo
 
 
@@ -19,7 +20,7 @@ class Task:
     Attributes:
         name: Data set, a key of `CATALOG`.
         variant: One of the data set's variants; None if it has none.
-        protocol: How it is split: "paper", "subjects" or "deduplicated".
+        protocol: How it is split: "standard", "subjects" or "deduplicated".
         fold: Fold to test on with protocol "subjects"; None otherwise, or for all folds.
 
     Example:
@@ -32,11 +33,11 @@ class Task:
 
     name: str
     variant: str | None = None
-    protocol: str = "paper"
+    protocol: str = "standard"
     fold: int | None = None
 
     @classmethod
-    def parse(cls, dataset: str, protocol: str = "paper", fold: int | None = None) -> "Task":
+    def parse(cls, dataset: str, protocol: str = "standard", fold: int | None = None) -> "Task":
         """Parse `name` or `name/variant` and check that protocol and fold exist.
 
         The default variant is filled in. User folders (`folder/NAME`) may have any variant.
@@ -47,7 +48,7 @@ class Task:
         name, _, variant = dataset.partition("/")
         if name not in CATALOG:
             raise ValueError(f"There is no data set {name!r}; there are: {', '.join(CATALOG)}.")
-        info = CATALOG[name]
+        info, protocol = CATALOG[name], protocol_name(protocol)
         if not info.named_by_source and variant and variant not in info.variants:
             raise ValueError(_unknown_variant(name, variant))
         if protocol not in info.protocols:
@@ -114,7 +115,7 @@ class Task:
     def differences_from_paper(self) -> list[str]:
         """Clauses that say why accuracies do not compare with the paper's; empty if they do."""
         clauses, variants = [], self.info.variants
-        if self.protocol != "paper":
+        if self.protocol != "standard":
             clauses.append(f"the protocol here is {self.protocol}")
         if variants and self.variant != variants[0]:
             own, theirs = self.variant, variants[0]
@@ -144,12 +145,18 @@ def _unknown_variant(name, variant):
     known = ", ".join(f"{name}/{one}" for one in CATALOG[name].variants) or name
     message = f"There is no data set '{name}/{variant}'; there is: {known}."
     for task in _tasks(name):
-        if variant in (task.protocol, task.tfds_config):
+        if _config_name(variant) in (task.protocol, task.tfds_config):
             return (
                 f"{message} The data set is {task.dataset}, {task.protocol!r} its protocol "
                 f"(fit --protocol {task.protocol})."
             )
     return message
+
+
+def _config_name(text):
+    """A TFDS config by a name whose protocol may be an alias."""
+    *variant, protocol = text.rpartition("_")
+    return "".join([*variant, protocol_name(protocol)])
 
 
 def parse_build_target(text: str) -> tuple[str, tuple[str, ...]]:
@@ -169,6 +176,7 @@ def parse_build_target(text: str) -> tuple[str, tuple[str, ...]]:
             raise ValueError(f"--source names the config of {name}: {name}, without /{part}.")
         return name, ()
     configs = {task.tfds_config: task.variant for task in _tasks(name)}
+    part = _config_name(part)
     if part in configs:
         return name, (part,)
     if not part and info.splits_in_one:

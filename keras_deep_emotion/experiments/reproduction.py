@@ -35,7 +35,7 @@ def tasks_of(datasets: list[str]) -> list[Task]:
     """A task for each variant and protocol of the data sets, see `reproduce`.
 
     Without a variant, a name means the default one, or both of FER-2013. Protocol "deduplicated"
-    has no task: runs of protocol "paper" are evaluated on those images too.
+    has no task: runs of protocol "standard" are evaluated on those images too.
     """
     tasks = []
     for text in datasets:
@@ -124,7 +124,7 @@ def figure_title(task: Task) -> str:
     title = f"{task.dataset}, protocol {task.protocol}"
     figure = IN_THE_PAPER.get(task.name, (None, None))[1]
     # The paper's figure 8 has FER+'s labels.
-    if figure and task.protocol == "paper" and task.dataset != "fer2013/original":
+    if figure and task.protocol == "standard" and task.dataset != "fer2013/original":
         title += f" (the paper's figure {figure})"
     return title
 
@@ -164,7 +164,7 @@ def table_row(task: Task, reports: list[dict], note: str = "") -> tuple:
     The interval of the mean accuracy covers the choice of test images, not of the seed.
     """
     paper, notes = "-", [note] if note else []
-    if task.info.paper_accuracy and task.protocol == "paper":
+    if task.info.paper_accuracy and task.protocol == "standard":
         paper = f"{task.info.paper_accuracy:.2f} (table {IN_THE_PAPER[task.name][0]})"
         notes += task.differences_from_paper
     if not reports:

@@ -16,9 +16,9 @@ from keras_deep_emotion.runs import Run
 
 @pytest.fixture
 def built(tiny_faces_dir, tmp_path):
-    """(folder of built data sets, folder of toon_faces in protocol `paper`)."""
+    """(folder of built data sets, folder of toon_faces in protocol `standard`)."""
     folder = shutil.copytree(tiny_faces_dir, tmp_path / "built")
-    (version,) = (folder / "toon_faces" / "paper").glob("[0-9]*")
+    (version,) = (folder / "toon_faces" / "standard").glob("[0-9]*")
     return folder, version
 
 

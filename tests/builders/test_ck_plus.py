@@ -28,7 +28,7 @@ def test_configs_are_those_of_the_table():
         for variant in dataset.variants
         for protocol in dataset.protocols
     ]
-    assert configs[0] == "peak_paper" and len(configs) == 16
+    assert configs[0] == "peak_standard" and len(configs) == 16
 
 
 @pytest.mark.parametrize("contempt", [False, True])
@@ -42,7 +42,7 @@ def test_configs_are_those_of_the_table():
     ],
 )
 def test_variants(frames, last, neutral, contempt, native_trees, drawn, tmp_path):
-    config = f"{frames}{'_contempt' * contempt}_paper"
+    config = f"{frames}{'_contempt' * contempt}_standard"
     splits = built(f"ck_plus/{config}", native_trees, tmp_path / "data")
     builder = tfds.builder("ck_plus", config=config, data_dir=tmp_path / "data")
     classes = builder.info.features["label"].names
@@ -58,8 +58,8 @@ def test_variants(frames, last, neutral, contempt, native_trees, drawn, tmp_path
 
 
 def test_every_variant_splits_the_same_sequences(native_trees, tmp_path):
-    plain = built("ck_plus/peak_paper", native_trees, tmp_path / "data")
-    more = built("ck_plus/last3_neutral_contempt_paper", native_trees, tmp_path / "data")
+    plain = built("ck_plus/peak_standard", native_trees, tmp_path / "data")
+    more = built("ck_plus/last3_neutral_contempt_standard", native_trees, tmp_path / "data")
     for split, part in plain.items():
         assert {name[:8] for name in names_of(part)} <= {name[:8] for name in names_of(more[split])}
 
@@ -110,11 +110,11 @@ def whole_set(tmp_path_factory):
 @pytest.mark.parametrize(
     ("config", "sizes"),
     [
-        ("peak_paper", (216, 30, 63)),
-        ("peak_contempt_paper", (228, 32, 67)),
-        ("last3_paper", (648, 90, 189)),
-        ("last3_contempt_paper", (684, 96, 201)),
-        ("last3_neutral_paper", (864, 120, 252)),
+        ("peak_standard", (216, 30, 63)),
+        ("peak_contempt_standard", (228, 32, 67)),
+        ("last3_standard", (648, 90, 189)),
+        ("last3_contempt_standard", (684, 96, 201)),
+        ("last3_neutral_standard", (864, 120, 252)),
     ],
 )
 def test_published_counts_give_no_warning(config, sizes, whole_set, tmp_path, caplog):
@@ -126,7 +126,7 @@ def test_published_counts_give_no_warning(config, sizes, whole_set, tmp_path, ca
 
 
 def test_other_counts_are_warned_of(native_trees, tmp_path, caplog):
-    built("ck_plus/peak_paper", native_trees, tmp_path / "data")
+    built("ck_plus/peak_standard", native_trees, tmp_path / "data")
     (message,) = (record.message for record in caplog.records if "of CK+ (" in record.message)
     assert message == (
         "Found 42 labeled sequences of CK+ (anger 6, contempt 6, disgust 6, fear 6, happiness 6, "
@@ -139,7 +139,7 @@ def test_other_counts_are_warned_of(native_trees, tmp_path, caplog):
 def test_eight_classes_train_and_are_evaluated(native_trees, tmp_path):
     """With contempt the network has eight classes, and no face of one of them, neutral."""
     config = TrainConfig.from_recipe("paper", dataset="ck_plus/peak_contempt", epochs=1)
-    list(build_dataset("ck_plus/peak_contempt_paper", native_trees, tmp_path))
+    list(build_dataset("ck_plus/peak_contempt_standard", native_trees, tmp_path))
     report = fit(config, tmp_path / "run", tmp_path)
     assert report["classes"] == [*EMOTIONS, "contempt"]
     assert report["per_class"]["neutral"]["recall"] is None

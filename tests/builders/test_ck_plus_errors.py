@@ -96,11 +96,11 @@ CHANGES = {  # a change of the native files, and part of the error
 def test_a_mistake_gives_one_sentence(case, source, drawn, tmp_path):
     files, message = CHANGES[case]
     write_archive(source / "ck.zip", files(drawn))
-    assert message in refused("ck_plus/last3_neutral_paper", source, tmp_path / "data")
+    assert message in refused("ck_plus/last3_neutral_standard", source, tmp_path / "data")
 
 
 def test_missing_source_names_the_remedy(tmp_path):
-    message = refused("ck_plus/peak_paper", tmp_path / "nowhere", tmp_path / "data")
+    message = refused("ck_plus/peak_standard", tmp_path / "nowhere", tmp_path / "data")
     assert message.startswith("CK+ is missing: request it at https://www.jeffcohn.net/Resources/")
     assert "keras-deep-emotion build-data ck_plus --source DIR_OR_ARCHIVE" in message
 
@@ -122,11 +122,11 @@ BAD_ROWS = {
 def test_bad_rows_are_named_with_their_line(case, source, tmp_path):
     row, expected = BAD_ROWS[case]
     (source / "ckextended.csv").write_text(f"emotion,pixels,Usage\n{ROW}\n{row}\n")
-    message = refused("ck_plus/peak_paper", source, tmp_path / "data")
+    message = refused("ck_plus/peak_standard", source, tmp_path / "data")
     assert "ckextended.csv, line 3: " in message and expected in message
 
 
 def test_a_csv_without_rows(source, tmp_path):
     (source / "ckextended.csv").write_text("emotion,pixels,Usage\n")
-    message = refused("ck_plus/peak_paper", source, tmp_path / "data")
+    message = refused("ck_plus/peak_standard", source, tmp_path / "data")
     assert message == "ckextended.csv holds a header and no rows; obtain it again."

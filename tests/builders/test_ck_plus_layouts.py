@@ -45,7 +45,7 @@ def test_each_container_of_the_native_trees(form, source, drawn, tmp_path, caplo
         files = [*drawn.images.items(), *drawn.labels.items(), *drawn.landmarks.items()]
         random.Random(1).shuffle(files)
         write_archive(source / "all of it.zip", dict(files))
-    splits = built("ck_plus/peak_paper", source, tmp_path / "data")
+    splits = built("ck_plus/peak_standard", source, tmp_path / "data")
     # Of 6 sequences an emotion, round(0.6) validate and round(1.2) test.
     assert sizes_of(splits) == {"train": 24, "validation": 6, "test": 6}
     assert emotions_of(splits) == drawn.expected(1, neutral=False, contempt=False)
@@ -93,7 +93,7 @@ def test_ck48(form, frames, last, cropped, drawn, source, tmp_path, caplog):
         write(source, files)
     else:
         write_archive(source / "archive.zip", dict(reversed(files.items())))
-    splits = built(f"ck_plus/{frames}_contempt_paper", source, tmp_path / "data")
+    splits = built(f"ck_plus/{frames}_contempt_standard", source, tmp_path / "data")
     found = emotions_of(splits, [*EMOTIONS, "contempt"])
     assert found == drawn.expected(last, neutral=False, contempt=True)
     pixels = {name.rpartition("/")[2]: one for name, one in cropped.items()}
@@ -108,8 +108,8 @@ def test_ck48(form, frames, last, cropped, drawn, source, tmp_path, caplog):
 def test_ck48_splits_as_the_native_trees(cropped, native_trees, tmp_path):
     (tmp_path / "48").mkdir()
     write(tmp_path / "48", {name: png(pixels) for name, pixels in cropped.items()})
-    parts = built("ck_plus/peak_paper", tmp_path / "48", tmp_path / "data 48")
-    same = built("ck_plus/peak_paper", native_trees, tmp_path / "data")
+    parts = built("ck_plus/peak_standard", tmp_path / "48", tmp_path / "data 48")
+    same = built("ck_plus/peak_standard", native_trees, tmp_path / "data")
     assert {split: names_of(part) for split, part in parts.items()} == {
         split: names_of(part) for split, part in same.items()
     }
@@ -117,26 +117,26 @@ def test_ck48_splits_as_the_native_trees(cropped, native_trees, tmp_path):
 
 def test_what_ck48_lacks_is_refused(cropped, source, tmp_path):
     write(source, {name: png(pixels) for name, pixels in cropped.items()})
-    assert refused("ck_plus/last3_neutral_contempt_paper", source, tmp_path / "data") == (
-        "CK+48 lacks the neutral faces that ck_plus/last3_neutral_contempt_paper needs: build "
-        "ck_plus/last3_contempt_paper, or name the native images with their emotion files."
+    assert refused("ck_plus/last3_neutral_contempt_standard", source, tmp_path / "data") == (
+        "CK+48 lacks the neutral faces that ck_plus/last3_neutral_contempt_standard needs: build "
+        "ck_plus/last3_contempt_standard, or name the native images with their emotion files."
     )
     path = source / "CK+48" / "anger" / "S005_001_00000004.png"
     Image.new("L", (64, 49)).save(path)
-    message = refused("ck_plus/peak_paper", source, tmp_path / "data")
+    message = refused("ck_plus/peak_standard", source, tmp_path / "data")
     assert "must have 48 x 48 pixels. Found: 64 x 49; name the native" in message
     path.rename(source / "CK+48" / "fear" / path.name)
-    message = refused("ck_plus/peak_paper", source, tmp_path / "data")
+    message = refused("ck_plus/peak_standard", source, tmp_path / "data")
     assert "Sequence S005_001 lies in the folders of anger and fear" in message
 
 
 @pytest.mark.parametrize(
     ("config", "kept"),
     [
-        ("peak_paper", (0, 1, 2, 3, 4, 5)),
-        ("peak_contempt_paper", (0, 1, 2, 3, 4, 5, 7)),
-        ("peak_neutral_paper", (0, 1, 2, 3, 4, 5, 6)),
-        ("peak_neutral_contempt_paper", range(8)),
+        ("peak_standard", (0, 1, 2, 3, 4, 5)),
+        ("peak_contempt_standard", (0, 1, 2, 3, 4, 5, 7)),
+        ("peak_neutral_standard", (0, 1, 2, 3, 4, 5, 6)),
+        ("peak_neutral_contempt_standard", range(8)),
     ],
 )
 def test_ckextended(config, kept, source, tmp_path, caplog):
@@ -166,34 +166,34 @@ def test_what_ckextended_lacks_is_refused(source, tmp_path):
     write_archive(source / "archive.zip", {"ckextended.csv": extended()[0].encode()})
     assert refused("ck_plus/last3_contempt_subjects", source, tmp_path / "data") == (
         "ckextended.csv lacks the frames before the last that ck_plus/last3_contempt_subjects "
-        "needs: build ck_plus/peak_contempt_paper, or name the native images with their emotion "
+        "needs: build ck_plus/peak_contempt_standard, or name the native images with their emotion "
         "files."
     )
     assert refused("ck_plus/peak_subjects", source, tmp_path / "data") == (
         "ckextended.csv lacks the names of people that ck_plus/peak_subjects needs: build "
-        "ck_plus/peak_paper, or name the native images with their emotion files."
+        "ck_plus/peak_standard, or name the native images with their emotion files."
     )
 
 
 def test_fer2013_is_not_mistaken_for_ck_plus(source, tmp_path):
     row = f"3,{' '.join(['7'] * 2304)},Training\n"
     (source / "fer2013.csv").write_text("emotion,pixels,Usage\n" + row * 921)
-    message = refused("ck_plus/peak_paper", source, tmp_path / "data")
+    message = refused("ck_plus/peak_standard", source, tmp_path / "data")
     assert message.startswith("fer2013.csv is not CK+: it has more than 920 rows and no contempt")
     assert "build it with keras-deep-emotion build-data fer2013, or name ckextended.csv" in message
     # Beside it, CK+ is found; without contempt too, since it has so few rows.
     (source / "later.csv").write_text(extended(codes=range(7))[0])
-    assert len(emotions_of(built("ck_plus/peak_paper", source, tmp_path / "data"))) == 48
+    assert len(emotions_of(built("ck_plus/peak_standard", source, tmp_path / "data"))) == 48
 
 
 def test_native_trees_come_before_ck48_before_ckextended(native_copy, cropped, drawn, tmp_path):
     (native_copy / "ckextended.csv").write_text(extended()[0])
     write(native_copy, {name: png(pixels) for name, pixels in cropped.items()})
-    splits = built("ck_plus/peak_paper", native_copy, tmp_path / "data")
+    splits = built("ck_plus/peak_standard", native_copy, tmp_path / "data")
     assert all(one["image"].shape[1] == 64 for one in itertools.chain(*splits.values()))
     for name in drawn.images:
         (native_copy / name).unlink()
-    splits = built("ck_plus/peak_contempt_paper", native_copy, tmp_path / "data")
+    splits = built("ck_plus/peak_contempt_standard", native_copy, tmp_path / "data")
     assert all(one["image"].shape[1] == 48 for one in itertools.chain(*splits.values()))
     assert len(emotions_of(splits, [*EMOTIONS, "contempt"])) == 42
 

@@ -82,15 +82,15 @@ def check_examples(examples, names=NAMES):
 
 
 @pytest.fixture(scope="module")
-def paper(release, tmp_path_factory):
-    return built("ferg/paper", release, tmp_path_factory.mktemp("data"))
+def standard(release, tmp_path_factory):
+    return built("ferg/standard", release, tmp_path_factory.mktemp("data"))
 
 
-def test_paper_has_every_image_in_the_papers_shares(paper):
-    check_examples([one for part in paper.values() for one in part])
+def test_paper_has_every_image_in_the_papers_shares(standard):
+    check_examples([one for part in standard.values() for one in part])
     # 24 images of each emotion: 12.6 % and 25.1 % of them.
     for split, count in (("test", 3), ("validation", 6), ("train", 15)):
-        labels = Counter(int(one["label"]) for one in paper[split])
+        labels = Counter(int(one["label"]) for one in standard[split])
         assert labels == dict.fromkeys(range(7), count)
 
 
@@ -105,13 +105,13 @@ def test_subjects_has_one_character_a_fold(release, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["zip", "tar.gz"])
-def test_archives_give_the_same_in_any_order(form, release, paper, source, tmp_path):
+def test_archives_give_the_same_in_any_order(form, release, standard, source, tmp_path):
     files = files_below(release)
     order = sorted(files, key=lambda name: protocols.shuffle_rank(name, seed=5))
     write_archive(source / f"any name.{form}", {name: files[name] for name in order})
-    splits = built("ferg/paper", source, tmp_path / "data")
+    splits = built("ferg/standard", source, tmp_path / "data")
     check_examples([one for part in splits.values() for one in part])
-    for split, part in paper.items():
+    for split, part in standard.items():
         assert names_of(splits[split]) == names_of(part)
 
 
@@ -130,10 +130,10 @@ def test_an_encrypted_zip_asks_for_its_password_unless_it_is_unpacked_beside(tmp
         write(source, name)
     write_archive(source / "FERG_DB_256.zip", files_below(source))
     encrypt(source / "FERG_DB_256.zip")
-    splits = built("ferg/paper", source, tmp_path / "unpacked")
+    splits = built("ferg/standard", source, tmp_path / "unpacked")
     check_examples([one for part in splits.values() for one in part])
     shutil.rmtree(source / "FERG_DB_256")
-    assert refused("ferg/paper", source, tmp_path / "encrypted") == (
+    assert refused("ferg/standard", source, tmp_path / "encrypted") == (
         "FERG_DB_256.zip is encrypted; unpack it with its password and name the folder."
     )
 
@@ -145,9 +145,9 @@ def test_the_damaged_file_stops_the_build_or_is_left_out_and_listed(release, tmp
     path.write_bytes(path.read_bytes()[:200])
     file = path.relative_to(source).as_posix()
     with pytest.raises(ValueError, match=f"{file} is damaged .*--skip-damaged"):
-        built("ferg/paper", source, tmp_path / "stopped")
+        built("ferg/standard", source, tmp_path / "stopped")
     with skipping_damaged(tmp_path / "damaged.txt"):
-        splits = built("ferg/paper", source, tmp_path / "skipped")
+        splits = built("ferg/standard", source, tmp_path / "skipped")
     (line,) = (tmp_path / "damaged.txt").read_text().splitlines()
     assert line.startswith(f"{file}: ")
     written = [one for part in splits.values() for one in part]
@@ -169,19 +169,19 @@ def whole_set():
 
 def test_the_whole_set_has_the_papers_sizes_with_and_without_its_damaged_file():
     pictures = whole_set()
-    splits = RELEASE.assign(list(pictures.values()), "paper")
+    splits = RELEASE.assign(list(pictures.values()), "standard")
     assert Counter(splits.values()) == {"train": 34_767, "validation": 14_000, "test": 7_000}
     tests = Counter(pictures[name].emotion for name in splits if splits[name] == "test")
     assert tests == dict.fromkeys(EMOTIONS, 1000)
     backwards = dict(reversed(pictures.items()))
-    assert RELEASE.assign(list(backwards.values()), "paper") == splits
+    assert RELEASE.assign(list(backwards.values()), "standard") == splits
     del backwards[DAMAGED]
-    without = RELEASE.assign(list(backwards.values()), "paper")
+    without = RELEASE.assign(list(backwards.values()), "standard")
     assert without == {name: split for name, split in splits.items() if name != DAMAGED}
 
 
 def test_other_counts_are_warned_of_once(release, tmp_path, caplog):
-    built("ferg/paper", release, tmp_path)
+    built("ferg/standard", release, tmp_path)
     (warning,) = [record.message for record in caplog.records if "of FERG (" in record.message]
     each = ", ".join(f"{emotion} 24" for emotion in EMOTIONS)
     characters = ", ".join(f"{character} 28" for character in CHARACTERS)
@@ -223,7 +223,7 @@ def test_a_name_that_contradicts_its_folder_is_named(tmp_path):
     path = path_of(tmp_path / "source", "aia_joy_1").with_name("aia_fear_1.png")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"")
-    assert refused("ferg/paper", tmp_path / "source", tmp_path / "data") == (
+    assert refused("ferg/standard", tmp_path / "source", tmp_path / "data") == (
         "FERG_DB_256/aia/aia_joy/aia_fear_1.png lies in a folder for aia_joy but its name says "
         "aia_fear; unpack FERG_DB_256.zip again."
     )
@@ -234,7 +234,7 @@ def test_another_size_is_named(tmp_path):
         path = path_of(tmp_path / "source", name)
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (128, 64)).save(path)
-    message = refused("ferg/paper", tmp_path / "source", tmp_path / "data")
+    message = refused("ferg/standard", tmp_path / "source", tmp_path / "data")
     file, _, rest = message.partition(" ")
     assert file.startswith("FERG_DB_256/") and rest == (
         "must have 256 x 256 pixels. Found: 128 x 64; name the original images, from "
@@ -242,10 +242,10 @@ def test_another_size_is_named(tmp_path):
     )
 
 
-def test_beam_builds_the_same(release, paper, tmp_path):
+def test_beam_builds_the_same(release, standard, tmp_path):
     pytest.importorskip("apache_beam")
-    (builder,) = build_dataset("ferg/paper", release, tmp_path, beam=[])
-    for split, alone in paper.items():
+    (builder,) = build_dataset("ferg/standard", release, tmp_path, beam=[])
+    for split, alone in standard.items():
         examples = list(builder.as_dataset(split=split).as_numpy_iterator())
         assert names_of(examples) == names_of(alone)
         check_examples(examples, names_of(alone))
@@ -254,9 +254,9 @@ def test_beam_builds_the_same(release, paper, tmp_path):
 def test_what_beam_does_not_support(release, tmp_path):
     pytest.importorskip("apache_beam")
     with pytest.raises(ValueError, match="without --beam, or repair"):
-        list(build_dataset("ferg/paper", release, tmp_path, skip_damaged=True, beam=[]))
+        list(build_dataset("ferg/standard", release, tmp_path, skip_damaged=True, beam=[]))
     with pytest.raises(ValueError, match="jaffe fits on one machine"):
-        list(build_dataset("jaffe/paper", release, tmp_path, beam=[]))
+        list(build_dataset("jaffe/standard", release, tmp_path, beam=[]))
     write_archive(tmp_path / "ferg.zip", files_below(release))
     with pytest.raises(ValueError, match="unpack ferg.zip and name the folder"):
-        list(build_dataset("ferg/paper", tmp_path / "ferg.zip", tmp_path / "data", beam=[]))
+        list(build_dataset("ferg/standard", tmp_path / "ferg.zip", tmp_path / "data", beam=[]))

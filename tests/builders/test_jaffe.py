@@ -94,14 +94,14 @@ def check_examples(examples):
 
 
 @pytest.fixture(scope="module")
-def paper(release, tmp_path_factory):
-    return built("jaffe/paper", release, tmp_path_factory.mktemp("data"))
+def standard(release, tmp_path_factory):
+    return built("jaffe/standard", release, tmp_path_factory.mktemp("data"))
 
 
-def test_paper_has_every_image_in_the_papers_sizes(paper):
-    assert sizes_of(paper) == {"train": 120, "validation": 23, "test": 70}
-    check_examples([one for part in paper.values() for one in part])
-    assert Counter(int(one["label"]) for one in paper["test"]) == dict.fromkeys(range(7), 10)
+def test_paper_has_every_image_in_the_papers_sizes(standard):
+    assert sizes_of(standard) == {"train": 120, "validation": 23, "test": 70}
+    check_examples([one for part in standard.values() for one in part])
+    assert Counter(int(one["label"]) for one in standard["test"]) == dict.fromkeys(range(7), 10)
 
 
 def test_subjects_has_one_person_a_fold(release, tmp_path):
@@ -116,18 +116,18 @@ def test_subjects_has_one_person_a_fold(release, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["zip", "tar.gz"])
-def test_archives_give_the_same_in_any_order(form, release, paper, source, tmp_path):
+def test_archives_give_the_same_in_any_order(form, release, standard, source, tmp_path):
     files = files_below(release)
     order = sorted(files, key=lambda name: protocols.shuffle_rank(name, seed=5))
     write_archive(source / f"any name.{form}", {name: files[name] for name in order})
-    splits = built("jaffe/paper", source, tmp_path / "data")
+    splits = built("jaffe/standard", source, tmp_path / "data")
     check_examples([one for part in splits.values() for one in part])
-    for split, part in paper.items():
+    for split, part in standard.items():
         assert names_of(splits[split]) == names_of(part)
 
 
 def test_the_whole_set_gives_no_warning(release, tmp_path, caplog):
-    built("jaffe/paper", release, tmp_path)
+    built("jaffe/standard", release, tmp_path)
     assert "of JAFFE (" not in caplog.text
 
 
@@ -168,7 +168,7 @@ def test_irregular_names(file):
         assert picture.emotion == JAFFE_CODES[picture.name[3:5]]
 
 
-def test_conversions_and_irregular_names_are_built(paper, tmp_path):
+def test_conversions_and_irregular_names_are_built(standard, tmp_path):
     """Every format, grey, RGB, RGBA, 16 bits; an image in several files counts once."""
     source = tmp_path / "source"
     for i, name in enumerate(NAMES):
@@ -184,9 +184,9 @@ def test_conversions_and_irregular_names_are_built(paper, tmp_path):
     black.save(source / "other" / f"{third}.png")
     (source / "converted" / f"{third.lower()} .PNG").unlink()
     write(source / "other" / f"{third}.TIFF", third)
-    splits = built("jaffe/paper", source, tmp_path / "data")
+    splits = built("jaffe/standard", source, tmp_path / "data")
     check_examples([one for part in splits.values() for one in part])
-    for split, part in paper.items():
+    for split, part in standard.items():
         assert names_of(splits[split]) == names_of(part)
 
 
@@ -197,7 +197,7 @@ def test_jpeg_files_give_their_own_pixels(tmp_path):
         path = source / f"{name}.jpg"
         write(path, name, "RGB", quality=90)
         decoded[name] = np.asarray(Image.open(path))[..., 0]
-    splits = built("jaffe/paper", source, tmp_path / "data")
+    splits = built("jaffe/standard", source, tmp_path / "data")
     for example in (one for part in splits.values() for one in part):
         name = example["name"].decode()
         np.testing.assert_array_equal(example["image"][..., 0], decoded.pop(name))
@@ -211,7 +211,7 @@ def test_a_part_of_the_set_is_split_in_the_same_shares_with_a_warning(tmp_path, 
     (source / "more").mkdir()
     (source / "more" / "KA.AN1.39 copy.tiff").write_bytes(b"")
     (source / "more" / "._KA.AN1.39.tiff").write_bytes(b"")
-    splits = built("jaffe/paper", source, tmp_path / "data")
+    splits = built("jaffe/standard", source, tmp_path / "data")
     sizes = sizes_of(splits)
     assert sum(sizes.values()) == 107
     assert sizes["test"] == pytest.approx(107 * 70 / 213, abs=4)
@@ -230,9 +230,11 @@ def test_a_part_of_the_set_is_split_in_the_same_shares_with_a_warning(tmp_path, 
 
 def test_splits_depend_only_on_names():
     pictures = [parse_file_name(f"{name}.tiff") for name in NAMES]
-    for protocol in ("paper", "subjects"):
+    for protocol in ("standard", "subjects"):
         assert RELEASE.assign(pictures, protocol) == RELEASE.assign(pictures[::-1], protocol)
-    with pytest.raises(ValueError, match="protocol must be 'paper' or 'subjects'. Received: 'x'"):
+    with pytest.raises(
+        ValueError, match="protocol must be 'standard' or 'subjects'. Received: 'x'"
+    ):
         RELEASE.assign(pictures, "x")
 
 
@@ -267,7 +269,7 @@ def test_other_images_are_named(size, color, message, tmp_path):
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", size, color).save(path, compress_level=1)
     with pytest.raises(ValueError, match=message) as caught:
-        built("jaffe/paper", tmp_path / "source", tmp_path / "data")
+        built("jaffe/standard", tmp_path / "source", tmp_path / "data")
     assert ".png must" in str(caught.value) and "zenodo.org" in str(caught.value)
 
 
@@ -277,5 +279,5 @@ def test_an_encrypted_zip_asks_for_its_password(source, tmp_path):
     path = source / "jaffe.zip"
     write_archive(path, {f"jaffe/{name}.tiff": content.getvalue()[:500] for name in NAMES})
     encrypt(path)
-    message = refused("jaffe/paper", source, tmp_path / "data")
+    message = refused("jaffe/standard", source, tmp_path / "data")
     assert "jaffe.zip is encrypted; unpack it with its password" in message

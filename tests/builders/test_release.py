@@ -17,12 +17,12 @@ PLACES = {
     ],
 )
 def test_missing_source_names_the_remedy(name, title, terms, example, source, tmp_path):
-    assert refused(f"{name}/paper", None, tmp_path / "data") == (
+    assert refused(f"{name}/standard", None, tmp_path / "data") == (
         f"{title} is missing: request it at {PLACES[name]} ({terms}), then run keras-deep-emotion "
         f"build-data {name} --source DIR_OR_ARCHIVE"
     )
     (source / "README").write_text("no pictures")
-    assert refused(f"{name}/paper", source, tmp_path / "data") == (
+    assert refused(f"{name}/standard", source, tmp_path / "data") == (
         f"{title} was not found: no file is named like {example}, neither in the folder nor in an "
         f"archive in it; request {title} at {PLACES[name]} and name with --source what you "
         "received."
@@ -40,11 +40,11 @@ def test_missing_source_names_the_remedy(name, title, terms, example, source, tm
 )  # fmt: skip
 def test_too_few_images_for_a_protocol(name, file, images, people, source, tmp_path):
     write(source, {file.format(number): b"" for number in (1, 2, 3)})
-    assert refused(f"{name}/paper", source, tmp_path / "data") == (
+    assert refused(f"{name}/standard", source, tmp_path / "data") == (
         f"3 of the {images} are too few for train, validation and test. Request the whole set at "
         f"{PLACES[name]}."
     )
     assert refused(f"{name}/subjects", source, tmp_path / "data") == (
         f"The protocol subjects needs images of at least {people}. Request the whole set at "
-        f"{PLACES[name]}, or build the protocol paper."
+        f"{PLACES[name]}, or build the protocol standard."
     )

@@ -172,7 +172,7 @@ def test_a_turned_head():
 
 def test_paper_protocol_is_stratified():
     counts = collections.Counter(
-        (split, PICTURES[name][1]) for name, split in assign("paper").items()
+        (split, PICTURES[name][1]) for name, split in assign("standard").items()
     )
     sizes = {"train": 252, "validation": 36, "test": 72}  # 70, 10, 20 % of 6 x 60
     assert counts == {(split, emotion): sizes[split] for split in sizes for emotion in EMOTIONS}
@@ -188,7 +188,7 @@ def test_subjects_protocol_gives_a_fold_to_each_character():
 
 
 def test_unknown_protocol():
-    with pytest.raises(ValueError, match="'paper' or 'subjects'. Received: 'official'"):
+    with pytest.raises(ValueError, match="'standard' or 'subjects'. Received: 'official'"):
         assign("official")
 
 
@@ -201,11 +201,11 @@ def test_metadata_is_read_and_valid():
 
 def test_built_data_set(toon_faces_dir):
     builder = tfds.builder("toon_faces", data_dir=toon_faces_dir)
-    assert builder.info.full_name == "toon_faces/paper/1.0.0"
+    assert builder.info.full_name == "toon_faces/standard/1.0.0"
     sizes = {split: info.num_examples for split, info in builder.info.splits.items()}
     assert sizes == {"train": 1764, "validation": 252, "test": 504}
     assert builder.info.features["label"].names == list(EMOTIONS)
-    splits = assign("paper")
+    splits = assign("standard")
     for split in sizes:
         for example in tfds.as_numpy(builder.as_dataset(split=split).take(3)):
             name = example["name"].decode()

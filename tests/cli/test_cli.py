@@ -91,10 +91,10 @@ def test_what_is_not_given_is_the_recipes(run_command, monkeypatch):
 
 def test_build_data_builds_what_is_missing(run_command, tmp_path):
     with few_toon_faces():
-        run_command("build-data", "toon_faces/paper", "--data-dir", tmp_path)
+        run_command("build-data", "toon_faces/standard", "--data-dir", tmp_path)
         output = run_command("build-data", "toon_faces", "--data-dir", tmp_path)
     assert output.count("building") == 1 and "building toon_faces/subjects" in output
-    assert "toon_faces/paper/1.0.0" in output
+    assert "toon_faces/standard/1.0.0" in output
     assert "toon_faces/subjects/1.0.0" in output
     lines = [line.split() for line in output.splitlines()]
     assert ["test", "14", "images"] in lines
@@ -308,17 +308,17 @@ def test_mistakes_with_fit(run_command, tmp_path):
     fails(run_command, "fit", "--precision", "half", says="'half' is not one of", status=2)
     fails(
         run_command, "fit", "--dataset", "fer2013", "--protocol", "subjects",
-        says="FER-2013 has no protocol 'subjects'; it has: paper, deduplicated.",
+        says="FER-2013 has no protocol 'subjects'; it has: standard, deduplicated.",
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("data jaffe --protocol half", "JAFFE has no protocol 'half'; it has: paper, subjects."),
-        ("tune --fold 1", "--fold requires --protocol subjects. Received: paper"),
+        ("data jaffe --protocol half", "JAFFE has no protocol 'half'; it has: standard, subjects."),
+        ("tune --fold 1", "--fold requires --protocol subjects. Received: standard"),
         ("reproduce --epochs 0", "epochs must be 1 or more. Received: 0"),
-        ("fit --fold all", "--fold all requires --protocol subjects. Received: paper"),
+        ("fit --fold all", "--fold all requires --protocol subjects. Received: standard"),
         ("predict --model none x.png", "none is not a folder; name a run or an export."),
         ("demo --weights none", "There are no weights 'none'; there are: "),
         ("explain --weights none", "There are no weights 'none'; there are: "),

@@ -20,7 +20,14 @@ ROOT = Path(__file__).parents[2]
 
 def start(data_dir):
     return subprocess.Popen(
-        [sys.executable, "cli.py", "build-data", "toon_faces/paper", "--data-dir", str(data_dir)],
+        [
+            sys.executable,
+            "cli.py",
+            "build-data",
+            "toon_faces/standard",
+            "--data-dir",
+            str(data_dir),
+        ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -32,7 +39,7 @@ def start(data_dir):
 
 def wait_until_writing(data_dir):
     deadline = time.monotonic() + 60
-    while not list(data_dir.glob("toon_faces/paper/incomplete.*")):
+    while not list(data_dir.glob("toon_faces/standard/incomplete.*")):
         assert time.monotonic() < deadline, "the build never began"
         time.sleep(0.1)
     time.sleep(1)
@@ -47,18 +54,18 @@ def test_an_interrupted_build_is_not_taken_for_whole(sign, tmp_path):
     output = process.communicate(timeout=60)[0]
     assert process.returncode != 0
     assert "Traceback" not in output
-    left = list(tmp_path.glob("toon_faces/paper/incomplete.*"))
+    left = list(tmp_path.glob("toon_faces/standard/incomplete.*"))
     assert len(left) == (1 if sign == signal.SIGKILL else 0)
     with pytest.raises(FileNotFoundError, match="toon_faces is not built in"):
         open_dataset(Task.parse("toon_faces"), tmp_path)
     # What a killed build left goes with the next one, which is whole.
     assert sum(split.num_examples for split in rebuilt(tmp_path).info.splits.values()) == 2520
-    names = {path.name for path in (tmp_path / "toon_faces" / "paper").iterdir()}
+    names = {path.name for path in (tmp_path / "toon_faces" / "standard").iterdir()}
     assert names == {"1.0.0", ".lock"}
 
 
 def rebuilt(data_dir):
-    (builder,) = build_dataset("toon_faces/paper", data_dir=data_dir)
+    (builder,) = build_dataset("toon_faces/standard", data_dir=data_dir)
     return builder
 
 
@@ -68,7 +75,7 @@ def test_two_builds_at_once_make_one(tmp_path):
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert all("train                     1,764 images" in output for output in outputs)
-    assert {path.name for path in (tmp_path / "toon_faces" / "paper").iterdir()} == {
+    assert {path.name for path in (tmp_path / "toon_faces" / "standard").iterdir()} == {
         "1.0.0",
         ".lock",
     }
@@ -93,9 +100,9 @@ def test_a_folder_whose_name_looks_like_a_pattern(name, tmp_path):
     other = {"run [2024]": "run 2", "?": "b", "a\\b": "ab"}[name]  # matches the pattern
     for one, takes in ((other, 2), (name, 1)):
         with few_toon_faces(takes):
-            list(build_dataset("toon_faces/paper", data_dir=tmp_path / one))
+            list(build_dataset("toon_faces/standard", data_dir=tmp_path / one))
     found = open_dataset(Task.parse("toon_faces"), tmp_path / name)
-    assert data_path(found) == tmp_path / name / "toon_faces" / "paper" / "1.0.0"
+    assert data_path(found) == tmp_path / name / "toon_faces" / "standard" / "1.0.0"
     assert sum(split.num_examples for split in found.info.splits.values()) == 42
     assert len(list(read_examples(found, "train+validation+test", 48))) == 42
     with pytest.raises(FileNotFoundError) as error:
@@ -108,7 +115,7 @@ def test_the_default_folder_is_at_home(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "home [1]"))
     for empty in ("", "~/tensorflow_datasets"):  # an empty variable is not the current folder
         monkeypatch.setenv("TFDS_DATA_DIR", empty)
-        builder = tfds_builder("toon_faces", "paper")
-        path = tmp_path / "home [1]" / "tensorflow_datasets" / "toon_faces" / "paper" / "1.0.0"
+        builder = tfds_builder("toon_faces", "standard")
+        path = tmp_path / "home [1]" / "tensorflow_datasets" / "toon_faces" / "standard" / "1.0.0"
         assert data_path(builder) == path
     assert list(tmp_path.iterdir()) == []

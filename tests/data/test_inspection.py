@@ -115,7 +115,7 @@ def test_command_knows_the_protocols(dataset, tmp_path):
     command = ["data", dataset, "--protocol", "half", "--data-dir", str(tmp_path)]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1
-    assert "has no protocol 'half'; it has: paper, " in result.output
+    assert "has no protocol 'half'; it has: standard, " in result.output
 
 
 def test_command_says_what_is_not_built(tmp_path):

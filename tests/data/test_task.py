@@ -1,5 +1,6 @@
 import pytest
 
+from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.catalog import CATALOG
 from keras_deep_emotion.data.task import Task, parse_build_target
 
@@ -17,7 +18,7 @@ def test_the_papers_accuracies():
 
 
 def test_names_and_variants():
-    assert Task.parse("fer2013") == Task("fer2013", "ferplus", "paper", None)
+    assert Task.parse("fer2013") == Task("fer2013", "ferplus", "standard", None)
     assert Task.parse("fer2013") == Task.parse("fer2013/ferplus") != Task.parse("fer2013/original")
     assert Task.parse("fer2013/original").dataset == "fer2013/original"
     assert Task.parse("jaffe").dataset == "jaffe" and Task.parse("jaffe").variant is None
@@ -31,9 +32,10 @@ def test_names_and_variants():
 @pytest.mark.parametrize(
     ("text", "dataset", "protocol"),
     [
-        ("toon_faces/paper", "toon_faces", "paper"),
+        ("toon_faces/standard", "toon_faces", "standard"),
         ("ck_plus/last3_subjects", "ck_plus/last3", "subjects"),
         ("fer2013/deduplicated", "fer2013/ferplus", "deduplicated"),
+        ("jaffe/paper", "jaffe", "standard"),
     ],
 )
 def test_a_protocol_in_place_of_a_variant_is_told_where_it_goes(text, dataset, protocol):
@@ -45,19 +47,26 @@ def test_a_protocol_in_place_of_a_variant_is_told_where_it_goes(text, dataset, p
 def test_parts_to_build():
     assert parse_build_target("fer2013") == ("fer2013", ("ferplus", "original"))
     assert parse_build_target("fer2013/original") == ("fer2013", ("original",))
-    assert parse_build_target("toon_faces") == ("toon_faces", ("paper", "subjects"))
+    assert parse_build_target("toon_faces") == ("toon_faces", ("standard", "subjects"))
     assert parse_build_target("toon_faces/subjects") == ("toon_faces", ("subjects",))
-    assert parse_build_target("ck_plus") == ("ck_plus", ("peak_paper", "peak_subjects"))
-    assert parse_build_target("ck_plus/last3") == ("ck_plus", ("last3_paper", "last3_subjects"))
-    assert parse_build_target("ck_plus/last3_paper") == ("ck_plus", ("last3_paper",))
-    with pytest.raises(ValueError, match="there is: toon_faces/paper, toon_faces/subjects"):
+    assert parse_build_target("ck_plus") == ("ck_plus", ("peak_standard", "peak_subjects"))
+    assert parse_build_target("ck_plus/last3") == ("ck_plus", ("last3_standard", "last3_subjects"))
+    assert parse_build_target("ck_plus/last3_standard") == ("ck_plus", ("last3_standard",))
+    with pytest.raises(ValueError, match="there is: toon_faces/standard, toon_faces/subjects"):
         parse_build_target("toon_faces/all")
+
+
+def test_paper_is_an_alias_of_the_standard_protocol():
+    assert Task.parse("jaffe", "paper") == Task.parse("jaffe")
+    assert TrainConfig(protocol="paper") == TrainConfig()
+    assert parse_build_target("toon_faces/paper") == ("toon_faces", ("standard",))
+    assert parse_build_target("ck_plus/last3_paper") == ("ck_plus", ("last3_standard",))
 
 
 def test_tfds_config_of_a_protocol():
     assert Task.parse("fer2013/original", "deduplicated").tfds_config == "original"
     assert Task.parse("jaffe", "subjects").tfds_config == "subjects"
-    assert Task.parse("ck_plus/peak_contempt").tfds_config == "peak_contempt_paper"
+    assert Task.parse("ck_plus/peak_contempt").tfds_config == "peak_contempt_standard"
 
 
 def test_roles_of_each_protocol():
@@ -79,7 +88,7 @@ def test_roles_of_each_protocol():
     [
         (("fer2013", "subjects", 0), "FER-2013 has no protocol 'subjects'"),
         (("toon_faces", "subjects", 6), "folds 0 to 5. Received: --fold 6"),
-        (("toon_faces", "paper", 1), "--fold requires --protocol subjects"),
+        (("toon_faces", "standard", 1), "--fold requires --protocol subjects"),
     ],
 )
 def test_what_does_not_exist_is_refused(arguments, message):

@@ -23,13 +23,13 @@ def parts(datasets):
 
 def test_every_labelling_and_protocol_is_trained_once():
     assert parts(["fer2013", "jaffe"]) == [
-        ("fer2013/ferplus", "paper"),
-        ("fer2013/original", "paper"),
-        ("jaffe", "paper"),
+        ("fer2013/ferplus", "standard"),
+        ("fer2013/original", "standard"),
+        ("jaffe", "standard"),
         ("jaffe", "subjects"),
     ]
-    assert parts(["fer2013/original"]) == [("fer2013/original", "paper")]
-    assert parts(["ck_plus"]) == [("ck_plus/peak", "paper"), ("ck_plus/peak", "subjects")]
+    assert parts(["fer2013/original"]) == [("fer2013/original", "standard")]
+    assert parts(["ck_plus"]) == [("ck_plus/peak", "standard"), ("ck_plus/peak", "subjects")]
 
 
 def test_pictures_of_ones_own_are_trained_on_by_fit():
@@ -38,9 +38,9 @@ def test_pictures_of_ones_own_are_trained_on_by_fit():
 
 
 def test_only_the_papers_own_faces_stand_beside_its_figures():
-    assert figure_title(Task.parse("fer2013/ferplus", "paper")).endswith("(the paper's figure 8)")
-    assert figure_title(Task.parse("jaffe", "paper")).endswith("(the paper's figure 10)")
-    for other in (("fer2013/original", "paper"), ("jaffe", "subjects"), ("ck_plus", "paper")):
+    assert figure_title(Task.parse("fer2013/ferplus")).endswith("(the paper's figure 8)")
+    assert figure_title(Task.parse("jaffe", "standard")).endswith("(the paper's figure 10)")
+    for other in (("fer2013/original", "standard"), ("jaffe", "subjects"), ("ck_plus", "paper")):
         assert "figure" not in figure_title(Task.parse(*other))
     for dataset, theirs in (("fer2013/original", "ferplus"), ("ck_plus/last3", "peak")):
         assert f"the paper's {theirs}" in table_row(Task.parse(dataset), [])[-1]
@@ -61,9 +61,9 @@ def test_data_sets_that_are_not_built_are_listed_as_not_available(tiny_faces_dir
     assert list(table["data set"]) == ["jaffe", "jaffe"]
     assert list(table["the paper"]) == ["92.80 (table III)", "-"]
     assert table["note"].str.startswith("not available: request it at https://zenodo.org").all()
-    assert said[0] == "jaffe, protocol paper" and "JAFFE is not built in" in said[1]
+    assert said[0] == "jaffe, protocol standard" and "JAFFE is not built in" in said[1]
     page = (tmp_path / "reproduction.md").read_text()
-    assert "| jaffe | paper | 92.80 (table III) | - | - | - | not available: request it" in page
+    assert "| jaffe | standard | 92.80 (table III) | - | - | - | not available: request it" in page
     assert "Recipe `paper`, epochs 2, seed 1." in page
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "reproduction.csv"), table)
 
@@ -100,9 +100,9 @@ def test_the_row_of_several_seeds():
 def test_folds_and_splits_of_one_data_set_in_one_picture(reproduced, tiny_faces_dir, tmp_path):
     folder, table = reproduced
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    assert list(table["protocol"]) == ["paper", "subjects"]
+    assert list(table["protocol"]) == ["standard", "subjects"]
     assert list(table["test faces"]) == ["14", "84"]
-    report = json.loads((tmp_path / "toon_faces-paper-paper" / "report.json").read_text())
+    report = json.loads((tmp_path / "toon_faces-standard-paper" / "report.json").read_text())
     assert table["ours"][0] == f"{100 * report['accuracy']:.2f}"
     assert table["note"][1].startswith("mean of 6 folds ")
     with Image.open(tmp_path / "reproduction.png") as picture:
@@ -112,7 +112,7 @@ def test_folds_and_splits_of_one_data_set_in_one_picture(reproduced, tiny_faces_
     )
     pd.testing.assert_frame_equal(again, table)
     # A second seed: runs of their own, here those of the first with other accuracies.
-    for name, file in (("paper", "report.json"), ("subjects", "folds.json")):
+    for name, file in (("standard", "report.json"), ("subjects", "folds.json")):
         first = tmp_path / f"toon_faces-{name}-paper"
         second = shutil.copytree(first, tmp_path / f"toon_faces-{name}-paper-seed1")
         config = json.loads((first / "config.json").read_text())

@@ -58,7 +58,7 @@ def small_run(folder, config=None, **changes):
         CLASSES,
     )
     report = {
-        "dataset": "toon_faces/paper/1.0.0",
+        "dataset": "toon_faces/standard/1.0.0",
         "protocol": config.protocol,
         "split": "test",
         "paper_accuracy": None,

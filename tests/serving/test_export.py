@@ -336,7 +336,7 @@ def test_what_it_is_travels_with_it(export_dir, labels, run_dir):
     report = json.loads((run_dir / "report.json").read_text())
     assert about["settings"] == json.loads((run_dir / "config.json").read_text())
     assert about["project"] == f"keras-deep-emotion {__version__}"
-    assert (about["dataset"], about["protocol"]) == ("toon_faces", "paper")
+    assert (about["dataset"], about["protocol"]) == ("toon_faces", "standard")
     assert about["accuracy"] == report["accuracy"]
     assert about["judged_on"] == "504 faces of test"
     card = (assets / "model_card.md").read_text()

@@ -230,12 +230,12 @@ def test_auto_precision_is_the_fastest_of_the_device(monkeypatch, capability, ex
 def test_names_of_new_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = TrainConfig.from_recipe("paper", dataset="fer2013", protocol="deduplicated")
-    assert new_run(Task.from_config(config)).path.match("runs/fer2013-ferplus-deduplicated-2*-*")
+    assert new_run(config).path.match("runs/fer2013-ferplus-paper-deduplicated-2*-*")
     config = TrainConfig.from_recipe("paper", protocol="subjects", fold=3)
     # Started within one second: each has its own.
     monkeypatch.setattr("time.strftime", lambda form: "20000102-030405")
-    names = [new_run(Task.from_config(config), "other").path.name for _ in range(3)]
-    stem = "toon_faces-subjects-fold3-20000102-030405"
+    names = [new_run(config, "other").path.name for _ in range(3)]
+    stem = "toon_faces-paper-subjects-fold3-20000102-030405"
     assert names == [stem, f"{stem}-2", f"{stem}-3"]
 
 

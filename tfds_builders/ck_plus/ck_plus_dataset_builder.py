@@ -28,14 +28,14 @@ class Config(tfds.core.BuilderConfig):
     frames: str = "peak"  # "peak", the last frame of a sequence, or "last3", its last three
     neutral: bool = False  # whether its first frame is added, as neutral
     contempt: bool = False  # whether contempt is an eighth class, or its sequences are left out
-    protocol: str = "paper"  # "paper" or "subjects"
+    protocol: str = "standard"  # "standard" or "subjects"
 
 
 def _configs():
     """One config for each variant and protocol, the default first."""
     images = {"peak": "last frame", "last3": "last three frames"}
     splits = {
-        "paper": "train 70 %, validation 10 %, test 20 % of the sequences",
+        "standard": "train 70 %, validation 10 %, test 20 % of the sequences",
         "subjects": "ten folds, fold_0 to fold_9, that share no person",
     }
     return [
@@ -131,9 +131,9 @@ def _check_variant(form, config):
     """Raise if a layout lacks the images of a variant."""
     if form == "CK+48" and config.neutral:
         missing, other = "neutral faces", config.name.replace("_neutral", "")
-    elif form == "ckextended.csv" and (config.frames, config.protocol) != ("peak", "paper"):
+    elif form == "ckextended.csv" and (config.frames, config.protocol) != ("peak", "standard"):
         missing = "names of people" if config.frames == "peak" else "frames before the last"
-        other = config.name.replace(config.frames, "peak").replace("subjects", "paper")
+        other = config.name.replace(config.frames, "peak").replace("subjects", "standard")
     else:
         return
     raise ValueError(

@@ -60,7 +60,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     BUILDER_CONFIGS = contract.configs(
-        paper="34,767 train, 14,000 validation, 7,000 test (a thousand of each emotion); every "
+        standard="34,767 train, 14,000 validation, 7,000 test (a thousand of each emotion); every "
         "character is in all three.",
         subjects="Six folds, fold_0 to fold_5, of one character each.",
     )

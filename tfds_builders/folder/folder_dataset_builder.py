@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from keras_deep_emotion.images.finding import passed_over
 from keras_deep_emotion.images.formats import decodes_alike
 from tfds_builders import contract
-from tfds_builders.protocols import PAPER_SHARES, stratified_split
+from tfds_builders.protocols import STANDARD_SHARES, stratified_split
 from tfds_builders.sources import (
     NativeImage,
     Source,
@@ -146,7 +146,7 @@ def _known_parts(folders):
 
 def complete_parts(labels: dict[str, str], parts: dict[str, str]) -> dict[str, str]:
     """The split of every picture; missing parts are cut from the training pictures."""
-    shares = PAPER_SHARES | dict.fromkeys(PAPER_SHARES.keys() & parts.values(), 0.0)
+    shares = STANDARD_SHARES | dict.fromkeys(STANDARD_SHARES.keys() & parts.values(), 0.0)
     training = [name for name in labels if parts.get(name, "train") == "train"]
     return parts | stratified_split({name: labels[name] for name in training}, **shares)
 

@@ -60,7 +60,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     BUILDER_CONFIGS = contract.configs(
-        paper="120 train, 23 validation, 70 test (ten of each emotion); every person is in all "
+        standard="120 train, 23 validation, 70 test (ten of each emotion); every person is in all "
         "three.",
         subjects="Ten folds, fold_0 to fold_9, of one person each.",
     )

@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 
 from tfds_builders import contract
 from tfds_builders.contract import EMOTIONS
-from tfds_builders.protocols import PAPER_SHARES, protocol_split, stratified_split
+from tfds_builders.protocols import STANDARD_SHARES, protocol_split, stratified_split
 from tfds_builders.sources import thread_pool
 from tfds_builders.toon_faces.canvas import SIZE
 from tfds_builders.toon_faces.characters import CHARACTERS
@@ -21,11 +21,11 @@ PICTURES = {
 
 
 def assign(protocol: str) -> dict[str, str]:
-    """Split of each picture, by the protocol "paper" or "subjects"."""
+    """Split of each picture, by the protocol "standard" or "subjects"."""
     subjects = {name: character for name, (character, _, _) in PICTURES.items()}
     labels = {name: emotion for name, (_, emotion, _) in PICTURES.items()}
     return protocol_split(
-        protocol, subjects, len(CHARACTERS), lambda: stratified_split(labels, **PAPER_SHARES)
+        protocol, subjects, len(CHARACTERS), lambda: stratified_split(labels, **STANDARD_SHARES)
     )
 
 
@@ -35,8 +35,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Six characters, seven emotions, 2,520 pictures."}
     BUILDER_CONFIGS = contract.configs(
-        paper="70 % train, 10 % validation, 20 % test of each emotion; every character is in all "
-        "three.",
+        standard="70 % train, 10 % validation, 20 % test of each emotion; every character is in "
+        "all three.",
         subjects="Six folds, fold_0 to fold_5, of one character each.",
     )
 
