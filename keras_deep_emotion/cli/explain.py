@@ -21,12 +21,14 @@ from keras_deep_emotion.runs import Run
     help="Without IMAGEs: split of the faces.",
 )
 @click.option(
-    "--per-class", default=1, type=options.Integer(), help="Number of faces of each emotion."
+    "--per-class", default=1, type=options.AnyInteger(), help="Number of faces of each emotion."
 )
 @click.option(
-    "--window", default=8, type=options.Integer(), help="Side of the hidden square, pixels."
+    "--window", default=8, type=options.AnyInteger(), help="Side of the hidden square, pixels."
 )
-@click.option("--stride", default=2, type=options.Integer(), help="Step between squares, pixels.")
+@click.option(
+    "--stride", default=2, type=options.AnyInteger(), help="Step between squares, pixels."
+)
 @click.option(
     "--filling",
     type=click.Choice(["zero", "mean", "blur"]),
@@ -36,7 +38,9 @@ from keras_deep_emotion.runs import Run
 @click.option(
     "--score", is_flag=True, help="Measure how faithful the maps are, compared with random maps."
 )
-@click.option("--faces", default=200, type=options.Integer(), help="With --score: number of faces.")
+@click.option(
+    "--faces", default=200, type=options.AnyInteger(), help="With --score: number of faces."
+)
 @click.option(
     "--output",
     type=options.FOLDER,

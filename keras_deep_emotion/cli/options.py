@@ -76,11 +76,19 @@ class Bounded:
 
 
 class Integer(Bounded, click.IntRange):
-    """A whole number in a range."""
+    """A whole number in a range that help shows."""
 
 
 class Real(Bounded, click.FloatRange):
-    """A finite number in a range."""
+    """A finite number in a range that help shows."""
+
+
+class AnyInteger(Bounded, click.types.IntParamType):
+    """A whole number that the command itself checks."""
+
+
+class AnyReal(Bounded, click.types.FloatParamType):
+    """A finite number that the command itself checks."""
 
 
 SECONDS = Real(0, DAY, min_open=True)  # a timeout
@@ -148,7 +156,7 @@ def config_option(name: str, **kwargs: Any) -> Callable:
     elif name in CHOICES:
         kwargs["type"] = click.Choice(CHOICES[name])
     else:
-        kinds = {int: Integer(), float: Real()}
+        kinds = {int: AnyInteger(), float: AnyReal()}
         kwargs.setdefault("type", kinds.get(type(defaults[0]), type(defaults[0])))
     if name == "dataset":
         kwargs["callback"] = checked_by(Task.parse)

@@ -9,7 +9,7 @@ import click
 
 from keras_deep_emotion.cli.options import (
     TRUST,
-    Integer,
+    AnyInteger,
     LocalPath,
     check_folder,
     if_stopped,
@@ -45,8 +45,8 @@ from keras_deep_emotion.program import install_command
     default="jsonl",
     help="Format of the shards.",
 )
-@click.option("--part-size", default=10_000, type=Integer(), help="Number of inputs in a shard.")
-@click.option("--batch-size", default=64, type=Integer(), help="Number of faces in a batch.")
+@click.option("--part-size", default=10_000, type=AnyInteger(), help="Number of inputs in a shard.")
+@click.option("--batch-size", default=64, type=AnyInteger(), help="Number of faces in a batch.")
 @TRUST
 @click.option(
     "--runner", default="DirectRunner", help="Beam runner; the default runs on this machine."

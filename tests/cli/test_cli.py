@@ -70,6 +70,12 @@ def test_defaults_shown_are_those_of_the_settings(run_command):
     assert "[default: soft-labels; paper: no-soft-labels]" in text
 
 
+@pytest.mark.parametrize("name", main.commands)
+def test_help_shows_no_internals(name, run_command):
+    text = run_command(name, "--help")
+    assert not re.search(r"None\b|2147483647|<class|Sentinel", text)
+
+
 def test_what_is_not_given_is_the_recipes(run_command, monkeypatch):
     from keras_deep_emotion.training import single_machine
 
