@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from keras_deep_emotion.cli.options import LocalPath, checked_by, data_dir_option, load_tensorflow
+from keras_deep_emotion.cli.progress import working
 from keras_deep_emotion.data.task import Task
 
 
@@ -26,7 +27,8 @@ def data(dataset, protocol, sheet, data_dir):
     from keras_deep_emotion.reports.figures.sheets import save_contact_sheet
 
     builder = open_dataset(task, data_dir)
-    inspection = inspect_dataset(builder)
+    with working("reading faces and looking for duplicates"):
+        inspection = inspect_dataset(builder)
     click.echo(f"{builder.info.full_name}: {data_path(builder)}")
     click.echo(inspection.counts.rename_axis(None, axis=1).rename_axis(None).to_string())
     people = inspection.faces.loc[inspection.faces["subject"] != "", "subject"].nunique()

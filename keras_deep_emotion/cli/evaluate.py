@@ -10,7 +10,7 @@ from keras_deep_emotion.cli.options import (
     output_option,
     run_or_weights,
 )
-from keras_deep_emotion.cli.progress import show_steps
+from keras_deep_emotion.cli.progress import working
 from keras_deep_emotion.runs import Run
 
 
@@ -47,17 +47,18 @@ def evaluate(run, flip, robustness, balance, against, output, data_dir):
         load_predictions(against)
         if robustness:
             changed.read_answers(against)
-    report = evaluate_run(run, data_dir, flip, output, balance)
     folder = output or run.path
-    draw_evaluation(folder)
+    with working("evaluating the test split"):
+        report = evaluate_run(run, data_dir, flip, output, balance)
+        draw_evaluation(folder)
     click.echo("\n".join(text.evaluation_lines(report)))
     files = [Run.CONFUSION_MATRIX, Run.RELIABILITY, Run.PREDICTIONS, Run.REPORT]
     if against is not None:
         click.echo(f"against {against}: {text.comparison_summary(compare_runs(folder, against))}")
         files.append(Run.COMPARISON)
     if robustness:
-        show = show_steps("evaluating changed faces")
-        result = changed.evaluate_robustness(run, data_dir, output, show, balance)
+        with working("evaluating changed faces") as work:
+            result = changed.evaluate_robustness(run, data_dir, output, work.count, balance)
         other = changed.compare_robustness(folder, against) if against is not None else None
         click.echo("\n".join(text.robustness_lines(result, other)))
         draw_robustness(folder)

@@ -10,6 +10,7 @@ from keras_deep_emotion.cli.options import (
     load_tensorflow,
     run_or_weights,
 )
+from keras_deep_emotion.cli.progress import working
 from keras_deep_emotion.exports import (
     EDGE_FILES,
     QUANTIZATIONS,
@@ -64,13 +65,17 @@ def export(run, name, exports, formats, quantize, balance, keep, data_dir):
     load_tensorflow()
     files = export_files(run, name, exports, edge, quantize, data_dir, balance) if edge else {}
     if "saved_model" in formats:
+        from keras_deep_emotion.serving.container import write_compose
         from keras_deep_emotion.serving.export import export_run
         from keras_deep_emotion.serving.photos import missing_packages
 
         if missing := missing_packages():
             click.echo(missing, err=True)
-        version = export_run(run, name, exports, keep, files.get("litert"), balance)
+        with working("writing the SavedModel and checking it as the server loads it"):
+            version = export_run(run, name, exports, keep, files.get("litert"), balance)
         click.echo(f"exported and verified: {version}")
+        for path in (exports / "models.config", *write_compose(exports)):
+            click.echo(f"wrote {path}")
 
 
 def export_files(run, name, exports, formats, quantize, data_dir, balance):
@@ -86,6 +91,7 @@ def export_files(run, name, exports, formats, quantize, data_dir, balance):
     about["operating_point"] = run.operating_point(balance)
     files = {one: exports / f"{name}{EDGE_FILES[one].suffix}" for one in formats}
     for one, path in files.items():
-        line = export_edge(model, run.labels, path, one, faces, quantize, **about)
+        with working(f"converting to {path.name} and comparing it with Keras"):
+            line = export_edge(model, run.labels, path, one, faces, quantize, **about)
         click.echo(f"exported and verified: {path}, {path.stat().st_size / 1e6:.2f} MB; {line}")
     return files

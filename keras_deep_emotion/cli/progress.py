@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from keras_deep_emotion.files import printable_path
 BAR = 20  # characters
 NAME = 30  # characters
 INTERVAL = 0.1  # seconds between two drawings, where no rows are printed between them
+# Seconds between two drawings of `working` on a terminal; to the first line of a log, and the next.
+ON_TERMINAL, FIRST_LINE, NEXT_LINES = 0.5, 2.0, 10.0
 ERASE = "\r\x1b[K"
 
 
@@ -37,23 +40,77 @@ def _clock(seconds):
     return datetime.timedelta(seconds=round(seconds))
 
 
-def show_steps(title: str) -> Callable[[int, int], None]:
-    """Say what is done; return a function that shows how many steps of all are done.
+class Work:
+    """What a command is doing, on the last line of a terminal, or a line now and then in a log."""
 
-    On a terminal it draws a bar, which is erased at the end; else there is only the title's line.
+    def __init__(self, title: str):
+        self.title, self.start, self.steps = title, time.monotonic(), None
+        self.lock, self.ended, self.is_drawn = threading.Lock(), threading.Event(), False
+
+    def count(self, done: int, total: int) -> None:
+        """Say how many steps of all are done."""
+        self.steps = done, total
+
+    def echo(self, text: str) -> None:
+        """Print a line to stdout, above the one that shows the work."""
+        with self.lock:
+            self._erase()
+            click.echo(text)
+
+    def line(self) -> str:
+        """What is being done, how far it is, and since when or until when."""
+        elapsed = time.monotonic() - self.start
+        if not self.steps or not self.steps[0]:
+            return f"{self.title} ... {_clock(elapsed)}"
+        done, total = self.steps
+        left = _clock(elapsed * (total - done) / done)
+        return f"{self.title}: {done:,} of {total:,}, {left} left"
+
+    def _erase(self):
+        if self.is_drawn:
+            click.echo(ERASE, err=True, nl=False)
+            self.is_drawn = False
+
+    def _show(self, on_terminal):
+        pause = ON_TERMINAL if on_terminal else FIRST_LINE
+        while not self.ended.wait(pause):
+            with self.lock:
+                if on_terminal:
+                    line = self.line()[: shutil.get_terminal_size().columns - 1]
+                    click.echo(ERASE + line, err=True, nl=False)
+                    self.is_drawn = True
+                else:
+                    click.echo(self.line(), err=True)
+                    pause = NEXT_LINES
+
+
+@contextlib.contextmanager
+def working(title: str) -> Iterator[Work]:
+    """Show on stderr what is done in this context, for how long, and how far it is.
+
+    On a terminal it is one line that is erased at the end; in a log a line after two seconds, and
+    one every ten after it. A stderr that is no file, as under click's CliRunner, stays empty.
+
+    Example:
+    >>> from keras_deep_emotion.cli.progress import working
+    >>> with working("evaluating") as work:
+    ...     for i in range(3):
+    ...         work.count(i, 3)
     """
-    click.echo(f"{title} ...", err=True)
-    start = time.monotonic()
-
-    def show(done, total):
-        if not sys.stderr.isatty():
-            return
-        share, elapsed = done / total, time.monotonic() - start
-        left = f"{_clock(elapsed * (1 - share) / share)} left" if done else ""
-        line = f"  {share:4.0%}  [{'#' * int(BAR * share):{BAR}}]  {done} of {total}  {left}"
-        click.echo(ERASE + (line if done < total else ""), err=True, nl=False)
-
-    return show
+    work = Work(title)
+    try:
+        sys.stderr.fileno()
+    except OSError:
+        yield work
+        return
+    thread = threading.Thread(target=work._show, args=(sys.stderr.isatty(),), daemon=True)
+    thread.start()
+    try:
+        yield work
+    finally:
+        work.ended.set()
+        thread.join()
+        work._erase()
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import click
 
 from keras_deep_emotion.cli.options import PATH, load_tensorflow
+from keras_deep_emotion.cli.progress import working
 
 
 @click.command()
@@ -21,5 +22,6 @@ def verify(export, library):
 
     lines = verify(export, library)  # opens the export in another process
     load_tensorflow()
-    for line in lines:
-        click.echo(f"ok  {line}")
+    with working("checking as the server loads it") as work:
+        for line in lines:
+            work.echo(f"ok  {line}")

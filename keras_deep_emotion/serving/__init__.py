@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "docker": ["docker_command"],
         "export": ["export_run"],
         "local_server": ["LocalServer"],
-        "models_config": ["write_models_config"],
+        "container": ["write_models_config"],
         "verification": ["verify"],
     },
 )

@@ -35,7 +35,7 @@ from keras_deep_emotion.models.folding import fold_batch_normalization
 from keras_deep_emotion.reports.model_card import render_model_card
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.occlusion import occlusion_saliency
-from keras_deep_emotion.serving.models_config import updated_models_config, write_models_config
+from keras_deep_emotion.serving.container import updated_models_config, write_models_config
 from keras_deep_emotion.serving.photos import expected_photo_outputs, load_detector
 from keras_deep_emotion.serving.signatures import Signatures
 from keras_deep_emotion.serving.verification import verify

@@ -12,7 +12,7 @@ import pytest
 from keras_deep_emotion.evaluation.predictions import read_predictions
 from keras_deep_emotion.files import MOST_CELLS, MOST_COLUMNS
 from keras_deep_emotion.runs import MOST_BYTES, Run, read_arrays
-from keras_deep_emotion.serving.models_config import LARGEST, read_models_config
+from keras_deep_emotion.serving.container import LARGEST, read_models_config
 from tfds_builders.face_tables import MOST_LINES, read_rows
 from tfds_builders.fer2013 import ferplus
 from tfds_builders.sources import LARGEST_HEADER, Source, find_sources

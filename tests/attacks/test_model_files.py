@@ -21,7 +21,7 @@ from keras_deep_emotion.inference.addresses import ServerAddress
 from keras_deep_emotion.inference.array_predictors import LiteRTPredictor, ONNXPredictor
 from keras_deep_emotion.inference.loading import load_path
 from keras_deep_emotion.runs import Run
-from keras_deep_emotion.serving.models_config import read_models_config
+from keras_deep_emotion.serving.container import read_models_config
 from keras_deep_emotion.serving.verification import verify
 from keras_deep_emotion.training.callbacks import restore_backup
 

@@ -22,8 +22,8 @@ from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.occlusion import occlusion_saliency
 from keras_deep_emotion.serving import export as exporting
 from keras_deep_emotion.serving.c_loader import Session
+from keras_deep_emotion.serving.container import read_models_config, write_models_config
 from keras_deep_emotion.serving.export import export_run, remove_older, write_saved_model
-from keras_deep_emotion.serving.models_config import read_models_config, write_models_config
 from keras_deep_emotion.serving.photos import load_detector
 from keras_deep_emotion.serving.verification import LoadedExport
 from keras_deep_emotion.serving.warmup import REQUESTS, read_warmup

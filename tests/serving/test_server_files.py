@@ -9,7 +9,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from keras_deep_emotion.inference.client import MOST_FILES
-from keras_deep_emotion.serving.models_config import write_models_config
+from keras_deep_emotion.serving.container import write_models_config
 from keras_deep_emotion.serving.warmup import REQUESTS
 
 EXPORTS = Path(__file__).parents[2] / "exports"

@@ -1,4 +1,4 @@
-"""`models.config`, TensorFlow Serving's list of models."""
+"""What the container of TensorFlow Serving reads beside the models: its list, and settings."""
 
 from pathlib import Path, PurePosixPath
 
@@ -9,6 +9,7 @@ from keras_deep_emotion.exports import Export
 from keras_deep_emotion.files import read_text, write_text
 
 LARGEST = 2**20  # ours, bytes: the parser takes a second for them
+COMPOSE = Path(__file__).parent / "compose"  # those of exports/
 CONTAINER_ROOT = "/models"  # where compose.yaml mounts the folder of all exports
 
 
@@ -41,6 +42,20 @@ def updated_models_config(parent: str | Path) -> ModelServerConfig:
     for path in sorted(names.keys() - listed):
         models.add(name=names[path], base_path=str(path), model_platform="tensorflow")
     return config
+
+
+def write_compose(parent: str | Path) -> list[Path]:
+    """Write compose.yaml and its settings beside the models; files that exist stay.
+
+    Returns the paths of those that were written.
+    """
+    written = []
+    for source in sorted(COMPOSE.iterdir()):
+        path = Path(parent) / source.name
+        if not path.exists():
+            write_text(path, read_text(source))
+            written.append(path)
+    return written
 
 
 def read_models_config(path: str | Path) -> ModelServerConfig | None:
