@@ -7,6 +7,7 @@ from keras_deep_emotion.cli.options import (
     Integer,
     balance_option,
     data_dir_option,
+    echo_written,
     load_tensorflow,
     run_or_weights,
 )
@@ -71,6 +72,7 @@ def export(run, name, exports, formats, quantize, balance, keep, data_dir):
             click.echo(missing, err=True)
         version = export_run(run, name, exports, keep, files.get("litert"), balance)
         click.echo(f"exported and verified: {version}")
+        echo_written([exports / "models.config"])
 
 
 def export_files(run, name, exports, formats, quantize, data_dir, balance):
@@ -88,4 +90,5 @@ def export_files(run, name, exports, formats, quantize, data_dir, balance):
     for one, path in files.items():
         line = export_edge(model, run.labels, path, one, faces, quantize, **about)
         click.echo(f"exported and verified: {path}, {path.stat().st_size / 1e6:.2f} MB; {line}")
+    echo_written({path.with_suffix(".json") for path in files.values()})
     return files
