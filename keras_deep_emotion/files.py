@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import glob
+import itertools
 import json
 import os
 import re
@@ -157,6 +158,12 @@ def remove_dead(folder: str | Path, pattern: str) -> None:
         with contextlib.suppress(OSError), locked(path, wait=False) as has_locks:
             if path.stat().st_mtime < time.time() - (NEW if has_locks else DAY):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def unused_folder(path: Path) -> Path:
+    """A path at which there is nothing: this one, or else the first of it with -2, -3, ..."""
+    names = itertools.chain([path.name], (f"{path.name}-{number}" for number in itertools.count(2)))
+    return next(path.with_name(name) for name in names if not path.with_name(name).exists())
 
 
 def write_text(path: str | Path, text: str) -> None:

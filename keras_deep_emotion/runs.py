@@ -391,10 +391,17 @@ class Run:
         """Write the class names."""
         write_text(self / self.LABELS, "".join(f"{label}\n" for label in labels))
 
+    def files(self) -> list[Path]:
+        """The files of a run that there are, and the folders of its logs and folds."""
+        names = [value for name, value in vars(Run).items() if name.isupper()]
+        paths = [self / name for name in names if isinstance(name, str)]
+        return [*filter(Path.exists, paths), *sorted(self.path.glob("fold_*"))]
+
     def delete_derived(self) -> None:
         """Delete the files derived from the current model, which is about to change."""
-        for name in self.DERIVED:
-            (self / name).unlink(missing_ok=True)
+        for folder in (self.path, *self.path.glob("explanation-*")):  # the latter by `explain`
+            for name in self.DERIVED:
+                (folder / name).unlink(missing_ok=True)
 
 
 def check_classes(metrics: dict, path: Path) -> None:

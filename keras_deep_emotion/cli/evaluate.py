@@ -6,6 +6,7 @@ from keras_deep_emotion.cli.options import (
     PATH,
     balance_option,
     data_dir_option,
+    echo_written,
     load_tensorflow,
     output_option,
     run_or_weights,
@@ -66,5 +67,4 @@ def evaluate(run, flip, robustness, balance, against, output, data_dir):
     if output is None:
         write_page(run)
         files.append(Run.PAGE)
-    for name in files:
-        click.echo(f"wrote {folder / name}")
+    echo_written(folder / name for name in files)

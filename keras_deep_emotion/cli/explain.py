@@ -6,6 +6,8 @@ from pathlib import Path
 import click
 
 from keras_deep_emotion.cli import options
+from keras_deep_emotion.cli.options import echo_written
+from keras_deep_emotion.files import unused_folder
 from keras_deep_emotion.runs import Run
 
 
@@ -44,8 +46,9 @@ from keras_deep_emotion.runs import Run
 @click.option(
     "--output",
     type=options.FOLDER,
-    help="Folder for the files.  [default: MODEL, a run; explanation for IMAGEs; with --weights, a "
-    "folder of their name here]",
+    help="Folder for the files.  [default: MODEL, a run, or with --weights a folder of their name "
+    "here, and explanation-SPLIT in it for other splits than test; a new folder, explanation, for "
+    "IMAGEs]",
 )
 @options.TRUST
 @options.data_dir_option
@@ -53,9 +56,9 @@ def explain(paths, weights, split, per_class, score, faces, output, trust, data_
     """Draw saliency maps: which regions of a face a prediction depends on.
 
     MODEL is the folder of a run or an export, or a .tflite or .onnx file. IMAGEs are cropped faces;
-    without them, faces of the run's own data set are explained, one of each emotion. --score
-    measures deletion and insertion areas, on toon_faces the pointing game, and how the maps change
-    with shuffled weights, all compared with maps that do not depend on the model.
+    without them, faces of the run's own data set are explained, typical ones of each emotion.
+    --score measures deletion and insertion areas, on toon_faces the pointing game, and how the maps
+    change with shuffled weights, all compared with maps that do not depend on the model.
     """
     if weights is None and not paths:
         raise click.UsageError("Name MODEL, a run or an export, or --weights NAME.")
@@ -75,24 +78,48 @@ def explain(paths, weights, split, per_class, score, faces, output, trust, data_
     windows = Windows(**windows)
     if run.has(Run.CONFIG):  # checked before TensorFlow is imported
         window_starts(run.config.image_size, windows.window, windows.stride)
+    folder = output_folder(run, weights, images, split, output)
     if images:
-        sys.exit(explain_images(run.path, images, output or Path("explanation"), windows, trust))
+        sys.exit(explain_images(run.path, images, folder, windows, trust))
     options.load_tensorflow()
-    folder = Path(output or weights or run.path)
     if score:
-        written = score_run(run, data_dir, folder, faces, windows)
+        written = score_run(run, data_dir, folder, faces, windows, split)
     else:
-        from keras_deep_emotion.reports.figures.saliency import draw_saliency
-        from keras_deep_emotion.saliency.explain_run import explain_split
-
-        maps = explain_split(run, data_dir, folder, split, per_class, windows)
-        written = [maps, *draw_saliency(folder)]
+        written = explain_faces(run, data_dir, folder, split, per_class, windows)
     if folder == run.path and run.has(Run.REPORT):
         from keras_deep_emotion.reports.page import write_page
 
         written.append(write_page(run))
-    for path in written:
-        click.echo(f"wrote {path}")
+    echo_written(written)
+
+
+def output_folder(run, weights, images, split, output):
+    """The folder for the files: that of another model or split, or of other images, is refused."""
+    if output is None:
+        if images:
+            return unused_folder(Path("explanation"))
+        folder = Path(weights or run.path)
+        return folder if split == "test" else folder / f"explanation-{split}"
+    is_own = output.is_dir() and output.samefile(run.path) and split == "test" and not images
+    if Run(output).has(Run.CONFIG) and not is_own:
+        raise click.UsageError(
+            f"{output} is a run, and has maps of its own test split: name another --output."
+        )
+    return run.path if is_own else output
+
+
+def explain_faces(run, data_dir, folder, split, per_class, windows):
+    """Explain faces of a run's split and, in its own folder, its mistakes; return the files."""
+    from keras_deep_emotion.reports.figures.saliency import draw_mistakes, draw_saliency
+    from keras_deep_emotion.saliency.explain_run import explain_mistakes, explain_split
+
+    maps = explain_split(run, data_dir, folder, split, per_class, windows)
+    echo_explanation(maps)
+    written = [maps, *draw_saliency(folder)]
+    if folder == run.path and run.has(Run.REPORT):
+        mistakes = explain_mistakes(run, data_dir, windows)
+        written += [mistakes, *draw_mistakes(folder)] if mistakes else []
+    return written
 
 
 def explain_images(model, images, output, windows, trust):
@@ -104,17 +131,25 @@ def explain_images(model, images, output, windows, trust):
     maps, unreadable = explain_files(load_path(model, trust=trust), images, output, windows)
     for file, error in unreadable:
         click.echo(f"{file}: {error}.", err=True)
-    for path in [maps, *draw_saliency(output)]:
-        click.echo(f"wrote {path}")
+    echo_explanation(maps)
+    echo_written([maps, *draw_saliency(output)])
     return int(bool(unreadable))
 
 
-def score_run(run, data_dir, folder, faces, windows):
+def score_run(run, data_dir, folder, faces, windows, split):
     """Benchmark a run's maps and print the scores; return the paths written."""
     from keras_deep_emotion.reports.figures.saliency import draw_mean_saliency
     from keras_deep_emotion.reports.text import saliency_lines
     from keras_deep_emotion.saliency.benchmark import benchmark_saliency
 
-    result = benchmark_saliency(run, data_dir, folder, faces, windows=windows)
+    result = benchmark_saliency(run, data_dir, folder, faces, windows=windows, split=split)
     click.echo("\n".join(saliency_lines(result)))
-    return [folder / Run.FAITHFULNESS, *draw_mean_saliency(folder)]
+    return [folder / Run.FAITHFULNESS, folder / Run.MEAN_MAPS, *draw_mean_saliency(folder)]
+
+
+def echo_explanation(path):
+    """Print the answer for each explained face, and how much it depends on one region."""
+    from keras_deep_emotion.reports.figures.saliency import read_maps
+    from keras_deep_emotion.reports.text import explanation_lines
+
+    click.echo("\n".join(explanation_lines(read_maps(path))))

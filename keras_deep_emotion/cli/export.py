@@ -7,6 +7,7 @@ from keras_deep_emotion.cli.options import (
     Integer,
     balance_option,
     data_dir_option,
+    echo_written,
     load_tensorflow,
     run_or_weights,
 )
@@ -74,8 +75,7 @@ def export(run, name, exports, formats, quantize, balance, keep, data_dir):
         with working("writing the SavedModel and checking it as the server loads it"):
             version = export_run(run, name, exports, keep, files.get("litert"), balance)
         click.echo(f"exported and verified: {version}")
-        for path in (exports / "models.config", *write_compose(exports)):
-            click.echo(f"wrote {path}")
+        echo_written([exports / "models.config", *write_compose(exports)])
 
 
 def export_files(run, name, exports, formats, quantize, data_dir, balance):
@@ -94,4 +94,5 @@ def export_files(run, name, exports, formats, quantize, data_dir, balance):
         with working(f"converting to {path.name} and comparing it with Keras"):
             line = export_edge(model, run.labels, path, one, faces, quantize, **about)
         click.echo(f"exported and verified: {path}, {path.stat().st_size / 1e6:.2f} MB; {line}")
+    echo_written({path.with_suffix(".json") for path in files.values()})
     return files

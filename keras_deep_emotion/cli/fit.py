@@ -12,6 +12,7 @@ from keras_deep_emotion.cli.options import (
     Integer,
     config_option,
     data_dir_option,
+    echo_written,
     if_stopped,
     load_tensorflow,
 )
@@ -156,6 +157,7 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
             if_stopped(interrupted_message(run_dir, distribute is not None))
     if report is not None:  # None in all processes but the first
         echo_report(report)
+        echo_written(Run(run_dir).files())
         click.echo(f"run: {run_dir}")
 
 

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,12 @@ SECONDS = Real(0, DAY, min_open=True)  # a timeout
 def if_stopped(message: str) -> None:
     """Set the line that is printed if the present command is stopped by one of `SIGNALS`."""
     click.get_current_context().meta[IF_STOPPED] = message
+
+
+def echo_written(paths: Iterable[Path]) -> None:
+    """Print the files that a command wrote."""
+    for path in paths:
+        click.echo(f"wrote {path}")
 
 
 def checked_by(parse: Callable[[str], Any]) -> Callable:

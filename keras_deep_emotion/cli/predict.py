@@ -221,6 +221,7 @@ def save_annotated(result, labels, folder, used, stdin):
         path = unused_path(folder, f"{stem_of(result.file)}{number}-faces", ".jpg", used)
         with atomic_write(path) as temporary:
             drawing.save(temporary, quality=92)
+        click.echo(f"wrote {path}", err=True)
     except (UnreadableImage, OSError) as error:
         return f"not annotated: {str(error).rstrip('.')}"
     return None

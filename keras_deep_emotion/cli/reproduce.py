@@ -65,5 +65,4 @@ def reproduce(datasets, seeds, sources, output, data_dir, **settings):
     given |= {"sources": sources, "data_dir": data_dir, "seeds": seeds}
     table = reproduce(datasets or list(IN_THE_PAPER), output, announce=click.echo, **given)
     click.echo(table.to_string(index=False))
-    for ending in ("md", "csv", "png"):
-        click.echo(f"wrote {output / f'reproduction.{ending}'}")
+    options.echo_written(output / f"reproduction.{ending}" for ending in ("md", "csv", "png"))

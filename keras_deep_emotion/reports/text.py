@@ -237,6 +237,45 @@ def comparison_summary(comparison: dict[str, Any]) -> str:
     )
 
 
+def maximum_text(lost: float) -> str:
+    """The largest loss of probability in a map, in percentage points.
+
+    >>> maximum_text(0.9951), maximum_text(0.3), maximum_text(0.0123), maximum_text(0.0007)
+    ('at most 100 points', 'at most 30 points', 'at most 1.2 points', 'less than 0.1 points')
+    """
+    points = 100 * lost
+    if points < 0.1:
+        return "less than 0.1 points"
+    return f"at most {points:.{int(points < 9.95)}f} points"
+
+
+def decisive_text(decisive: np.ndarray) -> str:
+    """What a (height, width) map of the decisive region says.
+
+    >>> decisive_text(np.zeros((2, 2), bool)), decisive_text(np.eye(2, dtype=bool))
+    ('no single region decides', '50% of the face decides')
+    >>> decisive_text(np.ones((2, 2), bool))
+    'any square changes the answer'
+    """
+    share = float(np.mean(decisive))
+    if share in (0.0, 1.0):
+        return "any square changes the answer" if share else "no single region decides"
+    return f"{min(max(share, 0.01), 0.99):.0%} of the face decides"
+
+
+def explanation_lines(maps: dict[str, np.ndarray]) -> list[str]:
+    """The lines that `explain` prints of the arrays of `saliency.save_explanation`."""
+    lines = []
+    for i, (name, shares) in enumerate(zip(maps["name"], maps["probabilities"], strict=True)):
+        answer = str(maps["classes"][shares.argmax()])
+        if "label" in maps:
+            answer = f"{maps['classes'][maps['label'][i]]} -> {answer}"
+        most = maximum_text(float(maps["saliency"][i].max()))
+        effect = f"{most}, {decisive_text(maps['decisive'][i])}"
+        lines.append(f"{answer:<24}{shares.max():>7.1%}  {effect:<50}  {name}")
+    return lines
+
+
 def saliency_lines(result: dict[str, Any]) -> list[str]:
     """The lines that `explain --score` prints of the result of `saliency.benchmark_saliency`."""
 

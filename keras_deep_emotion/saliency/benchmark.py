@@ -1,4 +1,4 @@
-"""Measure how faithful a run's saliency maps are on its test images, and where they lie."""
+"""Measure how faithful a run's saliency maps are on its images, and where they lie."""
 
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,13 @@ def benchmark_saliency(
     faces: int = 200,
     seed: int = 0,
     windows: Windows = DEFAULT_WINDOWS,
+    split: str = "test",
 ) -> dict[str, Any]:
     """Score the saliency maps of a run; write faithfulness.json and mean_saliency.npz.
 
-    `faces` test images are evenly spaced over the split; `output` is the folder of the files, None
-    for the run's own; `seed` is that of the random baselines and randomized weights.
+    `faces` images are evenly spaced over the split, "train", "validation" or "test"; `output` is
+    the folder of the files, None for the run's own; `seed` is that of the random baselines and
+    randomized weights.
 
     Returns the contents of faithfulness.json: `faces`, `dataset`, `split`, `window`, `stride`,
     `filling`; `scores` of the predicted class, see `faithfulness.score_faithfulness`;
@@ -54,7 +56,7 @@ def benchmark_saliency(
     """
     task, size = run.task, run.config.image_size
     window_starts(size, *windows[:2])  # checked before data are read
-    builder, split = open_dataset(task, data_dir), task.splits["test"]
+    builder, split = open_dataset(task, data_dir), task.splits[split]
     run.check_labels(class_names(builder))
     examples = evenly_spaced_examples(builder, split, size, faces)
     images = np.stack([example["image"].numpy() for example in examples])

@@ -11,6 +11,7 @@ from keras_deep_emotion.saliency.networks import Network
 from keras_deep_emotion.saliency.windows import DEFAULT_WINDOWS, Windows, window_starts
 
 MISTAKES = 6
+CANDIDATES = 16  # ours: faces of each class, of which typical ones are explained
 
 
 def explain_split(
@@ -21,10 +22,11 @@ def explain_split(
     per_class: int = 1,
     windows: Windows = DEFAULT_WINDOWS,
 ) -> Path:
-    """Explain `per_class` images of each class of a run's split; return the path of saliency.npz.
+    """Explain typical images of each class of a run's split; return the path of saliency.npz.
 
-    The explained class is the true one. `split` is "train", "validation" or "test", of which the
-    first images are taken; `output` is the folder of the file, None for the run's own.
+    They are `per_class` for each class: see `typical_examples`. The explained class is the true
+    one. `split` is "train", "validation" or "test"; `output` is the folder of the file, None for
+    the run's own.
 
     Raises:
         ValueError: If windows do not fit the images, `per_class` is below 1, or the split is empty.
@@ -33,32 +35,51 @@ def explain_split(
     window_starts(size, *windows[:2])  # checked before data are read
     builder = open_dataset(task, data_dir)
     run.check_labels(class_names(builder))
-    examples = first_per_class(builder, task.splits[split], size, per_class)
+    if per_class < 1:
+        raise ValueError(f"--per-class must be 1 or more. Received: {per_class}")
+    groups = first_per_class(builder, task.splits[split], size, max(CANDIDATES, 2 * per_class))
+    model = Network.from_run(run)
+    examples = [one for group in groups for one in typical_examples(model, group, per_class)]
     labels = [int(example["label"]) for example in examples]
     names = [example["name"].numpy().decode() for example in examples]
     images = np.stack([example["image"].numpy() for example in examples])
-    path, model = Run(output or run) / Run.SALIENCY_MAPS, Network.from_run(run)
+    path = Run(output or run) / Run.SALIENCY_MAPS
     return save_explanation(path, model, images, names, labels, labels, windows)
 
 
-def first_per_class(builder, split: str, size: int, per_class: int) -> list[dict]:
-    """The first `per_class` examples of each class of a split, or as many as it has."""
-    if per_class < 1:
-        raise ValueError(f"--per-class must be 1 or more. Received: {per_class}")
+def first_per_class(builder, split: str, size: int, count: int) -> list[list[dict]]:
+    """The first `count` examples of each class of a split that occurs, or as many as it has."""
     classes = builder.info.features["label"].num_classes
-    groups: dict[int, list] = {label: [] for label in range(classes)}
+    groups: list[list[dict]] = [[] for _ in range(classes)]
     for example in read_examples(builder, split, size):
         group = groups[int(example["label"])]
-        if len(group) < per_class:
+        if len(group) < count:
             group.append(example)
-        if all(len(group) == per_class for group in groups.values()):
+        if all(len(group) == count for group in groups):
             break
-    if not any(groups.values()):
+    if not any(groups):
         raise ValueError(f"Split {split} holds no faces.")
-    return [example for group in groups.values() for example in group]
+    return [group for group in groups if group]
 
 
-def explain_mistakes(run: Run, data_dir: str | Path | None = None) -> Path | None:
+def typical_examples(model: Network, examples: list[dict], count: int) -> list[dict]:
+    """Of the examples of one class, those that are classified right with middling confidence.
+
+    They are the middle `count` of those that are right, the most confident first; where fewer are
+    right, those with the highest probability of the true class.
+    """
+    label = int(examples[0]["label"])
+    scores = model.predict_prepared(np.stack([one["image"].numpy() for one in examples]))
+    order = np.argsort(-scores[:, label], kind="stable")
+    right = [i for i in order if scores[i].argmax() == label]
+    start = max(0, (len(right) - count) // 2)
+    chosen = right if len(right) >= count else order
+    return [examples[i] for i in chosen[start : start + count]]
+
+
+def explain_mistakes(
+    run: Run, data_dir: str | Path | None = None, windows: Windows = DEFAULT_WINDOWS
+) -> Path | None:
     """Explain the most confident mistakes of an evaluated run; write mistakes.npz if any."""
     mistakes = run.report["surest_mistakes"][:MISTAKES]
     if not mistakes:
@@ -72,10 +93,11 @@ def explain_mistakes(run: Run, data_dir: str | Path | None = None) -> Path | Non
             images[name] = example["image"].numpy()
     truth = [run.labels.index(mistake["label"]) for mistake in mistakes]
     faces, model = np.stack([images[name] for name in names]), Network.from_run(run)
-    return save_explanation(run / Run.MISTAKE_MAPS, model, faces, names, truth)
+    path = run / Run.MISTAKE_MAPS
+    return save_explanation(path, model, faces, names, truth, windows=windows)
 
 
 def explain_run(run: Run, data_dir: str | Path | None = None) -> None:
-    """Explain one test image of each class and the most confident mistakes of a run."""
+    """Explain a typical test image of each class and the most confident mistakes of a run."""
     explain_split(run, data_dir)
     explain_mistakes(run, data_dir)

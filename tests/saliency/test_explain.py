@@ -283,7 +283,7 @@ def test_the_pictures_show_what_the_model_answered(run_dir, toon_faces_dir, tmp_
     mistakes = copy.report["surest_mistakes"]
     explain_mistakes(copy, toon_faces_dir)
     figures.draw_mistakes(copy)
-    faces, _, _, truths, answers, _ = drawn["saliency_figure"]
+    faces, _, _, truths, answers = drawn["saliency_figure"]
     builder = open_dataset(Task.parse("toon_faces"), toon_faces_dir)
     by_name = {one["name"].numpy().decode(): one for one in read_examples(builder, "test", 48)}
     for face, truth, answer, mistake in zip(faces, truths, answers, mistakes, strict=False):

@@ -67,8 +67,10 @@ def exported(run_dir, tmp_path_factory):
 
 def test_export_writes_every_format_and_says_how_they_differ(exported):
     folder, output = exported
-    first, *files, last = output.splitlines()
+    first, *files, described, last, listed = output.splitlines()
     assert first == "compared with Keras on 200 drawn faces"
+    assert described == f"wrote {folder}/face.json"
+    assert listed == f"wrote {folder}/models.config"
     assert last == f"exported and verified: {folder}/face/1"
     for line, suffix in zip(files, OPEN, strict=True):
         assert re.fullmatch(

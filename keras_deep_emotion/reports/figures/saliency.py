@@ -7,11 +7,21 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from keras_deep_emotion.reports.figures.canvas import save_figure, show_face
+from keras_deep_emotion.reports.text import decisive_text, maximum_text
 from keras_deep_emotion.runs import EXPLAIN, Run, read_arrays
+from keras_deep_emotion.saliency.explain import TOP_WINDOWS
 
 HEAT = "magma"  # perceptually uniform
+SCALES = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # upper ends, probability
+FINE = 8  # points of an outline along the side of a pixel
+MANY = 0.25  # ours: fraction of squares, or of the face, above which the square itself decides
+MANY_TEXT = (
+    "Many squares change the answer, wherever they lie: the maps may show the square, not the "
+    "face.\nTry explain --filling blur, or fit --cutout 0.5."
+)
 COLUMN_TITLE = {"fontsize": 10}  # of the columns of a grid of faces
 # Arrays of saliency.npz and mistakes.npz, with their number of axes.
 MAP_AXES = {
@@ -29,18 +39,15 @@ def draw_saliency(folder: str | Path) -> list[Path]:
     maps = read_maps(run / Run.SALIENCY_MAPS)
     if maps is None:
         return []
-    truths, predictions = class_names(maps)
-    faces = maps["image"][..., None]
-    masks = maps["saliency"], maps["decisive"]
     figures = {
-        Run.SALIENCY: saliency_figure(faces, *masks, truths, predictions),
-        Run.OCCLUSIONS: occlusions_figure(occluded_faces(maps, truths, predictions)),
+        Run.SALIENCY: saliency_figure(*explained(maps)),
+        Run.OCCLUSIONS: occlusions_figure(occluded_faces(maps)),
     }
     if "theta" in maps:
+        truths, predictions = class_names(maps)
         titles = [truth or name for truth, name in zip(truths, predictions, strict=True)]
-        figures[Run.ATTENDED] = attended_figure(
-            faces, maps["theta"], maps["attended"][..., None], titles
-        )
+        faces, attended = maps["image"][..., None], maps["attended"][..., None]
+        figures[Run.ATTENDED] = attended_figure(faces, maps["theta"], attended, titles)
     return [save_figure(figure, run / name) for name, figure in figures.items()]
 
 
@@ -50,12 +57,7 @@ def draw_mistakes(folder: str | Path) -> list[Path]:
     maps = read_maps(run / Run.MISTAKE_MAPS)
     if maps is None:
         return []
-    truths, predictions = class_names(maps)
-    confidence = maps["probabilities"].max(axis=1)
-    answers = [f"{name} {share:.0%}" for name, share in zip(predictions, confidence, strict=True)]
-    faces, masks = maps["image"][..., None], (maps["saliency"], maps["decisive"])
-    figure = saliency_figure(faces, *masks, truths, answers, "changes\nthe prediction")
-    return [save_figure(figure, run / Run.MISTAKES)]
+    return [save_figure(saliency_figure(*explained(maps)), run / Run.MISTAKES)]
 
 
 def draw_mean_saliency(folder: str | Path) -> list[Path]:
@@ -109,6 +111,20 @@ def class_names(maps: dict[str, np.ndarray]) -> tuple[list[str | None], list[str
     return truths, predictions
 
 
+def explained(maps: dict[str, np.ndarray]) -> tuple:
+    """The arguments of `saliency_figure` for explained images.
+
+    Images whose truth is unknown have the name of their file instead.
+    """
+    truths, predictions = class_names(maps)
+    titles = [
+        truth or Path(str(name)).name for truth, name in zip(truths, maps["name"], strict=True)
+    ]
+    shares = maps["probabilities"].max(axis=1)
+    answers = [f"{name} {share:.0%}" for name, share in zip(predictions, shares, strict=True)]
+    return maps["image"][..., None], maps["saliency"], maps["decisive"], titles, answers
+
+
 class OccludedFace(NamedTuple):
     """A face with regions hidden: a row of `occlusions_figure`."""
 
@@ -118,80 +134,128 @@ class OccludedFace(NamedTuple):
     occluded: np.ndarray  # (count, height, width), the face with one region hidden in each
     answers: list[str]  # names of the classes predicted for those
     lost: list[float]  # probability that the explained class loses, -1..1
+    changing: float  # fraction of all squares that change the answer
 
 
-def occluded_faces(maps: dict[str, np.ndarray], truths, predictions) -> list[OccludedFace]:
-    """The rows of `occlusions_figure` for explained images."""
+def occluded_faces(maps: dict[str, np.ndarray]) -> list[OccludedFace]:
+    """The rows of `occlusions_figure` for explained images.
+
+    Only squares are shown that change the answer, or its probability by a point.
+    """
     rows = []
+    truths, predictions = class_names(maps)
+    predicted = maps["probabilities"].argmax(axis=1)
     for i, windows in enumerate(maps["window"]):
         row, column = windows[windows[:, 0] >= 0].T
-        occluded, lost = maps["occluded"][i, : len(row)], maps["lost"][i, row, column].tolist()
-        answers = maps["classes"][maps["answer"][i, row, column]].tolist()
+        lost, answer = maps["lost"][i, row, column], maps["answer"][i, row, column]
+        shown = (np.round(100 * lost) >= 1) | (answer != predicted[i])
+        answers = maps["classes"][answer[shown]].tolist()
+        occluded = maps["occluded"][i, : len(row)][shown]
+        changing = float(np.mean(maps["answer"][i] != predicted[i]))
         face = maps["image"][i], truths[i], predictions[i]
-        rows.append(OccludedFace(*face, occluded, answers, lost))
+        rows.append(OccludedFace(*face, occluded, answers, lost[shown].tolist(), changing))
     return rows
+
+
+def face_grid(rows: int, columns: int, side: float, gaps, margins) -> tuple[Figure, np.ndarray]:
+    """A figure with a (rows, columns) grid of square axes, and the axes; all sizes in inches.
+
+    `gaps` are those between columns and between rows; `margins` left, right, top and bottom.
+    """
+    left, right, top, bottom = margins
+    width = left + right + columns * side + (columns - 1) * gaps[0]
+    height = top + bottom + rows * side + (rows - 1) * gaps[1]
+    figure = Figure(figsize=(width, height))
+    places = {"left": left / width, "right": 1 - right / width, "wspace": gaps[0] / side}
+    places |= {"top": 1 - top / height, "bottom": bottom / height, "hspace": gaps[1] / side}
+    return figure, figure.subplots(rows, columns, squeeze=False, gridspec_kw=places)
+
+
+def scale_top(saliency: np.ndarray) -> float:
+    """The probability at the upper end of the scale that all maps of a figure share.
+
+    It is 10 points or more: smaller changes must not glow.
+
+    >>> scale_top(np.array([0.0007])), scale_top(np.array([0.23, 0.01]))
+    (0.1, 0.4)
+    """
+    most = float(np.max(saliency, initial=0))
+    return next((top for top in SCALES if most <= top), 1.0)
+
+
+def draw_map(axes, saliency: np.ndarray, decisive: np.ndarray, top: float) -> None:
+    """Draw a saliency map, 0 to `top`, over a face, and outline the decisive region.
+
+    Both are (height, width).
+    """
+    height, width = saliency.shape
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)  # also of a face with more pixels
+    strength = np.clip(saliency / top, 0, 1)
+    axes.imshow(strength, cmap=HEAT, vmin=0, vmax=1, alpha=0.85 * strength**0.5, extent=extent)
+    if not decisive.any() or decisive.all():
+        return
+    # Along the edges of pixels, and closed at the edge of the image.
+    fine = np.pad(np.kron(decisive, np.ones((FINE, FINE))), 1)
+    y, x = ((np.arange(side) - 0.5) / FINE - 0.5 for side in fine.shape)
+    for color, line in (("black", 2.6), ("white", 1.3)):  # shows on dark and on light pixels
+        axes.contour(x, y, fine, levels=[0.5], colors=color, linewidths=line)
 
 
 def saliency_figure(
     faces: np.ndarray,
     saliency: np.ndarray,
     decisive: np.ndarray,
-    truths: list[str | None],
+    titles: list[str],
     answers: list[str],
-    effect: str | None = None,
 ) -> Figure:
-    """Draw saliency maps like the paper's figure 12, one row a face.
+    """Draw saliency maps like the paper's figure 12: a face, and beside it its map.
 
-    Columns: the face, (height, width, 1) grey levels 0..255; the saliency map, -1..1, over the
-    face; the regions whose occlusion changes the prediction, with the rest darkened. Truths are
-    None where unknown. `effect` says what hiding these regions does, for the title; None to make
-    the prediction wrong, or change it if the truth is unknown.
+    Faces are (count, height, width, 1) grey levels 0..255. All maps, -1..1, have one scale. The
+    region whose occlusion changes the prediction is outlined. Titles are names of the true classes
+    or of files.
     """
     saliency = np.nan_to_num(saliency)  # NaN if the network has diverged
-    figure = Figure(figsize=(6.0, 0.9 + 1.95 * len(faces)), layout="constrained")
-    grid = figure.subplots(len(faces), 3, squeeze=False)
-    known = truths[0] is not None
-    effect = effect or ("makes the\nprediction wrong" if known else "changes\nthe prediction")
-    titles = ("face", "probability lost\nwhen hidden", f"hiding it {effect}")
-    for axes, title in zip(grid[0], titles, strict=True):
-        axes.set_title(title, **COLUMN_TITLE)
-    for row, (plain, heat, mask) in enumerate(grid):
-        face = np.asarray(faces[row])[..., 0]
-        for axes in (plain, heat, mask):
-            show_face(axes, face)
-        # Each face has its own scale, printed below it: else only uncertain predictions would show.
-        top = max(float(saliency[row].max()), 1e-6)
-        opacity = 0.75 * np.clip(saliency[row] / top, 0, 1)
-        heat.imshow(saliency[row], cmap=HEAT, vmin=0, vmax=top, alpha=opacity)
-        heat.set_xlabel(maximum_text(top), fontsize=8)
-        shade = np.zeros((*face.shape, 4))
-        shade[..., 3] = np.where(decisive[row], 0.0, 0.8)
-        mask.imshow(shade)
-        mask.set_xlabel(area_text(float(np.mean(decisive[row]))), fontsize=8)
-        label = answers[row] if truths[row] is None else f"{truths[row]}\n→ {answers[row]}"
-        plain.set_ylabel(label, fontsize=9)
+    count, top = len(faces), scale_top(saliency)
+    pairs = 1 if count == 1 else 2  # in a row
+    rows = -(-count // pairs)
+    shows_squares = float(np.mean(decisive)) > MANY
+    margins = (0.1, 0.1, 0.45, 1.0 + 0.45 * shows_squares)
+    figure, grid = face_grid(rows, 2 * pairs, 1.7, (0.12, 0.5), margins)
+    places = grid.reshape(-1, 2)
+    for (plain, heat), face, one, mask, title, answer in zip(
+        places, faces, saliency, decisive, titles, answers, strict=False
+    ):
+        for axes in (plain, heat):
+            show_face(axes, np.asarray(face)[..., 0])
+        draw_map(heat, one, mask, top)
+        plain.set_xlabel(f"{shorten(title)}\n→ {answer}", fontsize=8)
+        heat.set_xlabel(f"{maximum_text(float(one.max()))}\n{decisive_text(mask)}", fontsize=8)
+    for axes in places[count:].flat:
+        axes.axis("off")
+    width, height = figure.get_size_inches()
+    text = "What hiding a square takes from the probability;" + (" " if pairs == 2 else "\n")
+    text += "outlined where it changes the answer"
+    figure.text(0.1 / width, 1 - 0.1 / height, text, va="top", fontsize=9)
+    low = 0.45 * shows_squares
+    bar = figure.add_axes((0.1 / width, (0.42 + low) / height, 1.7 / width, 0.12 / height))
     # A mappable of its own: that of the last map would be transparent.
-    scale = ScalarMappable(Normalize(0, 1), HEAT)
-    bar = figure.colorbar(scale, ax=grid, location="bottom", shrink=0.3, aspect=12, pad=0.01)
-    bar.set_ticks([0, 1], labels=["none", "the face's maximum"])
-    bar.ax.tick_params(labelsize=8)
+    scale = ScalarMappable(Normalize(0, 100 * top), HEAT)
+    figure.colorbar(scale, cax=bar, orientation="horizontal", ticks=[0, 50 * top, 100 * top])
+    bar.tick_params(labelsize=8)
+    bar.set_xlabel("points lost, of 100", fontsize=8, labelpad=1)
+    if shows_squares:
+        figure.text(0.1 / width, 0.08 / height, MANY_TEXT, fontsize=8)
     return figure
 
 
-def maximum_text(lost: float) -> str:
-    """The largest loss of probability in a map, in percentage points.
+def shorten(text: str, longest: int = 28) -> str:
+    """A name that fits below a face.
 
-    >>> maximum_text(0.995), maximum_text(0.3), maximum_text(0.0123)
-    ('at most 100 points', 'at most 30 points', 'at most 1.2 points')
+    >>> shorten("IMG_20250713_101112_a_long_name.jpeg")
+    'IMG_20250713_…ong_name.jpeg'
     """
-    points = 100 * lost
-    return f"at most {points:{'.0f' if points >= 10 else '.2g'}} points"
-
-
-def area_text(share: float) -> str:
-    """A share of the face; only exact ones are called nowhere and everywhere."""
-    some = f"{min(max(share, 0.01), 0.99):.0%} of the face"
-    return {0.0: "nowhere", 1.0: "everywhere"}.get(share, some)
+    half = longest // 2 - 1
+    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
 
 def mean_maps_figure(classes: list[str], faces, maps, regions: dict[str, dict]) -> Figure:
@@ -222,36 +286,67 @@ def occlusions_figure(rows: list[OccludedFace]) -> Figure:
     The whole face comes first. Where hiding a region changes the prediction, it is framed and the
     new prediction is bold.
     """
-    columns = 1 + max(len(row.answers) for row in rows)
-    figure = Figure(figsize=(1.12 * columns + 0.5, 1.55 * len(rows) + 0.3), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
+    most = max(len(row.answers) for row in rows)
+    columns = 1 + max(most, 3)  # room for a sentence
+    shows_squares = np.mean([row.changing for row in rows]) > MANY
+    margins = (0.3, 0.1, 0.3, 0.55 + 0.4 * shows_squares)
+    figure, grid = face_grid(len(rows), columns, 1.06, (0.1, 0.62), margins)
     for places, row in zip(grid, rows, strict=True):
-        for axes in places[1 + len(row.answers) :]:
-            axes.axis("off")
         show_face(places[0], row.face)
         places[0].set_ylabel(row.truth or "", fontsize=9)
-        places[0].set_xlabel(row.answer, fontsize=8)
+        places[0].set_xlabel(f"{row.answer}\n{changing_text(row.changing)}", fontsize=8)
         occluded = zip(places[1:], row.occluded, row.answers, row.lost, strict=False)
         for axes, face, answer, lost in occluded:
             show_face(axes, face)
+            outline_difference(axes, face, row.face)
             changed = answer != row.answer
             weight = "bold" if changed else "normal"
             axes.set_xlabel(f"{answer}\n{points_text(lost)}", fontsize=8, fontweight=weight)
             spines = axes.spines[:]
             spines.set_color("tab:orange" if changed else "0.7")
             spines.set_linewidth(2.5 if changed else 0.8)
-    grid[0, 0].set_title("whole face", **COLUMN_TITLE)
-    grid[0, 1].text(
-        0, 1.08, "regions hidden, the most important first", transform=grid[0, 1].transAxes,
-        in_layout=False, **COLUMN_TITLE,  # it is wider than its column
-    )  # fmt: skip
+        rest = places[1 + len(row.answers) :]
+        for axes in rest:
+            axes.axis("off")
+        if len(rest) and len(row.answers) < TOP_WINDOWS:
+            some = "other squares take\nless than a point"
+            text = some if row.answers else "no square takes as much as a point"
+            rest[0].text(0, 0.5, text, fontsize=8, color="0.35", transform=rest[0].transAxes)
+    width, height = figure.get_size_inches()
+    titles = ("whole face", "squares hidden, the most important first")
+    for axes, text in zip(grid[0], titles, strict=False):
+        axes.text(0, 1.07, text, transform=axes.transAxes, **COLUMN_TITLE)
+    if shows_squares:
+        figure.text(0.1 / width, 0.08 / height, MANY_TEXT, fontsize=8)
     return figure
 
 
+def outline_difference(axes, face: np.ndarray, whole: np.ndarray) -> None:
+    """Outline where a face differs from the whole one, both (height, width)."""
+    y, x = np.nonzero(face != whole)
+    if len(y):
+        corner, size = (x.min() - 0.5, y.min() - 0.5), (np.ptp(x) + 1, np.ptp(y) + 1)
+        axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=0.8))
+
+
+def changing_text(share: float) -> str:
+    r"""Which fraction of all squares changes the answer.
+
+    >>> changing_text(0), changing_text(0.001), changing_text(1)
+    ('no square\nchanges it', '1% of squares\nchange it', 'any square\nchanges it')
+    """
+    if share in (0, 1):
+        return f"{'any' if share else 'no'} square\nchanges it"
+    return f"{min(max(share, 0.01), 0.99):.0%} of squares\nchange it"
+
+
 def points_text(lost: float) -> str:
-    """The change of a probability that loses `lost`, in whole percentage points."""
-    rounded = round(100 * lost)
-    return f"{-rounded:+d} points".replace("-", "\N{MINUS SIGN}") if rounded else "unchanged"
+    """The change of a probability that loses `lost`, in whole percentage points.
+
+    >>> points_text(0.25)
+    '−25 points'
+    """
+    return f"{-round(100 * lost):+d} points".replace("-", "\N{MINUS SIGN}").replace("+0", "0")
 
 
 def attended_corners(theta: np.ndarray, size: tuple[int, int]) -> np.ndarray:
