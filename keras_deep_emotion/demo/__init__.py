@@ -2,22 +2,25 @@
 
 It listens on this machine, contacts no other machine (a content security policy holds the browser
 to that), answers to its own names and its own page only, and writes no picture to a file. The page
-is in `page`, uploads are in `uploads`, the HTML of a prediction is in `sheet`.
+is in `page`, uploads are in `uploads`, webcams in `live`, the HTML of a prediction is in `sheet`.
 """
 
 import contextlib
 import importlib.util
 import os
+import ssl
 import tempfile
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from keras_deep_emotion.files import temporary_folder
 from keras_deep_emotion.images import Detector
 from keras_deep_emotion.program import install_command
+from keras_deep_emotion.serving.hosts import HostCheck
 from keras_deep_emotion.serving.ports import check_port
 
-__all__ = ["Demo"]
+__all__ = ["Demo", "check_certificate"]
 
 if importlib.util.find_spec("gradio") is None:
     raise ModuleNotFoundError(
@@ -35,12 +38,16 @@ class Demo(contextlib.AbstractContextManager):
         host: Address to listen on.
         port: Port, 0 for a free one.
         allow_hosts: More names that requests may have as Host, see `serving.hosts`.
+        certificate: PEM file of a certificate and those that sign it, for https; None for http.
+        key: PEM file of the certificate's private key; None if it is in the same file.
 
     Attributes:
         url: URL of the page.
 
     Raises:
-        OSError: If the port is in use, or the host is not an address of this machine.
+        OSError: If the port is in use, the host is not an address of this machine, or a file cannot
+            be read.
+        ValueError: If certificate and key do not belong together.
     """
 
     def __init__(
@@ -51,7 +58,12 @@ class Demo(contextlib.AbstractContextManager):
         host: str = "127.0.0.1",
         port: int = 7860,
         allow_hosts: Iterable[str] = (),
+        certificate: str | Path | None = None,
+        key: str | Path | None = None,
     ):
+        if certificate is not None:
+            key = certificate if key is None else key
+            check_certificate(certificate, key)
         port = check_port(host, port)
         self._files = contextlib.ExitStack()
         # For Gradio's own empty folders. It sweeps away what killed processes left, also the
@@ -62,13 +74,21 @@ class Demo(contextlib.AbstractContextManager):
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
         with without_proxies():  # Gradio asks its own page whether it is up
+            from starlette.middleware import Middleware
+
+            from keras_deep_emotion.demo.live import LiveFrames
             from keras_deep_emotion.demo.page import build_page, launch
-            from keras_deep_emotion.demo.uploads import ROOT, Pictures
+            from keras_deep_emotion.demo.uploads import ROOT, Pictures, UploadsInMemory
 
             os.environ["GRADIO_TEMP_DIR"] = ROOT  # its folder of uploads, from here on
             pictures = Pictures()
             self._page = build_page(model, detector, about, pictures)
-            self.url = launch(self._page, pictures, host, port, allow_hosts)
+            middleware = [
+                Middleware(HostCheck, host, allow_hosts),
+                Middleware(UploadsInMemory, pictures),
+                Middleware(LiveFrames, model, detector),
+            ]
+            self.url = launch(self._page, middleware, host, port, certificate, key)
 
     def __exit__(self, *error):
         self.close()
@@ -77,6 +97,20 @@ class Demo(contextlib.AbstractContextManager):
         """Stop listening, and remove what Gradio wrote."""
         self._page.close(verbose=False)
         self._files.close()
+
+
+def check_certificate(certificate: str | Path, key: str | Path) -> None:
+    """Check that PEM files hold a certificate and its key; OSError or ValueError if they do not."""
+    for file in (certificate, key):
+        Path(file).read_bytes()  # its errors name the file, those of ssl do not
+    try:
+        # A key with a password is refused: ssl would ask for it on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        raise ValueError(
+            f"{certificate} and {key} must be PEM files of a certificate and its private key, "
+            f"without a password ({error.reason or error})."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -2,8 +2,8 @@
 
 import base64
 import io
-import itertools
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,8 @@ from PIL import Image
 
 from keras_deep_emotion.images.faces import Detector, Face, crop
 from keras_deep_emotion.images.reading import UnreadableImage, decode_photo
-from keras_deep_emotion.inference.media import predict_faces
+from keras_deep_emotion.inference.media import ImageResult, predict_faces
+from keras_deep_emotion.inference.tables import prediction_json
 from keras_deep_emotion.reports.annotation import COLORS, annotate
 from keras_deep_emotion.reports.figures.saliency import HEAT, attended_corners
 
@@ -36,8 +37,8 @@ TEMPLATES = jinja2.Environment(
 class Sheet(NamedTuple):
     """The prediction for a picture, as two pieces of HTML."""
 
-    photo: str  # with boxes, or why there is no prediction; empty for a crop, which its card shows
-    faces: str = ""  # a card for each face
+    photo: str  # the picture beside the answer, or why there is none
+    faces: str = ""  # a card for each face: where the model looked
 
 
 def predict_sheets(
@@ -61,12 +62,12 @@ def predict_sheets(
         yield Sheet(message(str(error), image))
         return
     if not len(probabilities):
-        remedy = "If it is the crop of a face already, choose “One face, cropped” and drop it again"
+        remedy = "If it is the crop of a face already, choose “One face, cropped”"
         yield Sheet(message(f"{name}: no face is found. {remedy}.", image))
     elif not probabilities.any(axis=1).all():  # only of a server
         yield Sheet(message(f"{name}: the model cannot read the image.", image))
     else:
-        photo = "" if faces is None else render_photo(image, faces, probabilities, model.labels)
+        photo = render_photo(image, faces, probabilities, model.labels, name)
         crops = [image] if faces is None else [crop(image, face) for face in faces[:MAX_FACES]]
         for cards in explained_cards(model, crops, probabilities):
             yield Sheet(photo, render_cards(cards, len(probabilities), faces is not None))
@@ -76,9 +77,18 @@ def explained_cards(
     model: Any, crops: list[Image.Image], probabilities: np.ndarray
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield the cards of faces: first without maps, then again after each map."""
+    answers = face_answers(model.labels, probabilities)
     cards = [
-        prediction_card(model.labels, row, picture) | {"waits": index < MAX_MAPS}
-        for index, (row, picture) in enumerate(zip(probabilities, crops, strict=False))
+        {
+            **answer,
+            "picture": data_uri(shrink(picture, CROP_SIDE)),
+            "waits": index < MAX_MAPS,
+            "heat": None,
+            "trouble": "no map: only the largest faces get one",
+            "region": None,
+            "attended": None,
+        }
+        for index, (answer, picture) in enumerate(zip(answers, crops, strict=False))
     ]
     yield cards
     for card, picture in zip(cards[:MAX_MAPS], crops, strict=False):
@@ -90,19 +100,25 @@ def explained_cards(
         yield cards
 
 
-def prediction_card(labels: list[str], row: np.ndarray, picture: Image.Image) -> dict[str, Any]:
-    """Values of a face's card, before its map is computed."""
-    best = int(row.argmax())
-    return {
-        "emotion": labels[best],
-        "probability": float(row[best]),
-        "bars": list(zip(labels, row.tolist(), itertools.cycle(COLORS), strict=False)),
-        "picture": data_uri(shrink(picture, CROP_SIDE)),
-        "heat": None,
-        "trouble": "no map: only the largest faces get one",
-        "region": None,
-        "attended": None,
-    }
+def face_answers(
+    labels: Sequence[str], probabilities: np.ndarray, numbers: Sequence[int] | None = None
+) -> list[dict[str, Any]]:
+    """Values for the templates, of each face: bars have the largest probability first.
+
+    `numbers` are those of the faces; from 1 if None.
+    """
+    colours = [COLORS[index % len(COLORS)] for index in range(len(labels))]
+    answers = []
+    for index, row in enumerate(probabilities[:MAX_FACES]):
+        order = np.argsort(-row, kind="stable")
+        bars = [(labels[i], float(row[i]), colours[i]) for i in order]
+        emotion, probability, colour = bars[0]
+        number = index + 1 if numbers is None else numbers[index]
+        answers.append(
+            {"number": number, "emotion": emotion, "probability": probability, "colour": colour}
+            | {"bars": bars}
+        )
+    return answers
 
 
 def saliency_card(model: Any, picture: Image.Image) -> dict[str, Any]:
@@ -132,28 +148,54 @@ def saliency_card(model: Any, picture: Image.Image) -> dict[str, Any]:
 
 
 def render_photo(
-    image: Image.Image, faces: list[Face], probabilities: np.ndarray, labels: list[str]
+    image: Image.Image,
+    faces: list[Face] | None,
+    probabilities: np.ndarray,
+    labels: list[str],
+    name: str,
 ) -> str:
-    """HTML of a photo with the boxes of its faces."""
-    small = shrink(image, PHOTO_SIDE)
-    scale = small.width / image.width
-    faces = [face._replace(box=face.box * scale) for face in faces]
-    emotions = [f"{labels[row.argmax()]} {row.max():.0%}" for row in probabilities[:MAX_FACES]]
-    alt = f"The picture, with its faces: {', '.join(emotions)}"
-    turned = faces[0].turned
-    text = f"Turned by {turned} degrees to find the faces." if turned else ""
-    return _render_picture(annotate(small, faces, probabilities, labels), alt, text)
+    """HTML of a picture with its faces beside the answer; without faces it is the crop of one."""
+    result = ImageResult(Path(name), faces, probabilities)
+    table = json.dumps(list(prediction_json(result, labels)), indent=1)
+    answers = face_answers(labels, probabilities)
+    picture, text, alt = shrink(image, PHOTO_SIDE), "", f"The picture, {name}"
+    numbers = None
+    if faces is not None:
+        scale = picture.width / image.width
+        emotions = [f"{face['emotion']} {face['probability']:.0%}" for face in answers]
+        alt = f"The picture, with its faces: {', '.join(emotions)}"
+        text = f"Turned by {faces[0].turned} degrees to find the faces." if faces[0].turned else ""
+        faces = [face._replace(box=face.box * scale) for face in faces]
+        numbers = range(1, len(faces) + 1) if len(faces) > 1 else None
+    picture = annotate(picture, faces, probabilities, labels, numbers)
+    return _render_picture(
+        picture, alt, text, name=name, stem=Path(name).stem, faces=answers,
+        count=len(probabilities), json=_uri(table.encode(), "application/json"),
+    )  # fmt: skip
 
 
 def message(text: str, image: Image.Image | None = None) -> str:
     """HTML of a sentence, above the picture if there is one."""
-    return _render_picture(image and shrink(image, PHOTO_SIDE), "The picture", text)
+    return _render_picture(image and shrink(image, PHOTO_SIDE), "The picture", text, faces=[])
 
 
-def _render_picture(image, alt, text=""):
-    return TEMPLATES.get_template("photo.html.j2").render(
-        picture=image and data_uri(image), size=image and image.size, alt=alt, text=text
-    )
+def _render_picture(image, alt, text, **values):
+    values |= {"picture": image and data_uri(image), "size": image and image.size}
+    return TEMPLATES.get_template("photo.html.j2").render(alt=alt, text=text, **values)
+
+
+def render_live(
+    size: tuple[int, int],
+    labels: Sequence[str],
+    boxes: Sequence[np.ndarray],
+    probabilities: np.ndarray,
+    tracks: Sequence[int],
+) -> str:
+    """HTML of the faces in a webcam's frame of that width and height: boxes, and the answer."""
+    faces = face_answers(labels, probabilities, tracks)
+    for face, box in zip(faces, boxes, strict=False):
+        face["box"] = np.round(box).astype(int).tolist()
+    return TEMPLATES.get_template("live.html.j2").render(size=size, faces=faces)
 
 
 def render_cards(cards: list[dict[str, Any]], count: int, in_photo: bool) -> str:
@@ -177,4 +219,8 @@ def data_uri(image: Image.Image) -> str:
     file = io.BytesIO()
     kind = "jpeg" if image.mode == "RGB" else "png"
     image.save(file, format=kind, quality=90)  # PNG has none, and ignores it
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+    return _uri(file.getvalue(), f"image/{kind}")
+
+
+def _uri(content, kind):
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -9,6 +9,7 @@ import json
 import re
 import secrets
 import threading
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -125,20 +126,21 @@ class TooLarge(Exception):
     """A request is longer than a picture may be."""
 
 
+async def limited(request: Request, most: int) -> AsyncIterator[bytes]:
+    """The body of a request, of `most` bytes at most; TooLarge if it is longer."""
+    received = 0
+    async for part in request.stream():
+        received += len(part)
+        if received > most:
+            raise TooLarge
+        yield part
+
+
 async def read_picture(request: Request) -> Picture:
     """Read the one file of a form into memory."""
-    received = 0
-
-    async def limited():
-        nonlocal received
-        async for part in request.stream():
-            received += len(part)
-            if received > MAX_FILE_SIZE + FORM_SIZE:
-                raise TooLarge
-            yield part
-
-    parser = MultiPartParser(request.headers, limited(), max_files=1, max_fields=8)
-    parser.spool_max_size = MAX_FILE_SIZE + FORM_SIZE  # above it, it would write a file
+    most = MAX_FILE_SIZE + FORM_SIZE
+    parser = MultiPartParser(request.headers, limited(request, most), max_files=1, max_fields=8)
+    parser.spool_max_size = most  # above it, it would write a file
     form = await parser.parse()
     (file,) = form.getlist("files")
     return Picture(await file.read(), (file.filename or "The picture")[:MAX_NAME])
