@@ -17,6 +17,12 @@ from keras_deep_emotion.cli.options import (
 )
 from keras_deep_emotion.program import install_command
 
+LIBRARIES = (("apache_beam", "Apache Beam", "beam"), ("distributed", "Dask", "dask"))
+LOGGERS = (
+    *("apache_beam.runners.common", "apache_beam.runners.worker"),
+    *("apache_beam.runners.portability.fn_api_runner", "distributed", "distributed.client"),
+)
+
 
 @click.command()
 @click.argument("export", type=LocalPath())
@@ -49,7 +55,9 @@ from keras_deep_emotion.program import install_command
 @click.option("--batch-size", default=64, type=AnyInteger(), help="Number of faces in a batch.")
 @TRUST
 @click.option(
-    "--runner", default="DirectRunner", help="Beam runner; the default runs on this machine."
+    "--runner",
+    default="DirectRunner",
+    help="Beam runner, such as dask; the default runs on this machine.",
 )
 def score(export, beam_options, inputs, **settings):
     """Predict many crops of faces with EXPORT on Apache Beam: a row for each, in shards.
@@ -58,11 +66,14 @@ def score(export, beam_options, inputs, **settings):
     version, or of versions, of which the newest is taken. Damaged files are counted and listed with
     reasons in OUT/damaged-*.jsonl. After an interruption, the same command continues. Options after
     `--` are passed to Beam, such as -- --direct_num_workers=4
-    --direct_running_mode=multi_threading. EXPORT, inputs and OUT may be URLs that the workers can
+    --direct_running_mode=multi_threading, or --runner dask --
+    --dask_client_address=tcp://HOST:8786. EXPORT, inputs and OUT may be URLs that the workers can
     reach.
     """
-    if importlib.util.find_spec("apache_beam") is None:
-        raise ModuleNotFoundError(f"Apache Beam is not installed: {install_command('beam')}")
+    uses_dask = "dask" in settings["runner"].lower()
+    for library, title, extra in LIBRARIES[: 1 + uses_dask]:
+        if importlib.util.find_spec(library) is None:
+            raise ModuleNotFoundError(f"{title} is not installed: {install_command(extra)}")
     if beam_options and not beam_options[0].startswith("--"):
         raise click.UsageError(
             f"{beam_options[0]} is left over. Put a pattern in quotes, or the shell replaces it by "
@@ -75,10 +86,13 @@ def score(export, beam_options, inputs, **settings):
     logging.disable(logging.WARNING)  # when imported, Beam warns of optional libraries
     from keras_deep_emotion.scoring import score
 
+    if uses_dask:
+        import distributed  # noqa: F401 (it sets the levels of its loggers)
+
     logging.disable(logging.NOTSET)
-    # Workers in this process log errors that the command reports too.
-    for name in ("common", "worker", "portability.fn_api_runner"):
-        logging.getLogger(f"apache_beam.runners.{name}").setLevel(logging.CRITICAL)
+    # They log errors that the command reports too.
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     settings |= {"beam_options": beam_options, "announce": partial(click.echo, err=True)}
     summary = score(export, inputs, **settings)
     echo_summary(summary, settings["output"])

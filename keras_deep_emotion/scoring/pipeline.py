@@ -26,11 +26,14 @@ from keras_deep_emotion.scoring.job import part_file, to_json, to_jsonl, write
 from keras_deep_emotion.scoring.scorer import shared_scorer
 
 FORMATS = ("jsonl", "parquet")
+DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"  # Beam has no short name for it
 
 
 def make_pipeline(runner: str, options: Sequence[str]) -> beam.Pipeline:
     """Create an empty pipeline for a runner; ValueError if it is unknown or refuses the options."""
     output = io.StringIO()
+    if runner.lower() in ("dask", "daskrunner", DASK.lower()):
+        runner, options = DASK, dask_options(options)
     try:
         runner = create_runner(runner)
         if type(runner).__name__ == "SwitchingDirectRunner":
@@ -53,6 +56,23 @@ def make_pipeline(runner: str, options: Sequence[str]) -> beam.Pipeline:
         f"Beam refuses --runner or the options after `--`: {reason.rstrip('.')}. See "
         "https://beam.apache.org/documentation/runners/capability-matrix/ for runners and options."
     )
+
+
+def dask_options(options: Sequence[str]) -> list[str]:
+    """Options for Beam's DaskRunner: each part is a task; by default 128 would go to one worker.
+
+    Raises ValueError if no scheduler is named: Beam would start workers on this machine.
+    """
+    import dask
+
+    names = {option.partition("=")[0] for option in options}
+    is_named = names & {"--dask_client_address", "--dask_scheduler_file"}
+    if not is_named and not dask.config.get("scheduler-address", None):
+        raise ValueError(
+            "Which scheduler? Start one with `dask scheduler`, and name it after `--`: --runner "
+            "dask -- --dask_client_address=tcp://HOST:8786."
+        )
+    return [*(() if "--dask_npartitions" in names else ("--dask_partition_size=1",)), *options]
 
 
 def run_pipeline(

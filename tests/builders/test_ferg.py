@@ -257,6 +257,8 @@ def test_what_beam_does_not_support(release, tmp_path):
         list(build_dataset("ferg/standard", release, tmp_path, skip_damaged=True, beam=[]))
     with pytest.raises(ValueError, match="jaffe fits on one machine"):
         list(build_dataset("jaffe/standard", release, tmp_path, beam=[]))
+    with pytest.raises(ValueError, match="Beam's runner for Dask cannot build data sets: build"):
+        list(build_dataset("ferg/standard", release, tmp_path, beam=["--runner=dask"]))
     write_archive(tmp_path / "ferg.zip", files_below(release))
     with pytest.raises(ValueError, match="unpack ferg.zip and name the folder"):
         list(build_dataset("ferg/standard", tmp_path / "ferg.zip", tmp_path / "data", beam=[]))
