@@ -222,14 +222,14 @@ def interrupted_message(run_dir, distributed):
 
 def echo_report(report):
     """Print the accuracy of a run, or of all folds."""
-    from keras_deep_emotion.reports.text import accuracy_summary
+    from keras_deep_emotion.reports.text import accuracy_summary, plain_percent
 
     paper = report["paper_accuracy"], report.get("paper_differs", ())
     if "accuracies" not in report:
         click.echo(f"test {accuracy_summary(report, *paper)}")
         return
     for number, accuracy in enumerate(report["accuracies"]):
-        click.echo(f"fold {number}: {100 * accuracy:.2f} %")
-    mean, spread = 100 * report["mean"], 100 * report["spread"]
-    click.echo(f"mean of the folds {mean:.2f} %, spread (standard deviation) {spread:.2f}")
+        click.echo(f"fold {number}: {plain_percent(accuracy)}")
+    mean, spread = plain_percent(report["mean"]), 100 * report["spread"]
+    click.echo(f"mean of the folds {mean}, spread (standard deviation) {spread:.2f} points")
     click.echo(f"all folds together: {accuracy_summary(report['pooled'], *paper)}")

@@ -8,6 +8,8 @@ import pandas as pd
 from keras_deep_emotion.evaluation.predictions import predicted_classes
 from keras_deep_emotion.evaluation.statistics import wilson_interval
 
+MISTAKES = 50  # ours: as many as a table on a page is searched by hand
+
 
 def classification_report(table: pd.DataFrame) -> dict[str, Any]:
     """Compute the metrics of predictions.
@@ -123,7 +125,7 @@ def per_subject(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {name: accuracy_report(group.sum(), len(group)) for name, group in groups if name}
 
 
-def confident_mistakes(table: pd.DataFrame, count: int = 12) -> list[dict[str, Any]]:
+def confident_mistakes(table: pd.DataFrame, count: int = MISTAKES) -> list[dict[str, Any]]:
     """The at most `count` misclassified faces with the highest probability, most confident first.
 
     Returns `name`, `subject`, `label` (true class), `answer` (predicted class) and `probability`;

@@ -3,11 +3,16 @@
 The page is made from the saved files, without TensorFlow.
 """
 
+import base64
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.files import write_text
 from keras_deep_emotion.program import as_typed
 from keras_deep_emotion.reports import text
@@ -27,9 +32,10 @@ from keras_deep_emotion.reports.figures.saliency import (
     draw_saliency,
 )
 from keras_deep_emotion.reports.templates import render
+from keras_deep_emotion.reports.verdict import verdict
 from keras_deep_emotion.runs import Run
 
-PEOPLE_SHOWN = 12
+PEOPLE_SHOWN = 8
 VERSION_TITLES = {
     "python": "Python",
     "keras": "Keras",
@@ -65,7 +71,11 @@ def contents(run: Run) -> dict[str, Any]:
     """The template's variables; None or empty if the folder lacks their file."""
     config, task, history = run.config, run.task, run.history
     changed = changed_settings(config)
+    script = render("sort.js.j2")
     page = {
+        "script": Markup(script),
+        # The page's own script runs, and no other: names come from users' files.
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "run": run.path.resolve().name,
         "task": task,
         "config": config,
@@ -74,7 +84,7 @@ def contents(run: Run) -> dict[str, Any]:
             for name, value in dataclasses.asdict(config).items()
         ],
         "labels": run.labels if run.has(Run.LABELS) else [],
-        **report_contents(config, run.report),
+        **report_contents(config, run.report, run.faithfulness),
         **robustness_contents(run.robustness),
         **faithfulness_contents(run.faithfulness),
         "training": None if history is None else training_summary(history),
@@ -89,15 +99,19 @@ def contents(run: Run) -> dict[str, Any]:
     return {**page, "sections": sections(page)}
 
 
-def report_contents(config: TrainConfig, report: dict[str, Any] | None) -> dict[str, Any]:
-    """The variables from report.json."""
+def report_contents(
+    config: TrainConfig, report: dict[str, Any] | None, faithfulness: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The variables from report.json, with the verdict."""
     if report is None:
         return {"report": None, "attention": "", "confusion_text": "Confusion matrix."}
     parts = {"deduplicated": text.DEDUPLICATED, "flip_averaged": text.FLIP_AVERAGED}
     parts = {f"test, {title}": report[key] for key, title in parts.items() if key in report}
+    differences = Task.from_config(config).differences_from_paper
     attention, points = report.get("attention"), report.get("operating_points")
     return {
         "report": report,
+        "verdict": verdict(report, differences, faithfulness),
         "comparison": text.paper_comparison(config, report),
         "rows": {"test": report, **parts},
         "people_shown": PEOPLE_SHOWN,
@@ -131,17 +145,16 @@ def sections(page: dict[str, Any]) -> dict[str, str]:
     pictures, report = set(page["pictures"]), page["report"]
     mistakes = report and report["surest_mistakes"]
     shown = {
-        "data": ("Data and training", True),
         "numbers": ("Metrics", report),
-        "curves": ("Learning curves", page["curves"]),
         "confusion": ("Confusion matrix", "confusion_matrix" in pictures),
         "calibration": ("Calibration", "reliability" in pictures),
-        "robustness": ("Robustness", page["robustness"] and "robustness" in pictures),
+        "mistakes": ("Mistakes", "mistakes" in pictures or mistakes),
         "saliency": ("Saliency", {"saliency", "occlusions"} & pictures),
-        "faithfulness": ("Faithfulness of the maps", page["faithfulness"]),
+        "faithfulness": ("Faithfulness", page["faithfulness"]),
         "attended": ("Spatial transformer", "attended" in pictures or page["attention"]),
-        "mistakes": ("Most confident mistakes", "mistakes" in pictures or mistakes),
-        "repeat": ("How to repeat this run", True),
-        "limits": ("Limits", True),
+        "robustness": ("Robustness", page["robustness"] and "robustness" in pictures),
+        "data": ("Training", True),
+        "repeat": ("Reproduction", True),
+        "limits": ("Limitations", True),
     }
     return {anchor: title for anchor, (title, has_contents) in shown.items() if has_contents}

@@ -1,4 +1,7 @@
-"""Text of reports: formatted numbers, sentences, and the lines that commands print."""
+"""Text of reports: formatted numbers, sentences, and the lines that commands print.
+
+Shares are written as 84.92 %, with a no-break space in HTML.
+"""
 
 from typing import Any
 
@@ -38,14 +41,23 @@ MEASURES = {  # of faithfulness.json: title, explanation
 }
 
 
-def percent(share: float | None, digits: int = 1) -> str:
+def percent(share: float | None, digits: int = 2) -> str:
     """A share in percent, with a no-break space; a dash if missing."""
     return "–" if pd.isna(share) else f"{100 * share:.{digits}f}{NO_BREAK}%"
 
 
-def plain_percent(share: float | None, digits: int = 1) -> str:
+def plain_percent(share: float | None, digits: int = 2) -> str:
     """A share in percent, in ASCII; a hyphen if missing."""
-    return "-" if pd.isna(share) else f"{share:.{digits}%}"
+    return "-" if pd.isna(share) else f"{100 * share:.{digits}f} %"
+
+
+def interval_text(share: float, bounds: list[float]) -> str:
+    """A share and its interval in percent, in ASCII.
+
+    >>> interval_text(0.5, [0.25, 1])
+    '50.00 % (25.00 to 100.00)'
+    """
+    return f"{plain_percent(share)} ({100 * bounds[0]:.2f} to {100 * bounds[1]:.2f})"
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -78,12 +90,12 @@ def evaluation_lines(report: dict[str, Any]) -> list[str]:
         lines.append(f"{FLIP_AVERAGED}: {accuracy_summary(report['flip_averaged'])}")
     if "attention" in report:
         lines.append(f"spatial transformer: {attention_summary(report['attention'])}")
-    lines.append(f"{'':<12}{'faces':>7}{'precision':>11}{'recall':>8}{'probability':>13}")
+    lines.append(f"{'':<12}{'faces':>7}{'precision':>11}{'recall':>10}{'probability':>13}")
     for name, row in report["per_class"].items():
         probability = report["calibration"]["per_class"][name]["probability"]
         lines.append(
             f"{name:<12}{row['faces']:>7,}{plain_percent(row['precision']):>11}"
-            f"{plain_percent(row['recall']):>8}{plain_percent(probability):>13}"
+            f"{plain_percent(row['recall']):>10}{plain_percent(probability):>13}"
         )
     if "operating_points" in report:
         lines += balance_lines(report["operating_points"])
@@ -93,7 +105,8 @@ def evaluation_lines(report: dict[str, Any]) -> list[str]:
         lines.append("most confident mistakes (true -> predicted):")
     for mistake in report["surest_mistakes"][:5]:
         classes = f"{mistake['label']} -> {mistake['answer']}"
-        lines.append(f"{mistake['probability']:>8.1%}  {classes:<24}  {mistake['name']}")
+        probability = plain_percent(mistake["probability"])
+        lines.append(f"{probability:>9}  {classes:<24}  {mistake['name']}")
     return lines
 
 
@@ -102,7 +115,6 @@ def robustness_lines(report: dict[str, Any], against: dict | None = None) -> lis
 
     `against` is the result of `compare_robustness`.
     """
-    low, high = report["mean_interval"]
 
     def points(name):
         if against is None:
@@ -111,14 +123,14 @@ def robustness_lines(report: dict[str, Any], against: dict | None = None) -> lis
         return f"   {100 * mean:+5.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
 
     lines = [
-        f"unchanged {report['clean']:.1%}; mean of all changes and levels {report['mean']:.1%} "
-        f"({low:.1%} to {high:.1%})"
+        f"unchanged {plain_percent(report['clean'])}; mean of all changes and levels "
+        f"{interval_text(report['mean'], report['mean_interval'])}"
     ]
     if against is not None:
         lines.append(f"ahead of the other: unchanged{points('clean')}, all changes{points('all')}")
     for name, change in report["changes"].items():
         levels = "  ".join(
-            f"{one['level']:>4g}: {one['accuracy']:>6.1%}" for one in change["levels"]
+            f"{one['level']:>4g}: {plain_percent(one['accuracy']):>8}" for one in change["levels"]
         )
         lines.append(f"{change['title']:<16}{levels}  ({change['unit']}){points(name)}")
     if "follows" in report:
@@ -144,14 +156,14 @@ def following_summary(follows: dict[str, dict]) -> str:
 
 def balance_lines(points: list[dict[str, Any]]) -> list[str]:
     """A table of `operating_points`: accuracy, balanced accuracy and recall of each class."""
-    titles = f"{'balance':<8}{'accuracy, 95 % interval':>25}{'balanced':>10}"
+    titles = f"{'balance':<8}{'accuracy, 95 % interval':>26}{'balanced':>10}"
     lines = [f"{titles}  recall: {', '.join(points[0]['recall'])}"]
     for one in points:
-        low, high = one["accuracy_interval"]
-        interval = f"{one['accuracy']:.1%} ({low:.1%} to {high:.1%})"
+        interval = interval_text(one["accuracy"], one["accuracy_interval"])
         recall = "".join(f"{plain_percent(value, 0):>6}" for value in one["recall"].values())
         lines.append(
-            f"{one['balance']:<8g}{interval:>25}{one['balanced_accuracy']:>10.1%}  {recall}"
+            f"{one['balance']:<8g}{interval:>26}{plain_percent(one['balanced_accuracy']):>10}"
+            f"  {recall}"
         )
     return lines
 
@@ -161,9 +173,10 @@ def accuracy_summary(report: dict, paper_accuracy: float | None = None, paper_di
 
     `paper_differs` says why the two do not compare, see `Task.differences_from_paper`.
     """
-    accuracy, low, high = (100 * x for x in (report["accuracy"], *report["accuracy_interval"]))
+    low, high = (100 * bound for bound in report["accuracy_interval"])
     interval = f"95 % interval {low:.2f} to {high:.2f}"
-    line = f"accuracy {accuracy:.2f} % on {report['faces']:,} faces ({interval})"
+    accuracy = plain_percent(report["accuracy"])
+    line = f"accuracy {accuracy} on {report['faces']:,} faces ({interval})"
     if not paper_accuracy:
         return line
     line += f"; the paper: {paper_accuracy:.2f} %"
@@ -174,7 +187,7 @@ def mean_scores(report: dict[str, Any]) -> str:
     """One line: balanced accuracy, macro F1 and calibration error."""
     before = report.get("uncalibrated_error")
     return (
-        f"balanced accuracy {100 * report['balanced_accuracy']:.2f} %, "
+        f"balanced accuracy {plain_percent(report['balanced_accuracy'])}, "
         f"macro F1 {report['macro_f1']:.3f}, "
         f"calibration error {report['calibration']['error']:.3f}"
         + ("" if before is None else f" ({before:.3f} before calibration)")
@@ -195,24 +208,34 @@ def people_summary(people: dict[str, dict]) -> str:
     lowest = min(people, key=lambda name: (people[name]["accuracy"], -people[name]["faces"]))
     highest = max(people, key=lambda name: (people[name]["accuracy"], people[name]["faces"]))
     lowest, highest = (
-        f"{name} {100 * people[name]['accuracy']:.2f} % of {people[name]['faces']:,} faces"
+        f"{name} {plain_percent(people[name]['accuracy'])} of {people[name]['faces']:,} faces"
         for name in (lowest, highest)
     )
     if len(people) == 1:
         return f"one person: {lowest}"
     accuracies = {person["accuracy"] for person in people.values()}
     if len(accuracies) == 1:
-        return f"{len(people)} people: accuracy {100 * accuracies.pop():.2f} % on each"
+        return f"{len(people)} people: accuracy {plain_percent(accuracies.pop())} on each"
     return f"{len(people)} people: lowest accuracy {lowest}, highest {highest}"
 
 
 def attention_summary(attention: dict[str, list[float]]) -> str:
-    """One clause: which region the spatial transformer attends to, and whether it varies."""
+    """One clause: which region the spatial transformer attends to, and whether it varies.
+
+    Example:
+    >>> attention_summary({"mean": [1.01, 0, 0.1, 0, 0.8, -0.0001], "spread": [0, 0, 0, 0, 0, 0.1]})
+    'attends to 100 % of the width and 80 % of the height on average, shifted from the center by \
++5 % and 0 %; the transform varies among faces by up to 0.100 (standard deviation)'
+    """
     zoom_x, _, shift_x, _, zoom_y, shift_y = attention["mean"]
-    text = (
-        f"attends to {zoom_x:.0%} of the width and {zoom_y:.0%} of the height on average, shifted "
-        f"from the center by {shift_x / 2:+.1%} and {shift_y / 2:+.1%}; the transform "
-    )
+    # A region may reach beyond the face: that is all of it.
+    width, height = (plain_percent(min(abs(zoom), 1.0), 0) for zoom in (zoom_x, zoom_y))
+    shifts = [round(50 * shift) for shift in (shift_x, shift_y)]
+    text = f"attends to {width} of the width and {height} of the height on average"
+    if any(shifts):
+        right, down = (f"{shift:+d} %" if shift else "0 %" for shift in shifts)
+        text += f", shifted from the center by {right} and {down}"
+    text += "; the transform "
     largest = max(attention["spread"])
     if largest < CONSTANT_THETA:
         return text + "is the same for every face, to a fraction of a pixel"
@@ -223,12 +246,10 @@ def comparison_summary(comparison: dict[str, Any]) -> str:
     """Two lines: the accuracies of two runs compared by `evaluation.mcnemar`, and the test."""
     faces, p = comparison["faces"], comparison["p_value"]
     only_first, only_second = comparison["only_first"], comparison["only_second"]
-    first, second = (
-        100 * (comparison["both_right"] + n) / faces for n in (only_first, only_second)
-    )
+    first, second = ((comparison["both_right"] + n) / faces for n in (only_first, only_second))
     low, high = (100 * bound for bound in comparison["difference_interval"])
     return (
-        f"this run {first:.2f} %, the other {second:.2f} %: "
+        f"this run {plain_percent(first)}, the other {plain_percent(second)}: "
         f"{100 * comparison['difference']:+.2f} points "
         f"on the same {faces:,} faces (95 % interval {low:+.2f} to {high:+.2f})\n"
         f"the difference is {'not ' * (p >= SIGNIFICANCE_LEVEL)}significant: only this run is "
@@ -298,9 +319,12 @@ def saliency_lines(result: dict[str, Any]) -> list[str]:
             lines.append(line)
     lines.append("mean map of each predicted class: share in each third of the rows, in the rim")
     for name, region in result["regions"].items():
+        upper, middle, lower, rim = (
+            plain_percent(region[key], 0) for key in ("upper", "middle", "lower", "rim")
+        )
         lines.append(
-            f"  {name:<12}{region['faces']:>6,} faces: upper {region['upper']:.0%}, middle "
-            f"{region['middle']:.0%}, lower {region['lower']:.0%}; rim {region['rim']:.0%}"
+            f"  {name:<12}{region['faces']:>6,} faces: upper {upper}, middle {middle}, "
+            f"lower {lower}; rim {rim}"
         )
     lines.append("rank correlation with maps of shuffled weights (near 0: maps depend on weights)")
     lines += [f"  {name:<16}{interval(one)}" for name, one in result["randomisation"].items()]

@@ -128,7 +128,7 @@ def test_names_of_files_and_people_are_shown_and_not_run(tmp_path):
 
 def test_what_the_folder_lacks_has_no_section(tmp_path):
     small_run(tmp_path)
-    assert anchors(write_page(tmp_path)) == ["data", "numbers", "mistakes", "repeat", "limits"]
+    assert anchors(write_page(tmp_path)) == ["numbers", "mistakes", "data", "repeat", "limits"]
     (tmp_path / "report.json").unlink()
     page = write_page(tmp_path)
     assert anchors(page) == ["data", "repeat", "limits"]

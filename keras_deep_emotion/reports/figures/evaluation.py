@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from keras_deep_emotion.evaluation.statistics import wilson_interval
 from keras_deep_emotion.reports.figures.canvas import BLUE, TITLE, save_figure
+from keras_deep_emotion.reports.text import interval_text, plain_percent
 from keras_deep_emotion.runs import Run
 
 
@@ -31,7 +32,7 @@ def draw_evaluation(folder: str | Path) -> list[Path]:
 
 def confusion_figure(report: dict[str, Any], title: str) -> Figure:
     """A figure of one confusion matrix; arguments as in `draw_confusion_matrix`."""
-    figure = Figure(figsize=(6.4, 6.2), layout="constrained")
+    figure = Figure(figsize=(5.2, 5.1), layout="constrained")
     draw_confusion_matrix(figure.subplots(), report, title)
     return figure
 
@@ -46,14 +47,13 @@ def draw_confusion_matrix(axes: Axes, report: dict[str, Any], title: str) -> Non
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(confusion):
         share = shares[row, column]
-        text = f"{count:,}\n{share:.0%}" if count else "0"
+        text = f"{count:,}\n{plain_percent(share, 0)}" if count else "0"
         color = "white" if share > 0.5 else "black" if count else "0.6"
         axes.text(column, row, text, ha="center", va="center", fontsize=9, color=color)
     axes.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="predicted", ylabel="true")
-    low, high = report["accuracy_interval"]
-    scores = f"accuracy {report['accuracy']:.1%} ({low:.1%} to {high:.1%})"
+    scores = f"accuracy {interval_text(report['accuracy'], report['accuracy_interval'])}"
     axes.set_title(f"{title}\n{scores}, {report['faces']:,} faces", **TITLE)
 
 
@@ -69,9 +69,9 @@ def reliability_figure(report: dict[str, Any], title: str) -> Figure:
     low, high, faces, probability, accuracy = (np.array([one[key] for one in bins]) for key in keys)
     hits = np.round(accuracy * faces).astype(int)
     bounds = np.transpose([wilson_interval(*one) for one in zip(hits, faces, strict=True)])
-    figure = Figure(figsize=(6.4, 6.4), layout="constrained")
+    figure = Figure(figsize=(5.2, 5.1), layout="constrained")
     curve, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
-    diagonal = "calibrated (below: overconfident, above: underconfident)"
+    diagonal = "calibrated (below: overconfident)"
     curve.plot([0, 1], [0, 1], color="0.5", linestyle="--", label=diagonal)
     curve.errorbar(
         probability, accuracy, np.abs(bounds - accuracy), color=BLUE, marker="o", markersize=5,

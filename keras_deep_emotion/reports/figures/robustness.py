@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from keras_deep_emotion.reports.figures.canvas import BLUE, TITLE, save_figure
+from keras_deep_emotion.reports.text import plain_percent
 from keras_deep_emotion.runs import Run
 
 COLUMNS = 4
@@ -46,8 +47,8 @@ def robustness_figure(report: dict[str, Any]) -> Figure:
         axes.remove()
     figure.suptitle(
         f"{report['dataset']}, {report['split']}: accuracy under changes\n"
-        f"unchanged {report['clean']:.1%} (star, dashed), mean of all changes and levels "
-        f"{report['mean']:.1%}, {report['faces']:,} faces",
+        f"unchanged {plain_percent(report['clean'])} (star, dashed), mean of all changes and "
+        f"levels {plain_percent(report['mean'])}, {report['faces']:,} faces",
         x=0.01, ha="left", fontsize=TITLE["fontsize"],
     )  # fmt: skip
     return figure
