@@ -20,6 +20,7 @@ from keras_deep_emotion.cli.options import (
 )
 from keras_deep_emotion.cli.pipes import is_read
 from keras_deep_emotion.cli.progress import progress_bar
+from keras_deep_emotion.data.catalog import CATALOG
 
 STDIN = Path("-")
 
@@ -66,7 +67,7 @@ STDIN = Path("-")
     "--output",
     type=FOLDER,
     metavar="DIR",
-    default=".",
+    default="runs",
     help="Folder for the CSV file and the plot over time of each video.",
 )
 @click.argument("images", nargs=-1, required=True, type=PATH)
@@ -85,12 +86,14 @@ def predict(choice, balance, faces, smallest, every, smooth, annotate, output, i
     choice.folder()  # raises if there are no such weights
     detector = Detector() if faces == "find" else None
     model = choice.open(balance)
+    warn_of_drawings(model)
     printer = Printer(model.labels, detector is not None, **table)
     stdin = saved_stdin() if STDIN in images else None
     # Before any file is written to their folders.
     files = find_inputs([stdin if name == STDIN else name for name in images])
-    for folder in filter(None, (annotate, output)):
-        folder.mkdir(parents=True, exist_ok=True)
+    if annotate is not None:
+        check_not_among(annotate, images, files)
+        annotate.mkdir(parents=True, exist_ok=True)
     used = {file.path.absolute() for file in files}
     is_successful = True
 
@@ -121,6 +124,28 @@ def predict(choice, balance, faces, smallest, every, smooth, annotate, output, i
             break  # `head` has the rows that it wants, and there are no files to write
     if not is_successful:
         sys.exit(1)
+
+
+def warn_of_drawings(model):
+    """Say to stderr if a model has seen no real faces."""
+    name = (model.dataset or "").partition("/")[0]
+    if name in CATALOG and CATALOG[name].is_drawn:
+        click.echo(
+            f"warning: this model was trained on drawings ({name}) and knows no real faces; the "
+            "shipped weights do: --weights ferplus.",
+            err=True,
+        )
+
+
+def check_not_among(folder, names, files):
+    """Raise if pictures that are written to a folder would stand among those that are read."""
+    place = folder.resolve()
+    inside = any(name.is_dir() and place.is_relative_to(name.resolve()) for name in names)
+    if inside or any(file.path.resolve().parent == place for file in files):
+        raise click.UsageError(
+            f"--annotate {folder}: its pictures would stand among those that are read. Name a "
+            "folder of their own."
+        )
 
 
 def find_inputs(names):
@@ -221,7 +246,8 @@ def save_annotated(result, labels, folder, used, stdin):
         path = unused_path(folder, f"{stem_of(result.file)}{number}-faces", ".jpg", used)
         with atomic_write(path) as temporary:
             drawing.save(temporary, quality=92)
-        click.echo(f"wrote {path}", err=True)
+        if result.frame is None:
+            click.echo(f"wrote {path}", err=True)
     except (UnreadableImage, OSError) as error:
         return f"not annotated: {str(error).rstrip('.')}"
     return None
@@ -234,6 +260,7 @@ def echo_video(frames, labels, folder, used, echo_result):
 
     first = next(frames)
     file = first.file
+    folder.mkdir(parents=True, exist_ok=True)
     table, plot = (
         unused_path(folder, f"{stem_of(file)}-emotions", suffix, used)
         for suffix in (".csv", ".png")

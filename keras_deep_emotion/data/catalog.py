@@ -17,6 +17,7 @@ class DatasetInfo:
             otherwise each protocol is a config of its own.
         named_by_source: Whether the variants are the user's folders, known once built.
         folds: Number of folds of protocol "subjects"; 0 without one.
+        is_drawn: Whether its faces are drawings: a model of them knows no real faces.
         paper_accuracy: Test accuracy in percent that the paper reports, or None.
     """
 
@@ -28,12 +29,13 @@ class DatasetInfo:
     splits_in_one: bool = False
     named_by_source: bool = False
     folds: int = 10
+    is_drawn: bool = False
     paper_accuracy: float | None = None
 
 
 # Accuracies: the paper, tables I to IV.
 CATALOG = {
-    "toon_faces": DatasetInfo("toon_faces", "it is drawn by code", "", folds=6),
+    "toon_faces": DatasetInfo("toon_faces", "it is drawn by code", "", folds=6, is_drawn=True),
     "fer2013": DatasetInfo(
         title="FER-2013",
         obtain="get fer2013.csv or fer2013.tar.gz at https://www.kaggle.com/c/"
@@ -64,6 +66,7 @@ CATALOG = {
         obtain="request it at https://grail.cs.washington.edu/projects/deepexpr/ferg-2d-db.html "
         "(signed agreement)",
         folds=6,
+        is_drawn=True,
         paper_accuracy=99.3,
     ),
     "folder": DatasetInfo(

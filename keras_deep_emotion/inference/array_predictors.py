@@ -53,7 +53,7 @@ class LiteRTPredictor(ArrayPredictor):
         try:
             with zipfile.ZipFile(path) as appended:
                 labels = parse_labels(appended.read(LITERT_LABELS).decode(), path)
-                point = json.loads(appended.read(LITERT_ABOUT)).get("operating_point")
+                about = json.loads(appended.read(LITERT_ABOUT))
             with quiet_stderr():  # it tells of its delegate
                 interpreter = Interpreter(str(path), num_threads=THREADS)
                 self._run = interpreter.get_signature_runner("serving_default")
@@ -62,7 +62,7 @@ class LiteRTPredictor(ArrayPredictor):
                     self._attend = interpreter.get_signature_runner("attend")
                 size = int(self._run.get_input_details()["image"]["shape"][1])
                 check_classes(self.classify(np.zeros((1, size, size, 1), np.float32)), labels)
-            super().__init__(path, labels, size, point)
+            super().__init__(path, labels, size, about)
         except Exception as error:  # of any type: ZIP, zlib, LiteRT, shapes
             raise unknown_file(path, "litert", error) from None
 
@@ -95,12 +95,11 @@ class ONNXPredictor(ArrayPredictor):
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-            about = self._session.get_modelmeta().custom_metadata_map
-            labels = parse_labels(about["labels"], path)
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            labels = parse_labels(metadata["labels"], path)
             size = int(self._session.get_inputs()[0].shape[1])
             check_classes(self.classify(np.zeros((1, size, size, 1), np.float32)), labels)
-            point = json.loads(about["about"]).get("operating_point")
-            super().__init__(path, labels, size, point)
+            super().__init__(path, labels, size, json.loads(metadata["about"]))
         except Exception as error:  # ONNX Runtime has many types, all without a public base
             raise unknown_file(path, "onnx", error) from None
 

@@ -54,6 +54,7 @@ class Predictor(abc.ABC):
         size: Side of the network's images, pixels; None behind a server, which resizes them.
         runtime: What computes: "keras", "saved_model", "litert" or "server".
         network: The `keras.Model` of a run; None for others, whose layers cannot be read.
+        dataset: Name of the data set that it was trained on; None if it is not known.
         balance: Operating point of the probabilities, see `set_balance`; None if it is not known.
     """
 
@@ -61,10 +62,13 @@ class Predictor(abc.ABC):
     network = None
 
     def __init__(
-        self, source: Any, labels: list[str], size: int | None, operating_point: dict | None = None
+        self, source: Any, labels: list[str], size: int | None, about: dict[str, Any] | None = None
     ):
         self.source, self.labels, self.size = source, labels, size
-        self._prior, self._own_balance = read_operating_point(operating_point, labels)
+        about = about or {}
+        self.dataset = str(about["dataset"]) if "dataset" in about else None
+        point = about.get("operating_point")
+        self._prior, self._own_balance = read_operating_point(point, labels)
         self.balance = self._own_balance
         self._process = os.getpid()
 

@@ -20,7 +20,8 @@ class KerasPredictor(Predictor):
     runtime = "keras"
 
     def __init__(self, run: Run):
-        super().__init__(run, run.labels, run.config.image_size, run.operating_point())
+        about = {"dataset": run.config.dataset, "operating_point": run.operating_point()}
+        super().__init__(run, run.labels, run.config.image_size, about)
         self._network = Network.from_run(run)
         self.network = self._network.model
         self.attend = self._network.attend
@@ -47,8 +48,7 @@ class SavedModelPredictor(Predictor):
             size = signature.structured_input_signature[1]["image"].shape[1]
             count = signature.structured_outputs["probabilities"].shape[1]
             labels = parse_labels(read_text(Path(path) / LABELS), LABELS, count)
-            about = read_json(Path(path) / ABOUT, {}) or {}
-            super().__init__(Path(path), labels, int(size), about.get("operating_point"))
+            super().__init__(Path(path), labels, int(size), read_json(Path(path) / ABOUT, {}))
             self.predict_prepared(np.zeros((1, size, size, 1)))
         except Exception as error:  # of any type: TensorFlow has many
             raise damaged(path, error) from error

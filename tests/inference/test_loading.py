@@ -253,8 +253,9 @@ def test_a_fork_is_refused_in_one_sentence():
     )
 
 
-def test_the_example_in_the_readme_runs(face, tmp_path):
-    text = (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("page", ["README.md", "docs/guides/photos-and-video.md"])
+def test_the_example_of_the_library_runs(page, face, tmp_path):
+    text = (ROOT / page).read_text()
     (code,) = re.findall(r"```python\n(from keras_deep_emotion import load\n.*?)```", text, re.S)
     assert len(code.splitlines()) <= 15
     Image.fromarray(face).save(tmp_path / "face.png")
@@ -264,5 +265,6 @@ def test_the_example_in_the_readme_runs(face, tmp_path):
         env={"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "PATH": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    analyzed, predicted, *_ = done.stdout.splitlines()
-    assert analyzed.startswith("happiness {'anger': ") and predicted == "happiness 100%"
+    analyzed, *predicted = done.stdout.splitlines()
+    assert analyzed.startswith("happiness {'anger': ")
+    assert not predicted or predicted[0] == "happiness 100%"

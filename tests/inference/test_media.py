@@ -192,16 +192,22 @@ def test_annotated_photos_of_one_name_stand_side_by_side(folder, photo, tmp_path
         assert picture.size == (240, 240)
 
 
-def test_no_picture_that_is_read_is_written_over(photo, tmp_path):
-    for name in ("me.jpg", "me-faces.jpg"):
-        photo.save(tmp_path / name)
-    before = (tmp_path / "me-faces.jpg").read_bytes()
-    done = predict(tmp_path, "--annotate", tmp_path)
-    assert len(done.stdout.splitlines()) == 3  # and none that it writes is read
-    assert (tmp_path / "me-faces.jpg").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "me-faces-2.jpg", "me-faces-faces.jpg", "me-faces.jpg", "me.jpg",
-    ]  # fmt: skip
+def test_annotated_pictures_never_stand_among_those_that_are_read(photo, tmp_path):
+    photo.save(tmp_path / "me.jpg")
+    for read, folder in (("", ""), ("", "new/drawn"), ("me.jpg", ""), ("*.jpg", "")):
+        done = predict(tmp_path / read, "--annotate", tmp_path / folder, status=2)
+        assert "would stand among those that are read. Name a folder of" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["me.jpg"]
+    predict(tmp_path / "me.jpg", "--annotate", tmp_path / "drawn")
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["me-faces.jpg"]
+
+
+def test_a_model_of_drawings_says_so(run_dir, photo, tmp_path):
+    photo.save(tmp_path / "me.jpg")
+    done = predict(tmp_path / "me.jpg", tmp_path / "me.jpg", "--model", run_dir)
+    warning = "warning: this model was trained on drawings (toon_faces) and knows no real faces; "
+    assert done.stderr.count(warning) == 1
+    assert "drawings" not in predict(tmp_path / "me.jpg").stderr
 
 
 def test_what_cannot_be_drawn_is_named_and_the_rest_goes_on(folder, tmp_path):
@@ -402,5 +408,5 @@ def test_a_terminal_shows_how_far_a_video_is(photo, tmp_path):
     lines = [line.rpartition("\r\x1b[K")[2] for line in shown.decode().split("\r\n")]
     assert lines[0].split()[:2] == ["emotion", "probability"]
     assert [line.split()[-4] for line in lines[1:4]] == ["0.00", "1.00", "2.00"]
-    assert lines[4:] == ["wrote film-emotions.csv", "wrote film-emotions.png", ""]
+    assert lines[4:] == ["wrote runs/film-emotions.csv", "wrote runs/film-emotions.png", ""]
     assert b"film.mp4  33%  [######              ]  0:00:01 of 0:00:03, " in shown
