@@ -74,6 +74,7 @@ lock: .venv/installed-dev
 
 docs: .venv/installed-dev
 	.venv/bin/python docs/draw_architecture.py
+	.venv/bin/python docs/draw_saliency.py
 
 clean:
 	rm -rf .venv .venv-lowest build *.egg-info

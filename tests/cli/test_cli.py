@@ -136,6 +136,8 @@ def test_fit_evaluate_explain_export_predict(run_command, tiny_faces_dir, tmp_pa
     assert "test accuracy " in output
     assert "on 14 faces (95 % interval" in output
     assert f"run: {run}\n" in output
+    written = {Path(path).name for path in re.findall("wrote (.*)", output)}
+    assert written == {path.name for path in run.iterdir()}
 
     output = run_command("evaluate", run, *data)
     report = json.loads((run / "report.json").read_text())

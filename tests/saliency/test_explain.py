@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,11 @@ from keras_deep_emotion.saliency.explain import (
     occluded_faces,
     top_windows,
 )
-from keras_deep_emotion.saliency.explain_run import explain_mistakes, explain_split
+from keras_deep_emotion.saliency.explain_run import (
+    explain_mistakes,
+    explain_split,
+    typical_examples,
+)
 from keras_deep_emotion.saliency.networks import Network
 from keras_deep_emotion.saliency.occlusion import occlusion_saliency
 from keras_deep_emotion.saliency.windows import Windows
@@ -152,6 +157,96 @@ def test_a_picture_that_is_turned_by_exif_is_explained_upright(export_dir, face,
     )
     with np.load(tmp_path / "saliency.npz") as maps:
         np.testing.assert_allclose(maps["image"][0], face[1][..., 0], atol=0.6)
+
+
+def test_files_of_other_splits_and_images_are_kept_apart(run_dir, toon_faces_dir, face, tmp_path):
+    copy = Path(shutil.copytree(run_dir, tmp_path / "run"))
+    before = (copy / "saliency.npz").read_bytes()
+    windows = ("--window", "16", "--stride", "16")
+    data = ("--data-dir", toon_faces_dir)
+    output = run("explain", copy, "--split", "validation", *windows, *data)
+    assert f"wrote {copy / 'explanation-validation' / 'saliency.npz'}" in output
+    with np.load(copy / "explanation-validation" / "saliency.npz") as maps:
+        line = next(line for line in output.splitlines() if line.endswith(f"  {maps['name'][3]}"))
+        answer = maps["classes"][maps["probabilities"][3].argmax()]
+    assert line.startswith(f"happiness -> {answer} ")
+    assert (copy / "saliency.npz").read_bytes() == before
+    for arguments in ((face[0],), ("--split", "train")):
+        refused = run("explain", copy, *arguments, "--output", copy, *data, code=2)
+        assert "is a run, and has maps of its own test split: name another --output" in refused
+    Run(copy).delete_derived()
+    assert not list(copy.rglob("saliency.*"))
+
+
+def test_images_are_explained_into_a_new_folder(export_dir, face, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("explanation", "explanation-2", "explanation-3"):
+        output = run("explain", export_dir, face[0], "--window", "16", "--stride", "16")
+        written = re.findall("wrote (.*)", output)
+        names = ("saliency.npz", "saliency.png", "occlusions.png")
+        assert written == [f"{folder}/{name}" for name in names]
+        assert all(Path(name).exists() for name in written)
+        assert output.splitlines()[0].endswith(str(face[0]))
+
+
+def test_typical_faces_are_right_and_of_middling_confidence():
+    class Model:
+        @staticmethod
+        def predict_prepared(faces):
+            return np.stack([1 - faces[:, 0], faces[:, 0]], axis=1)
+
+    def examples(*probabilities):
+        return [{"label": np.int64(1), "image": np.array([one])} for one in probabilities]
+
+    def chosen(count, *probabilities):
+        typical = typical_examples(Model, examples(*probabilities), count)
+        return [float(one["image"][0]) for one in typical]
+
+    assert chosen(1, 0.1, 0.99, 0.6, 0.9, 0.2) == [0.9]
+    assert chosen(2, 0.1, 0.99, 0.6, 0.9, 0.8) == [0.9, 0.8]
+    assert chosen(2, 0.1, 0.7, 0.2) == [0.7, 0.2]  # one is right
+    assert chosen(5, 0.1, 0.7) == [0.7, 0.1]
+
+
+def test_maps_of_a_figure_have_one_scale():
+    face, weak = np.full((2, 8, 8, 1), 128.0), np.full((8, 8), 0.0007)
+    saliency = np.stack([weak, np.full((8, 8), 0.9)])
+    decisive = np.zeros((2, 8, 8), bool)
+    decisive[1, 2:5, 2:5] = True
+
+    def opacities(*maps):
+        figure = figures.saliency_figure(*maps, ["fear"] * 2, ["fear 100%"] * 2)
+        heats = [axes for axes in figure.axes if len(axes.images) == 2]
+        texts = [axes.get_xlabel().splitlines() for axes in heats]
+        outlined = [bool(axes.collections) for axes in heats]
+        return [axes.images[1].get_alpha().max() for axes in heats], texts, outlined, figure.texts
+
+    shown, texts, outlined, notes = opacities(face, saliency, decisive)
+    assert shown == pytest.approx([0.85 * 0.0007**0.5, 0.85 * 0.9**0.5])
+    assert texts[0] == ["less than 0.1 points", "no single region decides"]
+    assert texts[1] == ["at most 90 points", "14% of the face decides"]
+    assert outlined == [False, True] and len(notes) == 1
+    # The figure says when the squares decide; a map of small changes alone does not glow either.
+    shown, texts, _, notes = opacities(face, np.stack([weak, weak]), np.ones((2, 8, 8), bool))
+    assert max(shown) < 0.1 and texts[0][1] == "any square changes the answer"
+    assert "the maps may show the square" in notes[1].get_text()
+
+
+def test_occlusions_that_change_nothing_are_left_out():
+    maps = {
+        "image": np.full((1, 8, 8), 100.0),
+        "classes": np.array(["fear", "anger"]),
+        "probabilities": np.array([[0.9, 0.1]]),
+        "lost": np.array([[[0.004, 0.5], [0.02, 0.003]]]),
+        "answer": np.array([[[0, 1], [0, 0]]]),
+        "window": np.array([[[0, 1], [1, 0], [0, 0], [-1, -1]]]),
+        "occluded": np.zeros((1, 4, 8, 8)),
+    }
+    (row,) = figures.occluded_faces(maps)
+    assert (row.answers, row.lost) == (["anger", "fear"], [0.5, 0.02])
+    assert row.changing == 0.25 and row.are_more
+    figure = figures.occlusions_figure([row])
+    assert any("take less" in text.get_text() for axes in figure.axes for text in axes.texts)
 
 
 def test_explain_says_what_is_wrong(run_dir, export_dir, face, toon_faces_dir):

@@ -3,18 +3,20 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib
 import numpy as np
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from keras_deep_emotion.reports.figures.canvas import save_figure, show_face
 from keras_deep_emotion.reports.text import decisive_text, maximum_text
 from keras_deep_emotion.runs import EXPLAIN, Run, read_arrays
-from keras_deep_emotion.saliency.explain import TOP_WINDOWS
 
 HEAT = "magma"  # perceptually uniform
+# Without its darkest part, which does not show on dark skin.
+COLORS = ListedColormap(matplotlib.colormaps[HEAT](np.linspace(0.3, 1, 256)))
 SCALES = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # upper ends, probability
 FINE = 8  # points of an outline along the side of a pixel
 MANY = 0.25  # ours: fraction of squares, or of the face, above which the square itself decides
@@ -135,6 +137,7 @@ class OccludedFace(NamedTuple):
     answers: list[str]  # names of the classes predicted for those
     lost: list[float]  # probability that the explained class loses, -1..1
     changing: float  # fraction of all squares that change the answer
+    are_more: bool  # whether regions that change little are left out
 
 
 def occluded_faces(maps: dict[str, np.ndarray]) -> list[OccludedFace]:
@@ -150,10 +153,10 @@ def occluded_faces(maps: dict[str, np.ndarray]) -> list[OccludedFace]:
         lost, answer = maps["lost"][i, row, column], maps["answer"][i, row, column]
         shown = (np.round(100 * lost) >= 1) | (answer != predicted[i])
         answers = maps["classes"][answer[shown]].tolist()
-        occluded = maps["occluded"][i, : len(row)][shown]
+        occluded = maps["occluded"][i, : len(row)][shown], answers, lost[shown].tolist()
         changing = float(np.mean(maps["answer"][i] != predicted[i]))
         face = maps["image"][i], truths[i], predictions[i]
-        rows.append(OccludedFace(*face, occluded, answers, lost[shown].tolist(), changing))
+        rows.append(OccludedFace(*face, *occluded, changing, not shown.all()))
     return rows
 
 
@@ -191,7 +194,15 @@ def draw_map(axes, saliency: np.ndarray, decisive: np.ndarray, top: float) -> No
     height, width = saliency.shape
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)  # also of a face with more pixels
     strength = np.clip(saliency / top, 0, 1)
-    axes.imshow(strength, cmap=HEAT, vmin=0, vmax=1, alpha=0.85 * strength**0.5, extent=extent)
+    axes.imshow(
+        strength,
+        cmap=COLORS,
+        vmin=0,
+        vmax=1,
+        alpha=0.85 * strength**0.5,
+        extent=extent,
+        interpolation="bilinear",
+    )
     if not decisive.any() or decisive.all():
         return
     # Along the edges of pixels, and closed at the edge of the image.
@@ -239,7 +250,7 @@ def saliency_figure(
     low = 0.45 * shows_squares
     bar = figure.add_axes((0.1 / width, (0.42 + low) / height, 1.7 / width, 0.12 / height))
     # A mappable of its own: that of the last map would be transparent.
-    scale = ScalarMappable(Normalize(0, 100 * top), HEAT)
+    scale = ScalarMappable(Normalize(0, 100 * top), COLORS)
     figure.colorbar(scale, cax=bar, orientation="horizontal", ticks=[0, 50 * top, 100 * top])
     bar.tick_params(labelsize=8)
     bar.set_xlabel("points lost, of 100", fontsize=8, labelpad=1)
@@ -269,7 +280,7 @@ def mean_maps_figure(classes: list[str], faces, maps, regions: dict[str, dict]) 
     for axes, name, face, heat in zip(columns, classes, faces, maps, strict=True):
         region = regions[name]
         show_face(axes, face)
-        axes.imshow(heat, cmap=HEAT, vmin=0, vmax=top, alpha=0.75 * np.clip(heat / top, 0, 1))
+        axes.imshow(heat, cmap=COLORS, vmin=0, vmax=top, alpha=0.75 * np.clip(heat / top, 0, 1))
         axes.set_title(name, **COLUMN_TITLE)
         axes.set_xlabel(
             f"{region['faces']:,} face{'s' * (region['faces'] != 1)}\n"
@@ -308,8 +319,8 @@ def occlusions_figure(rows: list[OccludedFace]) -> Figure:
         rest = places[1 + len(row.answers) :]
         for axes in rest:
             axes.axis("off")
-        if len(rest) and len(row.answers) < TOP_WINDOWS:
-            some = "other squares take\nless than a point"
+        if len(rest) and row.are_more:
+            some = "squares elsewhere\ntake less\nthan a point"
             text = some if row.answers else "no square takes as much as a point"
             rest[0].text(0, 0.5, text, fontsize=8, color="0.35", transform=rest[0].transAxes)
     width, height = figure.get_size_inches()
@@ -343,10 +354,12 @@ def changing_text(share: float) -> str:
 def points_text(lost: float) -> str:
     """The change of a probability that loses `lost`, in whole percentage points.
 
-    >>> points_text(0.25)
-    '−25 points'
+    >>> points_text(0.25), points_text(-0.01), points_text(0)
+    ('−25 points', '+1 point', '0 points')
     """
-    return f"{-round(100 * lost):+d} points".replace("-", "\N{MINUS SIGN}").replace("+0", "0")
+    points = -round(100 * lost)
+    number = f"{points:+d}".replace("-", "\N{MINUS SIGN}") if points else "0"
+    return f"{number} point{'s' * (abs(points) != 1)}"
 
 
 def attended_corners(theta: np.ndarray, size: tuple[int, int]) -> np.ndarray:
