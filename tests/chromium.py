@@ -12,18 +12,19 @@ FLAGS = (
 
 
 @contextlib.contextmanager
-def chromium(profile):
+def chromium(profile, *flags):
     """Chromium without a screen; its console and every request are logged.
 
     Args:
         profile: folder for the browser's own files.
+        flags: more of its flags.
     """
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*FLAGS, *flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))

@@ -26,8 +26,8 @@ POLICY = (
     "frame-ancestors 'none'; form-action 'self'"
 )
 LEAD = (
-    "Click an example, drop a photo or start the webcam: each face gets the name of its expression. "
-    "No picture is kept."
+    "Click an example, drop a photo or start the webcam: each face gets the name of its "
+    "expression. No picture is kept."
 )
 LIMITS = (
     "<b>What it cannot know:</b> what a person feels. It names the expression that people would "

@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("gradio")
 
-from keras_deep_emotion.demo import uploads
+from keras_deep_emotion.demo import live, uploads
 from keras_deep_emotion.demo.uploads import Picture, Pictures
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +148,22 @@ def test_an_upload_that_is_too_large_is_cut_off(demo):
 
 
 @pytest.mark.parametrize(
+    ("content", "status"), [(b"", 400), (MARK[:9999], 400), (bytes(live.MAX_FRAME_SIZE + 1), 413)]
+)
+def test_frames_that_are_no_picture_are_refused_and_not_kept(demo, content, status):
+    answer = request(demo.url, "POST", f"/live?camera={'x' * 9999}", content)
+    assert answer[0] == status and b"Traceback" not in answer[2] and b"<" not in answer[2]
+    assert not files_with(MARK[:99], demo.folder)
+
+
+def test_trackers_of_few_cameras_are_kept():
+    frames = live.LiveFrames(None, None, None)
+    kept = [frames.tracker(str(number)) for number in range(live.MAX_CAMERAS + 1)]
+    assert len(frames.trackers) == live.MAX_CAMERAS
+    assert frames.tracker("1") is kept[1] and frames.tracker("0") is not kept[0]
+
+
+@pytest.mark.parametrize(
     "path", ["/etc/passwd", "%2e%2e/%2e%2e/etc/passwd", f"{uploads.ROOT}/examples/../../../x", ""]
 )
 def test_no_file_of_the_machine_is_shown(demo, path):
@@ -176,8 +192,8 @@ def test_pages_of_other_sites_are_not_answered(demo, origin):
     status, headers, _ = upload(demo.url, b"x", Origin=origin)
     assert status == 403
     assert origin == "http://127.0.0.1:1" or "access-control-allow-origin" not in headers
-    status, _, _ = request(demo.url, "POST", "/gradio_api/queue/join", b"{}", {"Origin": origin})
-    assert status == 403
+    for path in ("/gradio_api/queue/join", "/live"):
+        assert request(demo.url, "POST", path, b"{}", {"Origin": origin})[0] == 403
 
 
 def test_own_names_and_pages_are_answered(demo):

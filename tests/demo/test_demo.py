@@ -1,21 +1,25 @@
 """The demo's page in a real browser: its predictions, what it keeps, whom it contacts."""
 
+import base64
 import contextlib
 import io
 import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from chromium import requests, set_screen
+import trustme
+from chromium import chromium, requests, set_screen
 from click.testing import CliRunner
 from PIL import Image
 from skimage import data
@@ -109,8 +113,11 @@ def test_answers_come_first_and_maps_follow(ferplus, detector, photo):
     canvas = Image.new("RGB", (1024, 512), (120, 130, 140))
     canvas.paste(photo, (0, 0))
     canvas.paste(photo.resize((400, 400)), (560, 50))
-    first, second, third = predict_sheets(ferplus, as_bytes(canvas), detector)
-    assert "2 faces, the largest first." in text_of(first.faces)
+    first, second, third = predict_sheets(ferplus, as_bytes(canvas), detector, "us.png")
+    assert re.match(
+        r"us.png: 2 faces, the largest first 1: happiness \d+ % 2: happiness \d+ % Download",
+        text_of(first.photo),
+    )
     assert [sheet.faces.count("looking …") for sheet in (first, second, third)] == [2, 1, 0]
     assert [sheet.faces.count('class="heat"') for sheet in (first, second, third)] == [0, 1, 2]
     assert first.photo == third.photo
@@ -121,16 +128,30 @@ def test_answers_come_first_and_maps_follow(ferplus, detector, photo):
     (face, _) = detector.find(canvas)
     row = ferplus.predict([np.asarray(crop(canvas, face))])[0]
     shown = re.findall(r"(\w+)</th>.*?([\d.]+)&nbsp;%</td>", third.faces)[:7]
-    assert shown == [
-        (label, f"{100 * share:.1f}") for label, share in zip(ferplus.labels, row, strict=True)
-    ]
+    shares = {label: f"{100 * share:.1f}" for label, share in zip(ferplus.labels, row, strict=True)}
+    assert dict(shown) == shares
+    assert [float(share) for _, share in shown] == sorted(map(float, shares.values()), reverse=True)
+
+
+def test_the_numbers_to_download_are_those_of_predict(ferplus, detector, photo):
+    first = next(predict_sheets(ferplus, as_bytes(photo), detector, "at <home>.png"))
+    name, content = re.search(
+        r'download="([^"]+)" href="data:application/json;base64,([^"]+)"', first.photo
+    ).groups()
+    assert name == "at &lt;home&gt;-emotions.json"
+    (face,) = json.loads(base64.b64decode(content))
+    (found,) = detector.find(photo)
+    row = ferplus.predict([np.asarray(crop(photo, found))])[0]
+    assert face["file"] == "at <home>.png"
+    assert face["box"] == found.box.round().astype(int).tolist()
+    assert face["probabilities"] == dict(zip(ferplus.labels, map(float, row), strict=True))
 
 
 def test_the_map_and_its_caption_are_those_of_the_library(photo):
     model = load("ferplus", runtime="keras")  # as `demo` opens it, for the attended region
     cut = photo.crop((150, 30, 290, 170))
     *_, last = predict_sheets(model, as_bytes(cut))
-    assert last.photo == ""  # its card shows it
+    assert "happiness" in last.photo and "<table" not in last.faces  # the answer stands once
     found = model.explain([cut])
     most, share = 100 * found.saliency.max(), 100 * found.decisive.mean()
     said = text_of(last.faces)
@@ -161,10 +182,9 @@ def test_of_a_crowd_the_largest_are_shown_one_by_one(ferplus, detector, photo):
     assert first.faces.count("<article") == MAX_FACES
     assert first.faces.count("looking …") == MAX_MAPS
     assert re.match(
-        rf"3\d faces, the largest first; the first {MAX_FACES} one by one; maps of the first "
-        rf"{MAX_MAPS}\.",
-        text_of(first.faces),
+        rf"The picture: 3\d faces, the largest first; here {MAX_FACES} 1: ", text_of(first.photo)
     )
+    assert text_of(first.faces).startswith(f"Maps of the {MAX_MAPS} largest faces.")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +196,7 @@ def test_of_a_crowd_the_largest_are_shown_one_by_one(ferplus, detector, photo):
         (
             as_bytes(Image.new("RGB", (900, 700), (9, 60, 9))),
             "<i>.jpg: no face is found. If it is the crop of a face already, choose “One face, "
-            "cropped” and drop it again.",
+            "cropped”.",
         ),
         (as_bytes(Image.new("F", (9, 9)).convert("L")), "<i>.jpg: no face is found. If it"),
     ],
@@ -207,7 +227,7 @@ def test_a_server_that_goes_away_is_said(ferplus, photo):
     # It answers, and is gone when the map is asked for.
     Client.answers = True
     *_, last = predict_sheets(ServerPredictor(Client()), cut)
-    assert "happiness" in last.faces and "waits" not in last.faces
+    assert "happiness" in last.photo and "waits" not in last.faces
     assert "grpc://here:8500/face does not answer." in text_of(last.faces)
 
 
@@ -257,15 +277,17 @@ def test_a_photo_is_uploaded_and_answered_and_nothing_is_kept(browser, demo, pho
     assert "what a person feels" in page.find(".cannot")[0].text
     page.upload(tmp_path / "me.jpg")
     page.answered()
-    (title,) = page.find(".face h3")
+    (title,) = page.find(".answer h3")
     assert re.fullmatch(r"happiness \d+ %", title.text)
-    shares = [float(cell.text.rstrip(" %")) for cell in page.find(".face td:last-child")]
+    assert page.find(".file")[0].text == "me.jpg"
+    shares = [float(cell.text.rstrip(" %")) for cell in page.find(".answer td:last-child")]
     assert len(shares) == 7 and sum(shares) == pytest.approx(100, abs=0.5)
+    assert shares == sorted(shares, reverse=True)
     # Bars are as long as they say.
-    bars = [bar.size["width"] for bar in page.find(".face .bar i")]
-    assert np.argmax(bars) == np.argmax(shares) == 3
+    bars = [bar.size["width"] for bar in page.find(".answer .bar i")]
+    assert bars == sorted(bars, reverse=True)
     upright = page.find("img.photo")[0]
-    assert upright.size["width"] == upright.size["height"] > 400
+    assert upright.size["width"] == upright.size["height"] > 250
     assert page.script("document.querySelector('.looks img').naturalWidth") > 50
 
     assert not [path for path in demo.folder.rglob("*") if path.is_file()]
@@ -294,16 +316,171 @@ def test_a_corrupt_file_is_said_and_the_next_answered(browser, demo, photo, tmp_
     assert not page.find(".trouble")
 
 
+def test_one_face_or_many_is_switched_without_a_new_drop(browser, demo, photo, tmp_path):
+    page = Page(browser, demo)
+    photo.save(tmp_path / "me.png")
+    page.upload(tmp_path / "me.png")
+    page.answered()
+
+    def alt():
+        return page.find("img.photo")[0].get_attribute("alt")
+
+    assert alt().startswith("The picture, with its faces: happiness ")
+    # The server has forgotten it: the browser sends it again.
+    for way, text in ((1, "The picture, me.png"), (0, "The picture, with its faces: happiness ")):
+        page.find("#way input")[way].click()
+        wait_for(lambda text=text: page.find("img.photo") and alt().startswith(text))
+        page.answered()
+        assert page.find(".file")[0].text == "me.png"
+    # So is an example, and the next photo is looked at in the way that was chosen last.
+    page.find("#examples button")[3].click()
+    wait_for(lambda: page.find(".file")[0].text == "kofi_surprise.png")
+    page.answered()
+    assert [box.is_selected() for box in page.find("#way input")] == [False, True]
+    page.find("#way input")[0].click()
+    wait_for(lambda: alt().startswith("The picture, with its faces: surprise "))
+    page.answered()
+    page.upload(tmp_path / "me.png")
+    wait_for(lambda: page.find(".file")[0].text == "me.png")
+    assert alt().startswith("The picture, with its faces: happiness ")
+
+
+def test_the_picture_and_its_numbers_are_downloaded(browser, demo, photo, tmp_path):
+    page = Page(browser, demo)
+    places = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", places)
+    page.find("#examples button")[1].click()
+    page.answered()
+    requests(browser)
+    for link in page.find(".downloads a"):
+        link.click()
+    names = ("eileen_collins-emotions.json", "eileen_collins-emotions.jpg")
+    wait_for(lambda: all((tmp_path / name).exists() for name in names), 20)
+    (face,) = json.loads((tmp_path / names[0]).read_text())
+    assert (face["file"], face["emotion"]) == ("eileen_collins.jpg", "happiness")
+    picture = Image.open(tmp_path / names[1])
+    assert picture.size == photo.size
+    # The frame is drawn around the face.
+    x, y, width, height = face["box"]
+    left = np.asarray(picture, float)[y + 20 : y + height - 20, x - 1 : x + 3]
+    assert np.abs(left - (230, 159, 0)).sum(axis=2).min(axis=1).max() < 90
+    assert {url for url in requests(browser) if url.startswith(demo.url)} == set()
+    assert not [path for path in demo.folder.rglob("*") if path.is_file()]
+
+
+def webcam(photo, path, frames=20):
+    """A video for the browser's webcam: a photo that moves to the right and back."""
+    with path.open("wb") as file:
+        for number in range(frames):
+            frame = Image.new("RGB", (640, 480), (90, 110, 120))
+            frame.paste(photo.resize((480, 480)), (5 * min(number, frames - number), 0))
+            frame.save(file, "JPEG", quality=90)
+    return path
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_webcam_is_answered_live(browser, demo, photo, tmp_path, width):
+    flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    video = webcam(photo, tmp_path / "webcam.mjpeg")
+    flags = (*flags, f"--use-file-for-fake-video-capture={video}")
+    with chromium(tmp_path / "profile", *flags) as live:
+        page = Page(live, demo, width)
+        (start, take, stop) = page.find("button.webcam")
+        assert not page.find("#live")[0].is_displayed()
+        start.click()
+        wait_for(lambda: page.find("#live-answer h3"))
+        assert re.fullmatch(r"happiness \d+ %", page.find("#live-answer h3")[0].text)
+        # The box is on the mirrored face, and follows it.
+        places = set()
+        for _ in range(60):
+            places.add(
+                page.script("document.querySelector('.boxes rect').getBoundingClientRect().x")
+            )
+            time.sleep(0.1)
+        assert len(places) > 3
+        frame, answer = page.find("#live video")[0].rect, page.find("#live-answer h3")[0].rect
+        assert all(frame["x"] < x < frame["x"] + frame["width"] for x in places)
+        assert frame["x"] + frame["width"] < answer["x"] and answer["y"] < 800
+        assert page.script("document.documentElement.scrollWidth") <= width
+        take.click()
+        page.answered()
+        assert page.find(".file")[0].text == "webcam.jpg"
+        assert not page.find("#live")[0].is_displayed()
+        start.click()
+        wait_for(lambda: page.find("#live")[0].is_displayed())
+        stop.click()
+        time.sleep(1)
+        requests(live)
+        time.sleep(1)
+        assert requests(live) == set()  # no frame is sent any more
+        assert page.script("document.querySelector('#live video').srcObject.active") is False
+    assert not [path for path in demo.folder.rglob("*") if path.is_file()]
+
+
+def test_people_keep_their_numbers_between_frames(demo, photo):
+    head = photo.crop((150, 20, 300, 200))
+
+    def answer(camera, *heads):
+        frame = Image.new("RGB", (640, 360), (120, 130, 140))
+        for size, place in heads:
+            frame.paste(head.resize(size), place)
+        request = urllib.request.Request(f"{demo.url}live?camera={camera}", as_bytes(frame))
+        with urllib.request.urlopen(request, timeout=60) as response:
+            text = response.read().decode()
+        boxes = re.findall(r'<rect x="(\d+)"', text)
+        return re.findall(r">(\d+: )?happiness \d+ %</text>", text), [int(x) for x in boxes]
+
+    numbers, (left, right) = answer("a", ((150, 180), (40, 60)), ((120, 144), (400, 60)))
+    assert numbers == ["1: ", "2: "] and left > right  # as in a mirror
+    # The second comes nearer, and is now the largest.
+    numbers, _ = answer("a", ((120, 144), (50, 60)), ((150, 180), (390, 60)))
+    assert numbers == ["2: ", "1: "]
+    # Another camera has people of its own.
+    numbers, _ = answer("b", ((120, 144), (50, 60)), ((150, 180), (390, 60)))
+    assert numbers == ["1: ", "2: "]
+    assert answer("a") == ([], [])
+
+
+def test_over_tls_the_page_is_shown_and_the_certificate_checked(tmp_path, demo):
+    authority = trustme.CA()
+    own = authority.issue_cert("localhost", "127.0.0.1")
+    certificate, key, both = (tmp_path / name for name in ("a.pem", "key.pem", "both.pem"))
+    own.cert_chain_pems[0].write_to_path(certificate)
+    own.private_key_pem.write_to_path(key)
+    own.private_key_and_cert_chain_pem.write_to_path(both)
+    context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+    for number, arguments in enumerate(((certificate, "--tls-key", key), (both,))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with shown(folder, "--tls-certificate", *arguments) as url:
+            assert url.startswith("https://127.0.0.1:")
+            with urllib.request.urlopen(url, timeout=20, context=context) as response:
+                assert b"gradio_config" in response.read()
+            with pytest.raises(urllib.error.URLError):
+                urllib.request.urlopen(url.replace("https", "http"), timeout=20)
+
+    def refused(*arguments):
+        result = CliRunner().invoke(main, ["demo", *map(str, arguments)])
+        assert result.exit_code != 0 and "Traceback" not in result.output
+        return result.output
+
+    assert "--tls-key needs --tls-certificate." in refused("--tls-key", key)
+    assert f"{tmp_path / 'none'}" in refused("--tls-certificate", tmp_path / "none")
+    another = tmp_path / "another.pem"
+    authority.issue_cert("localhost").private_key_pem.write_to_path(another)
+    text = refused("--tls-certificate", certificate, "--tls-key", another)
+    assert "must be PEM files of a certificate and its private key" in text
+    assert "KEY_VALUES_MISMATCH" in text
+
+
 def test_an_example_and_the_strength_of_its_map(browser, demo):
     page = Page(browser, demo)
     assert len(page.find("#examples button img")) == 4
     page.find("#examples button")[2].click()  # a drawing, cropped
     page.answered()
-    assert not page.find(".photo")  # its card shows it
-    # The next photo is one again.
     chosen = {box.get_attribute("value"): box.is_selected() for box in page.find("#way input")}
-    assert chosen == {"Find the faces": True, "One face, cropped": False}
-    assert page.find(".face h3")[0].text.startswith("happiness")
+    assert chosen == {"Find the faces": False, "One face, cropped": True}
+    assert page.find(".answer h3")[0].text.startswith("happiness")
 
     def strength():
         return float(page.script("getComputedStyle(document.querySelector('.heat')).opacity"))
@@ -317,21 +494,28 @@ def test_an_example_and_the_strength_of_its_map(browser, demo):
     assert requests(browser) == set()  # in the browser alone
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_wide_and_narrow_it_fits(browser, demo, width, scheme, tmp_path):
     page = Page(browser, demo, width, scheme)
     page.find("#examples button")[0].click()
     page.answered()
     assert page.script("document.documentElement.scrollWidth") <= width
-    boxes = {css: page.find(css)[0].rect for css in ("#photo", ".photo", ".face", ".cannot")}
+    names = (".lead", "#examples", "#photo", ".photo", ".answer table", ".face", ".cannot")
+    boxes = {css: page.find(css)[0].rect for css in names}
     for box in boxes.values():
         assert 0 <= box["x"] and box["x"] + box["width"] <= width
     side_by_side = boxes[".photo"]["x"] > boxes["#photo"]["x"] + boxes["#photo"]["width"]
     assert side_by_side == (width > 1000)
+    # The first line, then the examples; the answer beside its photo, both in the first screen.
+    assert boxes[".lead"]["y"] < boxes["#examples"]["y"] < boxes["#photo"]["y"]
+    photo, table = boxes[".photo"], boxes[".answer table"]
+    assert photo["x"] + photo["width"] <= table["x"] and abs(photo["y"] - table["y"]) < 100
+    assert page.script("scrollY") == 0
+    assert max(box["y"] + box["height"] for box in (photo, table)) < 800
     # Ink is read on its ground: dark on light, or light on dark.
     colours = page.script(
-        "[getComputedStyle(document.querySelector('.face th')).color, "
-        "getComputedStyle(document.querySelector('.face')).backgroundColor]"
+        "[getComputedStyle(document.querySelector('.answer th')).color, "
+        "getComputedStyle(document.body).backgroundColor]"
     )
     ink, ground = (np.mean([float(x) for x in re.findall(r"[\d.]+", one)[:3]]) for one in colours)
     assert (ink > ground) == (scheme == "dark") and abs(ink - ground) > 120
