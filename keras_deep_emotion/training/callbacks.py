@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from keras_deep_emotion import stopping
 from keras_deep_emotion.files import atomic_write, parse_json
 from keras_deep_emotion.layers.batch_normalization import recompute_statistics
+from keras_deep_emotion.reports.text import plain_percent
 from keras_deep_emotion.runs import Run, read_arrays
 from keras_deep_emotion.training.compile import averaged_weights
 
@@ -57,6 +59,43 @@ class Throughput(keras.callbacks.Callback):
         logs["images_per_second"] = self.images / ((self.stop or time.perf_counter()) - self.start)
         rate = self.model.optimizer.learning_rate
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(rate))
+
+
+class EpochLines(keras.callbacks.Callback):
+    """Prints `epoch_line` after each epoch, and on a terminal how far the running epoch is."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Remember the epoch."""
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Draw how far the epoch is."""
+        if sys.stdout.isatty():
+            of = f"epoch {self.epoch + 1}/{self.params['epochs']}"
+            print(f"\r{of}: {batch} of {self.params['steps']} steps", end="", flush=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Print the epoch's line over it."""
+        start = "\r\x1b[K" if sys.stdout.isatty() else ""
+        print(start + epoch_line(epoch, self.params["epochs"], logs), flush=True)
+
+
+def epoch_line(epoch: int, epochs: int, logs: dict) -> str:
+    """The logs of an epoch, counted from 0, as a line; validation is NaN if there was none.
+
+    Example:
+    >>> logs = {"accuracy": 0.5, "loss": 1.25, "val_accuracy": 0.25, "val_loss": 1.5}
+    >>> logs |= {"learning_rate": 0.0, "images_per_second": 1559.4}
+    >>> print(epoch_line(2, 3, logs))  # doctest: +NORMALIZE_WHITESPACE
+    epoch 3/3: validation accuracy 25.00 %, loss 1.500; training accuracy 50.00 %, loss 1.250,
+    learning rate 0, 1,559 images a second
+    """
+    return (
+        f"epoch {epoch + 1}/{epochs}: validation accuracy {plain_percent(logs['val_accuracy'])}, "
+        f"loss {logs['val_loss']:.3f}; training accuracy {plain_percent(logs['accuracy'])}, "
+        f"loss {logs['loss']:.3f}, learning rate {float(logs['learning_rate']):.2g}, "
+        f"{logs['images_per_second']:,.0f} images a second"
+    )
 
 
 class AveragedEvaluation(keras.callbacks.Callback):

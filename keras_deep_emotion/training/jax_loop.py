@@ -36,6 +36,7 @@ from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training.callbacks import (
     AveragedEvaluation,
     BestModel,
+    epoch_line,
     history_row,
     write_history,
 )
@@ -187,11 +188,7 @@ def train(
             best.on_epoch_end(epoch, logs)
         history.append(history_row(epoch, logs))
         write_history(run, history)
-        print(
-            f"epoch {epoch + 1}/{config.epochs}: {logs['images_per_second']:,.0f} images a second, "
-            f"loss {logs['loss']:.4f}, validation {100 * logs['val_accuracy']:.2f} %",
-            flush=True,
-        )
+        print(epoch_line(epoch, config.epochs, logs), flush=True)
     return {
         "compile_seconds": compiled - start,
         "seconds": time.perf_counter() - compiled,

@@ -5,7 +5,6 @@ import logging
 import math
 import platform
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from keras_deep_emotion.training.callbacks import (
     AveragedEvaluation,
     Backup,
     BestModel,
+    EpochLines,
     StopBetweenBatches,
     Throughput,
     restore_backup,
@@ -193,10 +193,11 @@ def train(
         epochs=config.epochs,
         steps_per_epoch=steps,
         shuffle=False,  # training_batches shuffles
-        verbose=1 if sys.stdout.isatty() else 2,  # a progress bar, or a line an epoch in a log
+        verbose=0,  # `EpochLines` prints
         callbacks=[
             StopBetweenBatches(),
             Throughput(len(faces.images)),
+            EpochLines(),
             averaged,
             best,
             *logging,

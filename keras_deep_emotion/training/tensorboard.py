@@ -1,12 +1,13 @@
-"""Logs for TensorBoard: curves, images of what the network attends to, settings, profile."""
+"""Logs for TensorBoard: curves, settings with their result, pictures, profile."""
 
-import dataclasses
 import logging
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import summary as hparams
 
@@ -14,13 +15,21 @@ from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.targets import FaceArrays
 from keras_deep_emotion.evaluation.metrics import classification_report
 from keras_deep_emotion.evaluation.predictions import predictions_table
+from keras_deep_emotion.reports.commands import changed_settings
 from keras_deep_emotion.reports.figures.canvas import figure_pixels
-from keras_deep_emotion.reports.figures.evaluation import confusion_figure
-from keras_deep_emotion.reports.figures.saliency import attended_figure, saliency_figure
+from keras_deep_emotion.reports.figures.cards import confusion_card, faces_card
 from keras_deep_emotion.saliency.occlusion import occlusion_saliency
 from keras_deep_emotion.training.callbacks import AveragedEvaluation, BestModel
 
 IMAGES = 10  # by default, TensorBoard keeps ten images of a tag
+CURVES = {  # tag by name in the logs; TensorBoard sorts them, also in the table of settings
+    "val_accuracy": "accuracy/validation",
+    "accuracy": "accuracy/training",
+    "val_loss": "loss/validation",
+    "loss": "loss/training",
+    "learning_rate": "training/learning rate",
+    "images_per_second": "training/images per second",
+}
 
 
 def tensorboard_callbacks(
@@ -36,40 +45,87 @@ def tensorboard_callbacks(
 
     They come after `Throughput`, `averaged` and `best`. Logs of an interrupted run are continued.
     """
-    return [
-        # The slowest first: if it is interrupted, the epoch is logged once, after resuming.
-        ImageSummaries(config.epochs, log_dir / "pictures", averaged, validation, labels),
-        keras.callbacks.TensorBoard(log_dir, write_graph=False),
-        HParamsSummary(config, log_dir, best),
-        *([ProfileSteps(log_dir / "train")] if profile else []),
-    ]
+    pictures = Pictures(averaged, validation, labels)
+    summaries = RunSummaries(config, log_dir, best, pictures)
+    return [summaries, *([ProfileSteps(log_dir)] if profile else [])]
 
 
 def drawn_epochs(epochs: int) -> set[int]:
-    """At most `IMAGES` epochs, counted from 0: evenly spaced, with the first and the last."""
-    return set(np.linspace(0, epochs - 1, min(IMAGES, epochs)).round().astype(int).tolist())
+    """At most `IMAGES` epochs, counted from 1: evenly spaced, with the first and the last."""
+    return set(np.linspace(1, epochs, min(IMAGES, epochs)).round().astype(int).tolist())
 
 
-class ImageSummaries(keras.callbacks.Callback):
-    """Draws the confusion matrix of the validation split in `drawn_epochs` of all `epochs`.
+class RunSummaries(keras.callbacks.Callback):
+    """Logs curves, settings, results and pictures of a run as one entry of TensorBoard.
 
-    It also draws attended regions and saliency maps of the split's first face of each class. The
-    weights are those that `averaged` validated.
+    Steps are epochs, counted from 1. The settings are those that name the run and those that
+    differ from the recipe's; TensorBoard's HParams compares them among runs, with the best
+    validation accuracy so far as the first result. The test split is not used. `figures` draws
+    the pictures of `drawn_epochs`.
     """
 
-    def __init__(
-        self,
-        epochs: int,
-        log_dir: Path,
-        averaged: AveragedEvaluation,
-        validation: FaceArrays,
-        labels: list[str],
-    ):
+    def __init__(self, config: TrainConfig, log_dir: Path, best: BestModel, figures):
         super().__init__()
+        self.log_dir = log_dir
+        self.best = best
+        self.figures = figures
+        self.drawn = drawn_epochs(config.epochs)
+        named = {name: getattr(config, name) for name in ("dataset", "recipe")}
+        changed = changed_settings(config)
+        self.settings = {
+            name: value for name, value in (named | changed).items() if value is not None
+        }
+
+    def on_train_begin(self, logs=None):
+        """Open the logs; log the settings and which curves share a chart."""
+        self.writer = tf.summary.create_file_writer(str(self.log_dir))
+        # Without a list of all settings and results, TensorBoard collects those of all runs.
+        # Without a group, the run is listed by its folder.
+        self.write(hparams.session_start_pb(self.settings))
+        charts = [
+            layout_pb2.Chart(
+                title=title, multiline=layout_pb2.MultilineChartContent(tag=[f"{title}/.*"])
+            )
+            for title in ("accuracy", "loss")
+        ]
+        curves = layout_pb2.Category(title="curves", chart=charts)
+        self.write(custom_scalar.pb(layout_pb2.Layout(category=[curves])))
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Log an epoch."""
+        accuracy, negative_loss = self.best.best
+        with self.writer.as_default(step=epoch + 1):
+            # The slowest first: if it is interrupted, the epoch is logged once, after resuming.
+            if epoch + 1 in self.drawn:
+                for title, figure in self.figures().items():
+                    tf.summary.image(title, figure_pixels(figure)[None])
+            tf.summary.scalar("accuracy/best validation", accuracy)
+            tf.summary.scalar("loss/best validation", -negative_loss)
+            for name, tag in CURVES.items():
+                tf.summary.scalar(tag, logs[name])
+        self.writer.flush()
+
+    def on_train_end(self, logs=None):
+        """Log that the run has ended."""
+        self.write(hparams.session_end_pb(api_pb2.STATUS_SUCCESS))
+        self.writer.close()
+
+    def write(self, summary):
+        """Log a message of a plugin."""
+        with self.writer.as_default():
+            tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=0)
+
+
+class Pictures:
+    """Draws the validated weights of `averaged`; call it for Matplotlib figures by title.
+
+    They are the confusion matrix of the validation split, and attended regions and saliency maps
+    of the split's first face of each class.
+    """
+
+    def __init__(self, averaged: AveragedEvaluation, validation: FaceArrays, labels: list[str]):
         self.averaged = averaged
         network = averaged.network
-        self.epochs = drawn_epochs(epochs)
-        self.log_dir = log_dir
         self.validation = validation
         self.labels = labels
         self.chosen = np.unique(validation.labels, return_index=True)[1].tolist()
@@ -89,22 +145,10 @@ class ImageSummaries(keras.callbacks.Callback):
             autograph=False,
         )
 
-    def on_train_begin(self, logs=None):
-        """Open the logs."""
-        self.writer = tf.summary.create_file_writer(str(self.log_dir))
-
-    def on_train_end(self, logs=None):
-        """Close the logs."""
-        self.writer.close()
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Draw the epoch if it is one of `epochs`."""
-        if epoch not in self.epochs:
-            return
-        with self.averaged.validated_weights(), self.writer.as_default(step=epoch):
-            for title, figure in self.figures().items():
-                tf.summary.image(title, figure_pixels(figure)[None])
-        self.writer.flush()
+    def __call__(self):
+        """Figures of the weights that were validated last."""
+        with self.averaged.validated_weights():
+            return self.figures()
 
     def figures(self):
         """Matplotlib figures of the network with its current weights, by title."""
@@ -117,74 +161,22 @@ class ImageSummaries(keras.callbacks.Callback):
         unknown = [""] * count
         labels = self.validation.labels
         table = predictions_table(unknown, unknown, labels, probabilities, self.labels)
-        figures = {"confusion matrix": confusion_figure(classification_report(table), "validation")}
+        figures = {"confusion matrix": confusion_card(classification_report(table))}
         faces = images[self.chosen]
         true = [self.labels[i] for i in labels[self.chosen]]
         predicted = [self.labels[i] for i in probabilities[self.chosen].argmax(axis=1)]
+        answers = [
+            f"{name}\n" + ("correct" if name == answer else f"\u2192 {answer}")
+            for name, answer in zip(true, predicted, strict=True)
+        ]
         outputs = self.predict(faces)
         if "attended" in outputs:
             attended = (outputs["attended"].numpy().astype(np.float32) + 1) * 127.5
-            theta = outputs["theta"].numpy()
-            figures["attended region"] = attended_figure(faces, theta, attended, true)
-        maps = self.saliency(tf.constant(faces))
-        saliency, decisive = maps.saliency.numpy(), maps.decisive.numpy()
-        figures["saliency"] = saliency_figure(faces, saliency, decisive, true, predicted)
+            figures["attended region"] = faces_card(faces, true, theta=outputs["theta"].numpy())
+            figures["attended, transformed"] = faces_card(attended, true)
+        maps = self.saliency(tf.constant(faces)).saliency.numpy()
+        figures["saliency"] = faces_card(faces, answers, maps=maps)
         return figures
-
-
-class HParamsSummary(keras.callbacks.Callback):
-    """Logs the settings and results of a run for TensorBoard's HParams, which compares runs.
-
-    Results are the validation metrics of the best epoch so far; the test split is not used.
-    """
-
-    METRICS = (  # subfolder of the logs, tag, title
-        ("", "best_val_accuracy", "best validation accuracy"),
-        ("", "best_val_loss", "its validation loss"),
-        ("train", "epoch_accuracy", "last training accuracy"),
-        ("train", "epoch_loss", "last training loss"),
-    )
-
-    def __init__(self, config: TrainConfig, log_dir: Path, best: BestModel):
-        super().__init__()
-        self.log_dir = log_dir
-        self.best = best
-        settings = dataclasses.asdict(config)
-        self.settings = {name: value for name, value in settings.items() if value is not None}
-
-    def on_train_begin(self, logs=None):
-        """Log the settings, and which metrics are results."""
-        # TensorBoard filters and sorts by typed settings only.
-        types = {bool: api_pb2.DATA_TYPE_BOOL, str: api_pb2.DATA_TYPE_STRING}
-        settings = [
-            api_pb2.HParamInfo(name=name, type=types.get(type(value), api_pb2.DATA_TYPE_FLOAT64))
-            for name, value in self.settings.items()
-        ]
-        metrics = [
-            api_pb2.MetricInfo(name=api_pb2.MetricName(group=group, tag=tag), display_name=title)
-            for group, tag, title in self.METRICS
-        ]
-        self.writer = tf.summary.create_file_writer(str(self.log_dir))
-        self.write(hparams.experiment_pb(settings, metrics))
-        # Without a group, the run is listed by its folder.
-        self.write(hparams.session_start_pb(self.settings))
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Log the metrics of the best epoch so far."""
-        accuracy, negative_loss = self.best.best
-        with self.writer.as_default(step=epoch):
-            tf.summary.scalar("best_val_accuracy", accuracy)
-            tf.summary.scalar("best_val_loss", -negative_loss)
-
-    def on_train_end(self, logs=None):
-        """Log that the run has ended."""
-        self.write(hparams.session_end_pb(api_pb2.STATUS_SUCCESS))
-        self.writer.close()
-
-    def write(self, summary):
-        """Log a message of the HParams plugin."""
-        with self.writer.as_default():
-            tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=0)
 
 
 class ProfileSteps(keras.callbacks.Callback):
