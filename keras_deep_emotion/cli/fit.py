@@ -18,6 +18,7 @@ from keras_deep_emotion.cli.options import (
 )
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task, check_source
+from keras_deep_emotion.program import PROGRAM
 from keras_deep_emotion.runs import NETWORK_SETTINGS, Run, new_run
 
 
@@ -159,6 +160,10 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
         echo_report(report)
         echo_written(Run(run_dir).files())
         click.echo(f"run: {run_dir}")
+        if "accuracies" not in report:  # of one run
+            quoted = shlex.quote(str(run_dir))
+            commands = f"predict --model {quoted} PHOTO.jpg", f"export {quoted}"
+            click.echo("\n".join(f"next: {PROGRAM} {command}" for command in commands))
 
 
 def start_settings(start):
@@ -222,11 +227,17 @@ def interrupted_message(run_dir, distributed):
 
 def echo_report(report):
     """Print the accuracy of a run, or of all folds."""
-    from keras_deep_emotion.reports.text import accuracy_summary, plain_percent
+    from keras_deep_emotion.reports.text import (
+        accuracy_summary,
+        class_lines,
+        mean_scores,
+        plain_percent,
+    )
 
     paper = report["paper_accuracy"], report.get("paper_differs", ())
     if "accuracies" not in report:
-        click.echo(f"test {accuracy_summary(report, *paper)}")
+        lines = f"test {accuracy_summary(report, *paper)}", mean_scores(report)
+        click.echo("\n".join([*lines, *class_lines(report)]))
         return
     for number, accuracy in enumerate(report["accuracies"]):
         click.echo(f"fold {number}: {plain_percent(accuracy)}")

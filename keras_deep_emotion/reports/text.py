@@ -90,13 +90,7 @@ def evaluation_lines(report: dict[str, Any]) -> list[str]:
         lines.append(f"{FLIP_AVERAGED}: {accuracy_summary(report['flip_averaged'])}")
     if "attention" in report:
         lines.append(f"spatial transformer: {attention_summary(report['attention'])}")
-    lines.append(f"{'':<12}{'faces':>7}{'precision':>11}{'recall':>10}{'probability':>13}")
-    for name, row in report["per_class"].items():
-        probability = report["calibration"]["per_class"][name]["probability"]
-        lines.append(
-            f"{name:<12}{row['faces']:>7,}{plain_percent(row['precision']):>11}"
-            f"{plain_percent(row['recall']):>10}{plain_percent(probability):>13}"
-        )
+    lines += class_lines(report)
     if "operating_points" in report:
         lines += balance_lines(report["operating_points"])
     if report["per_person"]:
@@ -107,6 +101,18 @@ def evaluation_lines(report: dict[str, Any]) -> list[str]:
         classes = f"{mistake['label']} -> {mistake['answer']}"
         probability = plain_percent(mistake["probability"])
         lines.append(f"{probability:>9}  {classes:<24}  {mistake['name']}")
+    return lines
+
+
+def class_lines(report: dict[str, Any]) -> list[str]:
+    """A table of the classes: faces, precision, recall and mean probability of each."""
+    lines = [f"{'':<12}{'faces':>7}{'precision':>11}{'recall':>10}{'probability':>13}"]
+    for name, row in report["per_class"].items():
+        probability = report["calibration"]["per_class"][name]["probability"]
+        lines.append(
+            f"{name:<12}{row['faces']:>7,}{plain_percent(row['precision']):>11}"
+            f"{plain_percent(row['recall']):>10}{plain_percent(probability):>13}"
+        )
     return lines
 
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import csv
+import datetime
 import json
+import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -61,40 +63,60 @@ class Throughput(keras.callbacks.Callback):
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(rate))
 
 
-class EpochLines(keras.callbacks.Callback):
-    """Prints `epoch_line` after each epoch, and on a terminal how far the running epoch is."""
+class EpochTable(keras.callbacks.Callback):
+    """Prints a row of a table after each epoch, and on a terminal how far the running epoch is.
+
+    `lines` are printed above it, before training.
+    """
+
+    def __init__(self, lines: Sequence[str] = ()):
+        super().__init__()
+        self.lines = lines
+        self.seconds: list[float] = []  # of each epoch
+
+    def on_train_begin(self, logs=None):
+        """Print what is trained, and the head of the table."""
+        print(*self.lines, EPOCH_HEAD, sep="\n", flush=True)
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Remember the epoch."""
-        self.epoch = epoch
+        """Start the clock."""
+        self.epoch, self.start = epoch, time.monotonic()
 
     def on_train_batch_begin(self, batch, logs=None):
         """Draw how far the epoch is."""
         if sys.stdout.isatty():
-            of = f"epoch {self.epoch + 1}/{self.params['epochs']}"
-            print(f"\r{of}: {batch} of {self.params['steps']} steps", end="", flush=True)
+            of = f"epoch {self.epoch + 1} of {self.params['epochs']}"
+            print(f"\r{of}: step {batch + 1} of {self.params['steps']}", end="", flush=True)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Print the epoch's line over it."""
+        """Print the epoch's row over it."""
+        self.seconds.append(time.monotonic() - self.start)
+        left = (self.params["epochs"] - epoch - 1) * statistics.median(self.seconds)
         start = "\r\x1b[K" if sys.stdout.isatty() else ""
-        print(start + epoch_line(epoch, self.params["epochs"], logs), flush=True)
+        print(start + epoch_row(epoch, self.params["epochs"], logs, left), flush=True)
 
 
-def epoch_line(epoch: int, epochs: int, logs: dict) -> str:
-    """The logs of an epoch, counted from 0, as a line; validation is NaN if there was none.
+EPOCH_HEAD = "  epoch  validation    loss   training    loss     rate  images/s  time left"
+
+
+def epoch_row(epoch: int, epochs: int, logs: dict, left: float) -> str:
+    """The logs of an epoch, counted from 0, under `EPOCH_HEAD`; `left` is in seconds.
+
+    Accuracy and loss of validation, which are NaN if there was none, and of training.
 
     Example:
     >>> logs = {"accuracy": 0.5, "loss": 1.25, "val_accuracy": 0.25, "val_loss": 1.5}
     >>> logs |= {"learning_rate": 0.0, "images_per_second": 1559.4}
-    >>> print(epoch_line(2, 3, logs))  # doctest: +NORMALIZE_WHITESPACE
-    epoch 3/3: validation accuracy 25.00 %, loss 1.500; training accuracy 50.00 %, loss 1.250,
-    learning rate 0, 1,559 images a second
+    >>> for line in (EPOCH_HEAD, epoch_row(2, 40, logs, 3700)):
+    ...     print(line)
+      epoch  validation    loss   training    loss     rate  images/s  time left
+       3/40     25.00 %   1.500    50.00 %   1.250        0     1,559    1:01:40
     """
     return (
-        f"epoch {epoch + 1}/{epochs}: validation accuracy {plain_percent(logs['val_accuracy'])}, "
-        f"loss {logs['val_loss']:.3f}; training accuracy {plain_percent(logs['accuracy'])}, "
-        f"loss {logs['loss']:.3f}, learning rate {float(logs['learning_rate']):.2g}, "
-        f"{logs['images_per_second']:,.0f} images a second"
+        f"{f'{epoch + 1}/{epochs}':>7}  {plain_percent(logs['val_accuracy']):>10}  "
+        f"{logs['val_loss']:6.3f}  {plain_percent(logs['accuracy']):>9}  {logs['loss']:6.3f}  "
+        f"{float(logs['learning_rate']):7.2g}  {logs['images_per_second']:8,.0f}  "
+        f"{datetime.timedelta(seconds=round(left))!s:>9}"
     )
 
 

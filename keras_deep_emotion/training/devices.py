@@ -37,6 +37,13 @@ def steps_per_execution(steps: int) -> int:
     return max(count for count in range(1, 17) if steps % count == 0)
 
 
+def describe_devices() -> str:
+    """What trains here, for people: "1 GPU" or "a CPU with 2 cores"."""
+    if gpus := len(tf.config.list_physical_devices("GPU")):
+        return f"{gpus} GPU{'s' * (gpus > 1)}"
+    return f"a CPU with {os.cpu_count()} cores"
+
+
 def describe_machine() -> str:
     """System, processor and GPUs of this machine in one line."""
     processor = platform.processor() or platform.machine()

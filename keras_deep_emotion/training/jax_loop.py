@@ -34,9 +34,10 @@ from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.models.deep_emotion import build_model
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training.callbacks import (
+    EPOCH_HEAD,
     AveragedEvaluation,
     BestModel,
-    epoch_line,
+    epoch_row,
     history_row,
     write_history,
 )
@@ -165,6 +166,8 @@ def train(
     compiled = time.perf_counter()
     averaged = AveragedEvaluation(kept, None, start_weights, config.start_share)
     history, training = [], 0.0
+    if validation is not None:
+        print(EPOCH_HEAD, flush=True)
     best = BestModel(averaged, kept, run / Run.MODEL)
     for epoch in range(config.epochs):
         stopping.check()
@@ -188,7 +191,8 @@ def train(
             best.on_epoch_end(epoch, logs)
         history.append(history_row(epoch, logs))
         write_history(run, history)
-        print(epoch_line(epoch, config.epochs, logs), flush=True)
+        left = (config.epochs - epoch - 1) * (time.perf_counter() - compiled) / (epoch + 1)
+        print(epoch_row(epoch, config.epochs, logs, left), flush=True)
     return {
         "compile_seconds": compiled - start,
         "seconds": time.perf_counter() - compiled,

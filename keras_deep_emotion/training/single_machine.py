@@ -29,7 +29,7 @@ from keras_deep_emotion.training.callbacks import (
     AveragedEvaluation,
     Backup,
     BestModel,
-    EpochLines,
+    EpochTable,
     StopBetweenBatches,
     Throughput,
     restore_backup,
@@ -133,6 +133,7 @@ def create_run(run: Run, config: TrainConfig, labels: list[str]) -> None:
 
 def finish(run: Run, data_dir: str | Path | None) -> dict:
     """Calibrate a trained run, evaluate it on its test split, explain it, and write its report."""
+    print("calibrating on validation, evaluating the test split, drawing maps", flush=True)
     calibrate_run(run, data_dir)
     report = evaluate_run(run, data_dir)
     explain_run(run, data_dir)
@@ -193,11 +194,11 @@ def train(
         epochs=config.epochs,
         steps_per_epoch=steps,
         shuffle=False,  # training_batches shuffles
-        verbose=0,  # `EpochLines` prints
+        verbose=0,  # `EpochTable` prints
         callbacks=[
             StopBetweenBatches(),
             Throughput(len(faces.images)),
-            EpochLines(),
+            EpochTable(summary(config, run, faces, validation, network)),
             averaged,
             best,
             *logging,
@@ -206,6 +207,18 @@ def train(
         ],
     )
     return best.best[0]
+
+
+def summary(config, run, faces, validation, network) -> list[str]:
+    """What is trained, on what and where, in three lines."""
+    precision = devices.resolve_precision(config.precision)
+    return [
+        f"{config.dataset}: {len(faces.images):,} faces to train on, "
+        f"{len(validation.images):,} for validation",
+        f"network {config.network}, {network.count_params():,} parameters, {precision} on "
+        f"{devices.describe_devices()}",
+        f"run folder: {run}",
+    ]
 
 
 def load_faces(config: TrainConfig, run: Run, builder) -> tuple[FaceArrays, FaceArrays]:
