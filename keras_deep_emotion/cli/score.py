@@ -53,6 +53,12 @@ LOGGERS = (
 )
 @click.option("--part-size", default=10_000, type=AnyInteger(), help="Number of inputs in a shard.")
 @click.option("--batch-size", default=64, type=AnyInteger(), help="Number of faces in a batch.")
+@click.option(
+    "--faces",
+    type=click.Choice(["none", "find"]),
+    default="none",
+    help="none: each image is the crop of one face; find the faces in photos.",
+)
 @TRUST
 @click.option(
     "--runner",
@@ -60,9 +66,9 @@ LOGGERS = (
     help="Beam runner, such as dask; the default runs on this machine.",
 )
 def score(export, beam_options, inputs, **settings):
-    """Predict many crops of faces with EXPORT on Apache Beam: a row for each, in shards.
+    """Predict many crops of faces or photos with EXPORT on Apache Beam: a row a face, in shards.
 
-    Each image must be the crop of a face: no faces are searched for. EXPORT is the folder of a
+    EXPORT is the folder of a
     version, or of versions, of which the newest is taken. Damaged files are counted and listed with
     reasons in OUT/damaged-*.jsonl. After an interruption, the same command continues. Options after
     `--` are passed to Beam, such as -- --direct_num_workers=4
@@ -100,10 +106,11 @@ def score(export, beam_options, inputs, **settings):
 
 def echo_summary(summary, output):
     """Print the counts of a job."""
-    width, scored = max(map(len, summary["emotions"])), summary["scored"]
+    width, faces = max(map(len, summary["emotions"])), sum(summary["emotions"].values())
     for emotion, count in summary["emotions"].items():
-        click.echo(f"{emotion:<{width}}{count:>12,}{count / max(scored, 1):>8.1%}")
+        click.echo(f"{emotion:<{width}}{count:>12,}{100 * count / max(faces, 1):>8.1f} %")
     listed = f", listed in {output}/damaged-*.jsonl" if summary["damaged"] else ""
     click.echo(f"by {summary['export']}; wrote {output}/summary.json")
-    counts = f"inputs: {summary['inputs']:,}, scored: {scored:,}, damaged: {summary['damaged']:,}"
-    click.echo(f"{counts}{listed}")
+    counts = {name: summary[name] for name in ("inputs", "scored")} | {"faces": faces}
+    counts["damaged"] = summary["damaged"]
+    click.echo(", ".join(f"{name}: {count:,}" for name, count in counts.items()) + listed)

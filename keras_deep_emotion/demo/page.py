@@ -146,7 +146,7 @@ def add_inputs(examples: list[str]) -> tuple[gr.Dataset, gr.Image, gr.Radio]:
     # Not in a subclass: Gradio would write a .pyi file beside this one.
     photo.preprocess = uploaded_path
     photo.async_move_resource_to_block_cache = keep_path
-    gr.HTML(START)
+    gr.HTML(START, elem_id="start")
     mode = gr.Radio(
         [DETECT, CROPPED], value=DETECT, label="The picture", elem_id="way", container=False
     )

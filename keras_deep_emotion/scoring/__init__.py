@@ -33,6 +33,7 @@ def score(
     runner: str = "DirectRunner",
     beam_options: Sequence[str] = (),
     trust: bool = False,
+    faces: str = "none",
     announce: Callable[[str], None] = lambda text: None,
 ) -> dict:
     """Score all inputs, or those that an earlier call with the same arguments did not finish.
@@ -51,6 +52,7 @@ def score(
         runner: Name of a Beam runner, or the full name of its class.
         beam_options: Options of the pipeline, such as `["--direct_num_workers=2"]`.
         trust: Open an export whose operations could do more than compute, such as write files.
+        faces: "none" if each image is the crop of a face; "find" to find the faces in photos.
         announce: Called with lines about the progress.
 
     Returns:
@@ -73,6 +75,7 @@ def score(
         "feature": feature,
         "format": shards,
         "part_size": part_size,
+        "faces": faces,
     }
     pipeline = make_pipeline(runner, beam_options)
     with job.exclusive_job(output):
@@ -82,12 +85,14 @@ def score(
         if manifest is None:
             manifest = job.create_job(output, arguments, inputs, announce)
             announce(f"inputs: {manifest['count']:,}, parts: {manifest['parts']:,}")
+            if faces == "none" and (note := job.unlike_crops(output, manifest)):
+                announce(note)
         counts = job.part_counts(output, manifest)
         pending = [part for part, done in enumerate(counts) if not done]
         if done := manifest["parts"] - len(pending):
             announce(f"parts done already: {done:,} of {manifest['parts']:,}")
         if pending:
-            shared_scorer(manifest["path"])  # raises here, not in a worker
+            shared_scorer(manifest["path"], faces)  # raises here, not in a worker
             with job.progress_reports(output, manifest, announce):
                 run_pipeline(pipeline, output, manifest, pending, batch_size)
         return job.write_summary(output, manifest)

@@ -2,6 +2,8 @@
 
 import collections
 import contextlib
+import io
+import itertools
 import json
 import os
 import threading
@@ -10,13 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 from filelock import FileLock, Timeout
+from PIL import Image
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.files import parse_json, refuse_links
 from keras_deep_emotion.scoring import storage
-from keras_deep_emotion.scoring.inputs import find_entries
+from keras_deep_emotion.scoring.inputs import find_entries, read_entries
 from keras_deep_emotion.scoring.scorer import find_version, shared_scorer
 
+SAMPLED = 50  # ours: inputs that are looked at before a job
+LARGEST_CROP = 640  # ours, pixels: the shorter side of a photo is longer
 PROGRESS_SECONDS = 15  # ours: between two reports
 # Schemas, see `files.check_schema`.
 MANIFEST = {
@@ -114,7 +119,7 @@ def create_job(
 ) -> dict:
     """Write the lists of a new job, and last its manifest, which is returned."""
     path = find_version(arguments["export"])
-    labels = shared_scorer(path).labels
+    labels = shared_scorer(path, arguments["faces"]).labels
     count = parts = 0
     try:
         settings = {name: arguments[name] for name in ("column", "feature", "part_size")}
@@ -139,6 +144,24 @@ def create_job(
     }
     write(output, storage.join(output, "manifest.json"), to_json(manifest))
     return manifest
+
+
+def unlike_crops(output: str, manifest: dict) -> str | None:
+    """A warning if most of the first inputs look like photos and not like crops of faces."""
+    lines = storage.read(list_file(output, 0)).splitlines()[:SAMPLED]
+    feature = manifest["arguments"]["feature"]
+    contents = read_entries(map(json.loads, lines), manifest["folder"], feature, SAMPLED)
+    sizes = []
+    for content in itertools.islice(contents, SAMPLED):
+        with contextlib.suppress(OSError, TypeError, ValueError):  # damaged: counted later
+            sizes.append(sorted(Image.open(io.BytesIO(content.image)).size))
+    photos = sum(long > 1.25 * short or short > LARGEST_CROP for short, long in sizes)
+    if 2 * photos <= len(sizes):
+        return None
+    return (
+        f"warning: {photos} of the first {len(sizes)} pictures look like photos, and each is taken "
+        "for the crop of one face: --faces find finds the faces in photos."
+    )
 
 
 def part_counts(output: str, manifest: dict) -> list[dict | None]:

@@ -23,7 +23,7 @@ from keras_deep_emotion.images.reading import UnreadableImage
 from keras_deep_emotion.scoring import job, storage
 from keras_deep_emotion.scoring.inputs import Content, read_entries
 from keras_deep_emotion.scoring.job import part_file, to_json, to_jsonl, write
-from keras_deep_emotion.scoring.scorer import shared_scorer
+from keras_deep_emotion.scoring.scorer import Answer, shared_scorer
 
 FORMATS = ("jsonl", "parquet")
 DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"  # Beam has no short name for it
@@ -108,13 +108,13 @@ class ScorePart(beam.DoFn):
 
     def setup(self):
         """Load the model, once in each process."""
-        self.model = shared_scorer(self.manifest["path"])
+        self.model = shared_scorer(self.manifest["path"], self.manifest["arguments"]["faces"])
 
     def process(self, part):
         """Write the files of a part; last its shard, which marks the part as done."""
         manifest, output = self.manifest, self.output
         lines = storage.read(job.list_file(output, part)).splitlines()
-        rows, damaged = self.score(map(json.loads, lines))
+        rows, images, damaged = self.score(map(json.loads, lines))
         shard = render_shard(rows, manifest["labels"], manifest["format"])
         shard_name = part_file(manifest, "part", part)
         sizes = {shard_name: len(shard)}
@@ -126,19 +126,21 @@ class ScorePart(beam.DoFn):
         else:  # an earlier attempt may have failed to read a file
             storage.remove(storage.join(output, damaged_name))
         counts = {
-            "scored": len(rows),
+            "scored": images,
             "damaged": len(damaged),
-            "emotions": collections.Counter(label for _, label, _ in rows),
+            "emotions": collections.Counter(answer.label for _, answer in rows),
             "files": sizes,
         }
         write(output, job.counts_file(output, part), to_json(counts))
         write(output, storage.join(output, shard_name), shard)
-        self.scored.inc(len(rows))
+        self.scored.inc(images)
         self.damaged.inc(len(damaged))
 
-    def score(self, entries: Iterable[str | dict]) -> tuple[list[tuple], list[tuple[str, str]]]:
-        """Rows (name, label, probabilities) of the entries, and (name, error) of damaged ones."""
-        rows, damaged = [], []
+    def score(
+        self, entries: Iterable[str | dict]
+    ) -> tuple[list[tuple[str, Answer]], int, list[tuple[str, str]]]:
+        """(name, answer) of each face, how many images were read, and (name, error) of the others."""
+        rows, images, damaged = [], 0, []
         folder, feature = self.manifest["folder"], self.manifest["arguments"]["feature"]
         contents = map(to_plain, read_entries(entries, folder, feature, 2 * self.batch_size))
         while batch := list(itertools.islice(contents, self.batch_size)):
@@ -148,10 +150,11 @@ class ScorePart(beam.DoFn):
             for name, image, error in batch:
                 answer = next(answers) if error is None else None
                 if answer is not None:
-                    rows.append((name, *answer))
+                    images += 1
+                    rows += [(name, face) for face in answer]
                 else:
                     damaged.append((name, error or unreadable_reason(image)))
-        return rows, damaged
+        return rows, images, damaged
 
 
 def to_plain(content: Content) -> Content:
@@ -173,26 +176,32 @@ def unreadable_reason(image: bytes) -> str:
     return "the image is damaged"
 
 
-def render_shard(rows: list[tuple], labels: list[str], shards: str) -> bytes:
-    """Content of a shard from (name, label, (classes,) float32 probabilities) of each face.
+def json_row(name: str, face: Answer, labels: list[str]) -> dict:
+    """A face as `predict --json` prints it."""
+    decimals = map(float, face.probabilities.astype(str))  # the shortest of float32
+    table = dict(zip(labels, decimals, strict=True))
+    row = {"file": name, "emotion": face.label, "probability": table[face.label]}
+    return row | ({"box": face.box} if face.box else {}) | {"probabilities": table}
 
-    JSON lines are as of `predict --json`; Parquet has `file`, `emotion`, its `probability`, and a
-    column for each class.
+
+def render_shard(rows: list[tuple[str, Answer]], labels: list[str], shards: str) -> bytes:
+    """Content of a shard from (name, answer) of each face.
+
+    JSON lines are as of `predict --json`; Parquet has `file`, `emotion`, its `probability`, a
+    column for each class, and for faces that were found `x`, `y`, `width` and `height`.
     """
     if shards == "jsonl":
-        # Shortest decimals of float32.
-        tables = (dict(zip(labels, map(float, row.astype(str)), strict=True)) for *_, row in rows)
-        return to_jsonl(
-            {"file": name, "emotion": label, "probability": table[label], "probabilities": table}
-            for (name, label, _), table in zip(rows, tables, strict=True)
-        )
-    best = [row[labels.index(label)] for _, label, row in rows]
+        return to_jsonl(json_row(name, face, labels) for name, face in rows)
+    best = [face.probabilities.max() for _, face in rows]
     table = pd.DataFrame(
         {
-            "file": pd.Series([printable_path(name) for name, _, _ in rows], dtype=str),
-            "emotion": pd.Series([label for _, label, _ in rows], dtype=str),
+            "file": pd.Series([printable_path(name) for name, _ in rows], dtype=str),
+            "emotion": pd.Series([face.label for _, face in rows], dtype=str),
             "probability": np.array(best, np.float32),
         }
     )
-    table[labels] = np.array([row for *_, row in rows], np.float32).reshape(-1, len(labels))
+    probabilities = [face.probabilities for _, face in rows]
+    table[labels] = np.array(probabilities, np.float32).reshape(-1, len(labels))
+    if any(face.box for _, face in rows):
+        table[["x", "y", "width", "height"]] = [face.box for _, face in rows]
     return table.to_parquet(engine="pyarrow", index=False)

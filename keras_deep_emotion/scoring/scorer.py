@@ -1,5 +1,7 @@
 """Predictions of an export for image files, for the workers of a job."""
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 from apache_beam.utils.shared import Shared
@@ -8,8 +10,11 @@ from keras_deep_emotion.exports import LABELS, damaged, newest_version
 from keras_deep_emotion.files import parse_labels, plain_path
 from keras_deep_emotion.scoring import storage
 
-SIGNATURE = "predict_bytes"
-OUTPUTS = ("class_name", "probabilities", "valid")
+# The signature that answers, and its outputs, for crops and for photos.
+SIGNATURES = {
+    "none": ("predict_bytes", ("valid", "probabilities")),
+    "find": ("photo_bytes", ("valid", "probabilities", "faces", "boxes")),
+}
 _SHARED = Shared()
 
 
@@ -38,36 +43,52 @@ def find_version(path: str) -> str:
     return storage.join(path, newest)
 
 
-class Scorer:
-    """The signature `predict_bytes` of an export, and its `labels`."""
+class Answer(NamedTuple):
+    """What an export predicts for a face."""
 
-    def __init__(self, path: str):
+    label: str
+    probabilities: np.ndarray  # (classes,) float32
+    box: list[int] | None = None  # x, y, width and height in pixels; None for a crop
+
+
+class Scorer:
+    """A signature of an export, and its `labels`; `faces` is "none" for crops, "find" for photos."""
+
+    def __init__(self, path: str, faces: str = "none"):
+        self._name, self._outputs = SIGNATURES[faces]
         try:
             with plain_path(path) as plain:
                 self._saved_model = tf.saved_model.load(plain)
-            if SIGNATURE not in self._saved_model.signatures:
-                raise ValueError(f"it has no signature {SIGNATURE!r}")
+            if self._name not in self._saved_model.signatures:
+                raise ValueError(f"it has no signature {self._name!r}")
             with tf.io.gfile.GFile(storage.join(path, *LABELS.split("/"))) as file:
                 self.labels = parse_labels(file.read(), LABELS)
             outputs = self._run([b""])  # here, not in a worker
-            if outputs["probabilities"].shape != (1, len(self.labels)):
+            if outputs["probabilities"].shape[-1] != len(self.labels):
                 raise ValueError(f"it has no probability for each of {len(self.labels)} labels")
         except Exception as error:  # of any type: TensorFlow has many
             raise damaged(path, error) from error
 
-    def __call__(self, images: list[bytes]) -> list[tuple[str, np.ndarray] | None]:
-        """Predict image files: for each (label, (classes,) float32); None for a damaged file."""
-        outputs = self._run(images)
-        rows = zip(*(outputs[name] for name in OUTPUTS), strict=True)
-        return [(label.decode(), row) if valid else None for label, row, valid in rows]
+    def __call__(self, images: list[bytes]) -> list[list[Answer] | None]:
+        """Predict image files: the faces of each, one for a crop; None for a damaged file."""
+        rows = zip(*self._run(images).values(), strict=True)
+        return [self._answers(*rest) if valid else None for valid, *rest in rows]
+
+    def _answers(self, probabilities, count=None, boxes=None):
+        if count is None:
+            return [Answer(self.labels[probabilities.argmax()], probabilities)]
+        return [
+            Answer(self.labels[row.argmax()], row, [round(float(side)) for side in box])
+            for row, box in zip(probabilities[:count], boxes[:count], strict=True)
+        ]
 
     def _run(self, images):
         # Looked up each time: a signature alone does not keep its variables alive.
-        signature = self._saved_model.signatures[SIGNATURE]
+        signature = self._saved_model.signatures[self._name]
         outputs = signature(image_bytes=tf.constant(images, tf.string))
-        return {name: outputs[name].numpy() for name in OUTPUTS}
+        return {name: outputs[name].numpy() for name in self._outputs}
 
 
-def shared_scorer(path: str) -> Scorer:
+def shared_scorer(path: str, faces: str) -> Scorer:
     """The scorer of an export, loaded once in each process and shared by its threads."""
-    return _SHARED.acquire(lambda: Scorer(path), path)
+    return _SHARED.acquire(lambda: Scorer(path, faces), f"{path} {faces}")
