@@ -44,7 +44,8 @@ def weakest(report: dict[str, Any]) -> tuple[str, str]:
     if name in report["classes"]:
         counts = report["confusion"][report["classes"].index(name)]
         row = dict(zip(report["classes"], counts, strict=True))
-        text += f" of {sum(row.values()):,} faces"
+        faces = sum(row.values())
+        text += f" of {faces:,} face{'s' * (faces != 1)}"
         del row[name]
         taken = max(row, key=row.get)
         text += f", most often taken for {taken}" * bool(row[taken])

@@ -71,7 +71,8 @@ def small_run(folder, config=None, **changes):
 
 def text_of(page):
     """What a reader reads: without styles and tags, white space as one blank."""
-    html = re.sub(r"<(style|script)>.*?</\1>|<[^>]+>", " ", page.read_text(), flags=re.DOTALL)
+    html = re.sub("</?strong>", "", page.read_text())
+    html = re.sub(r"<(style|script)>.*?</\1>|<[^>]+>", " ", html, flags=re.DOTALL)
     return " ".join(html.replace("\u00a0", " ").split())
 
 
@@ -165,7 +166,7 @@ def test_the_numbers_are_those_of_the_report(tmp_path):
     assert "ann 2 50.00 % (9.45 to 90.55)" in text and "ben 1 100.00 %" in text
     assert "neutral anger 90.00 %" in text
     assert (
-        "Weakest neutral: 0.00 % recall of 1 faces, most often taken for anger; of people, ann: "
+        "Weakest neutral: 0.00 % recall of 1 face, most often taken for anger; of people, ann: "
         "50.00 % accuracy." in text
     )
     assert "Saliency maps Not scored: explain --score compares" in text
@@ -290,6 +291,77 @@ def test_in_a_browser_the_page_is_whole_and_asks_for_nothing(browser, full_page,
     assert browser.execute_script("return document.querySelectorAll('h1').length") == 1
     background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", background))) < 200) == (scheme == "dark")
+
+
+def test_the_verdict_says_whether_the_maps_can_be_trusted(tmp_path):
+    small_run(tmp_path)
+    found = json.loads(json.dumps(FAITHFULNESS))
+
+    def said():
+        (tmp_path / "faithfulness.json").write_text(json.dumps(found))
+        return re.search("Saliency maps (.*?) Metrics", text_of(write_page(tmp_path)))[1]
+
+    assert said().startswith("Not scored: ")  # no comparison in the file
+    for measure, ahead in {"deletion": 0.24, "insertion": 0.23}.items():
+        found["scores"][measure]["random, smooth"]["ahead"] = score(ahead)
+    assert said() == (
+        "Trustworthy: compared with random regions, better in deletion (by 0.24), better in "
+        "insertion (by 0.23); 200 faces."
+    )
+    found["scores"]["insertion"]["random, smooth"]["ahead"] = score(-0.09)
+    assert said().startswith("Partly trustworthy: ") and "worse in insertion (by 0.09)" in said()
+    found["scores"]["deletion"]["random, smooth"]["ahead"] = score(0.01)  # -0.01 to 0.03
+    assert said().startswith("Not trustworthy: ") and "no different in deletion," in said()
+    found["scores"]["deletion"]["random, smooth"]["ahead"] = score(0.24)
+    found["randomisation"]["all layers"] = score(0.9)
+    assert said().startswith("Not trustworthy: ") and "hardly depend on the weights" in said()
+
+
+def test_mistakes_are_sorted_by_a_click_and_contents_stay_in_view(browser, tmp_path):
+    report = small_run(tmp_path)
+    rows = [
+        ("b", "neutral", 0.095),
+        ("a", "fear", 0.8),
+        ("<script>document.title='x'</script>", "anger", 1.0),
+    ]
+    report["surest_mistakes"] = [
+        {
+            "name": name,
+            "subject": "ann",
+            "label": "happiness",
+            "answer": answer,
+            "probability": share,
+        }
+        for name, answer, share in rows
+    ]
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    page = write_page(tmp_path)
+    set_screen(browser, 1200)
+    browser.get(page.as_uri())
+
+    def column(number):
+        return browser.execute_script(
+            "return [...document.querySelectorAll('.sortable tbody tr')]"
+            f".map(row => row.cells[{number}].textContent)"
+        )
+
+    buttons = browser.find_elements("css selector", ".sortable button")
+    assert [one.text for one in buttons][:4] == ["face", "person", "true", "predicted"]
+    buttons[3].click()
+    assert column(3) == ["anger", "fear", "neutral"]
+    buttons[4].click()
+    assert column(4) == ["9.50\u00a0%", "80.00\u00a0%", "100.00\u00a0%"]
+    buttons[4].click()
+    assert column(4)[0] == "100.00\u00a0%"
+    assert "x" != browser.title
+    for width in (390, 1200):
+        set_screen(browser, width, height=300)
+        browser.execute_script("scrollTo(0, document.body.scrollHeight)")
+        top, bottom = browser.execute_script(
+            "const box = document.querySelector('nav').getBoundingClientRect();"
+            "return [box.top, box.bottom]"
+        )
+        assert top == 0 and bottom > 20
 
 
 @pytest.mark.parametrize("recall", [1.0, 0.0, None])
