@@ -111,6 +111,6 @@ def echo_summary(summary, output):
         click.echo(f"{emotion:<{width}}{count:>12,}{100 * count / max(faces, 1):>8.1f} %")
     listed = f", listed in {output}/damaged-*.jsonl" if summary["damaged"] else ""
     click.echo(f"by {summary['export']}; wrote {output}/summary.json")
-    counts = {name: summary[name] for name in ("inputs", "scored")} | {"faces": faces}
-    counts["damaged"] = summary["damaged"]
-    click.echo(", ".join(f"{name}: {count:,}" for name, count in counts.items()) + listed)
+    found = f" with {faces:,} faces" if faces != summary["scored"] else ""
+    counts = f"inputs: {summary['inputs']:,}, scored: {summary['scored']:,}{found}"
+    click.echo(f"{counts}, damaged: {summary['damaged']:,}{listed}")

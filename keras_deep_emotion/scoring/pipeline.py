@@ -139,7 +139,7 @@ class ScorePart(beam.DoFn):
     def score(
         self, entries: Iterable[str | dict]
     ) -> tuple[list[tuple[str, Answer]], int, list[tuple[str, str]]]:
-        """(name, answer) of each face, how many images were read, and (name, error) of the others."""
+        """(name, answer) of each face, the number of images, (name, error) of damaged ones."""
         rows, images, damaged = [], 0, []
         folder, feature = self.manifest["folder"], self.manifest["arguments"]["feature"]
         contents = map(to_plain, read_entries(entries, folder, feature, 2 * self.batch_size))

@@ -52,7 +52,7 @@ class Answer(NamedTuple):
 
 
 class Scorer:
-    """A signature of an export, and its `labels`; `faces` is "none" for crops, "find" for photos."""
+    """A signature of an export, and its `labels`; `faces` is one of `SIGNATURES`."""
 
     def __init__(self, path: str, faces: str = "none"):
         self._name, self._outputs = SIGNATURES[faces]

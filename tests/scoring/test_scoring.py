@@ -17,9 +17,11 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
+from skimage.data import astronaut
 
 from keras_deep_emotion import __version__
 from keras_deep_emotion.cli import main
+from keras_deep_emotion.images import Detector
 from keras_deep_emotion.inference.loading import load_path
 from keras_deep_emotion.inference.media import predict_crops
 
@@ -102,6 +104,44 @@ def check_rows(rows, files, export, names=None):
         np.testing.assert_allclose(list(found.values()), expected.probabilities[0], atol=1e-6)
         assert row["emotion"] == model.labels[expected.probabilities.argmax()]
         assert row["probability"] == found[row["emotion"]] == max(found.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shards", ["jsonl", "parquet"])
+def test_faces_are_found_in_photos(shards, export_dir, tmp_path):
+    photo = Image.fromarray(astronaut())
+    two = Image.new("RGB", (1024, 512))
+    for x in (0, 512):
+        two.paste(photo, (x, 0))
+    (tmp_path / "photos").mkdir()
+    two.save(tmp_path / "photos" / "a.png")
+    photo.crop((300, 200, 512, 512)).save(tmp_path / "photos" / "b.png")  # no face
+    two.save(tmp_path / "photos" / "c.png")
+    (tmp_path / "photos" / "d.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
+    arguments = (export_dir, "--input", tmp_path / "photos", "--format", shards, "--faces", "find")
+    said = score(*arguments, "--output", tmp_path / "out")
+    assert "inputs: 4, scored: 3 with 4 faces, damaged: 1, listed in" in said
+    assert "warning" not in said
+    (path,) = (tmp_path / "out").glob("part-*")
+    if shards == "jsonl":
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        boxes = [row["box"] for row in rows]
+    else:
+        rows = pd.read_parquet(path).to_dict("records")
+        boxes = [[row[name] for name in ("x", "y", "width", "height")] for row in rows]
+    assert [Path(row["file"]).name for row in rows] == ["a.png", "a.png", "c.png", "c.png"]
+    expected = [face.box for one in (two, two) for face in Detector().find(one)]
+    for box, other in zip(sorted(boxes), sorted(map(list, expected)), strict=True):
+        np.testing.assert_allclose(box, other, atol=8)
+
+
+def test_photos_that_are_taken_for_crops_are_named(export_dir, tmp_path):
+    for i in range(3):
+        Image.fromarray(astronaut()).crop((0, 0, 512, 512 - 160 * (i > 0))).save(
+            tmp_path / f"{i}.png"
+        )
+    said = score(export_dir, "--input", tmp_path, "--output", tmp_path / "out")
+    assert "warning: 2 of the first 3 pictures look like photos, and each is taken for the" in said
 
 
 def test_a_folder_with_damaged_files(damaged, export_dir, tmp_path):
