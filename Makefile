@@ -75,7 +75,7 @@ lock: .venv/installed-dev
 docs: .venv/installed-dev
 	.venv/bin/python docs/draw_architecture.py
 	.venv/bin/python docs/draw_saliency.py
-	.venv/bin/python docs/draw_demo.py
+	PYTHONPATH=tests .venv/bin/python docs/draw_demo.py
 
 clean:
 	rm -rf .venv .venv-lowest build *.egg-info

@@ -1,10 +1,13 @@
-"""Take docs/demo.png, a picture of the demo's page: `python docs/draw_demo.py`; needs Chromium."""
+"""Take docs/demo.png, a picture of the demo's page, in Chromium.
+
+`PYTHONPATH=tests python docs/draw_demo.py`
+"""
 
 import io
-import sys
 import tempfile
 from pathlib import Path
 
+from chromium import chromium, set_screen
 from PIL import Image
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -14,10 +17,6 @@ from keras_deep_emotion.demo import Demo
 from keras_deep_emotion.images import Detector
 
 ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT / "tests"))
-
-from chromium import chromium, set_screen  # noqa: E402
-
 WIDTH, HEIGHT = 1280, 1080  # pixels
 EXAMPLE = "#examples button:nth-child(2)"  # Eileen Collins
 READY = "return document.querySelector('.heat') && !document.querySelector('.tile.waits')"
