@@ -112,11 +112,13 @@ def predict(choice, balance, faces, smallest, every, smooth, annotate, output, i
         one._replace(file=STDIN) if one.file == stdin else one
         for one in predict_media(model, files, detector, smallest, every, smooth)
     )
-    for (_, is_frame), group in itertools.groupby(
+    for (file, is_frame), group in itertools.groupby(
         results, lambda one: (one.file, one.frame is not None)
     ):
         if is_frame:
             echo_video(group, model.labels, output, used, echo_result)
+            if annotate:
+                click.echo(f"wrote {annotate / stem_of(file)}-*-faces.jpg", err=True)
         else:
             for result in group:
                 echo_result(result)
@@ -246,7 +248,7 @@ def save_annotated(result, labels, folder, used, stdin):
         path = unused_path(folder, f"{stem_of(result.file)}{number}-faces", ".jpg", used)
         with atomic_write(path) as temporary:
             drawing.save(temporary, quality=92)
-        if result.frame is None:
+        if result.frame is None:  # a video's are named together
             click.echo(f"wrote {path}", err=True)
     except (UnreadableImage, OSError) as error:
         return f"not annotated: {str(error).rstrip('.')}"

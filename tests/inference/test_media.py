@@ -217,6 +217,7 @@ def test_what_cannot_be_drawn_is_named_and_the_rest_goes_on(folder, tmp_path):
     assert len(done.stdout.splitlines()) == 3
     assert done.stderr.startswith(f"{folder}/blank.png: not annotated: [Errno 21] Is a directory")
     assert (tmp_path / "crop-faces.jpg").is_file()
+    assert done.stderr.endswith(f"wrote {tmp_path / 'crop-faces.jpg'}\n")
 
 
 def test_names_that_no_terminal_and_no_formula_can_show(photo, tmp_path, capfd):
@@ -246,7 +247,8 @@ def test_a_video_gives_rows_a_table_and_curves(photo, tmp_path):
     assert [row.split()[-4] for row in rows] == ["0.00", "0.50", "1.00", "1.50"]
     assert all(row.startswith("happiness") and row.endswith(" s, person 1") for row in rows)
     names = [tmp_path / "out" / f"film-emotions.{kind}" for kind in ("csv", "png")]
-    assert done.stderr == f"wrote {names[0]}\nwrote {names[1]}\n"
+    drawn = tmp_path / "drawn" / "film-*-faces.jpg"
+    assert done.stderr == f"wrote {names[0]}\nwrote {names[1]}\nwrote {drawn}\n"
     table = list(csv.DictReader(names[0].read_text().splitlines()))
     assert [(row["frame"], row["seconds"], row["track"], row["emotion"]) for row in table] == [
         ("0", "0.0", "1", "happiness"), ("5", "0.5", "1", "happiness"),
