@@ -1,5 +1,9 @@
 """`build-data`: build a data set as TFRecords."""
 
+import contextlib
+import sys
+from functools import partial
+
 import click
 
 from keras_deep_emotion.cli.options import (
@@ -9,6 +13,7 @@ from keras_deep_emotion.cli.options import (
     if_stopped,
     load_tensorflow,
 )
+from keras_deep_emotion.cli.progress import working
 from keras_deep_emotion.data.task import check_source, parse_build_target
 
 
@@ -43,7 +48,14 @@ def build_data(dataset, source, data_dir, skip_damaged, beam, beam_options):
     from keras_deep_emotion.data.reading import data_path
 
     options = list(beam_options) if beam or beam_options else None
-    for builder in build_dataset(dataset, source, data_dir, skip_damaged, options, click.echo):
+    builders = build_dataset(dataset, source, data_dir, skip_damaged, options, click.echo)
+    # On a terminal, TFDS has bars of its own.
+    shown = contextlib.nullcontext if sys.stderr.isatty() else partial(working, "writing images")
+    while True:
+        with shown():
+            builder = next(builders, None)
+        if builder is None:
+            return
         click.echo(f"{builder.info.full_name}: {data_path(builder)}")
         for split, info in builder.info.splits.items():
             click.echo(f"  {split:<24}{info.num_examples:>7,} images")

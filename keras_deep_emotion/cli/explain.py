@@ -7,6 +7,7 @@ import click
 
 from keras_deep_emotion.cli import options
 from keras_deep_emotion.cli.options import echo_written
+from keras_deep_emotion.cli.progress import working
 from keras_deep_emotion.files import unused_folder
 from keras_deep_emotion.runs import Run
 
@@ -46,8 +47,8 @@ from keras_deep_emotion.runs import Run
 @click.option(
     "--output",
     type=options.FOLDER,
-    help="Folder for the files.  [default: MODEL, a run, or with --weights a folder of their name "
-    "here, and explanation-SPLIT in it for other splits than test; a new folder, explanation, for "
+    help="Folder for the files.  [default: MODEL, a run, or with --weights runs/NAME, and "
+    "explanation-SPLIT in it for other splits than test; a new folder, runs/explanation, for "
     "IMAGEs]",
 )
 @options.TRUST
@@ -97,8 +98,8 @@ def output_folder(run, weights, images, split, output):
     """The folder for the files: that of another model or split, or of other images, is refused."""
     if output is None:
         if images:
-            return unused_folder(Path("explanation"))
-        folder = Path(weights or run.path)
+            return unused_folder(Path("runs", "explanation"))
+        folder = Path("runs", weights) if weights else run.path
         return folder if split == "test" else folder / f"explanation-{split}"
     is_own = output.is_dir() and output.samefile(run.path) and split == "test" and not images
     if Run(output).has(Run.CONFIG) and not is_own:
@@ -113,7 +114,8 @@ def explain_faces(run, data_dir, folder, split, per_class, windows):
     from keras_deep_emotion.reports.figures.saliency import draw_mistakes, draw_saliency
     from keras_deep_emotion.saliency.explain_run import explain_mistakes, explain_split
 
-    maps = explain_split(run, data_dir, folder, split, per_class, windows)
+    with working("hiding one region of each face after another"):
+        maps = explain_split(run, data_dir, folder, split, per_class, windows)
     echo_explanation(maps)
     written = [maps, *draw_saliency(folder)]
     if folder == run.path and run.has(Run.REPORT):
@@ -142,7 +144,8 @@ def score_run(run, data_dir, folder, faces, windows, split):
     from keras_deep_emotion.reports.text import saliency_lines
     from keras_deep_emotion.saliency.benchmark import benchmark_saliency
 
-    result = benchmark_saliency(run, data_dir, folder, faces, windows=windows, split=split)
+    with working(f"scoring the maps of {faces} faces"):
+        result = benchmark_saliency(run, data_dir, folder, faces, windows=windows, split=split)
     click.echo("\n".join(saliency_lines(result)))
     return [folder / Run.FAITHFULNESS, folder / Run.MEAN_MAPS, *draw_mean_saliency(folder)]
 

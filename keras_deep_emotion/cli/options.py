@@ -126,7 +126,7 @@ data_dir_option = click.option(
     help="Folder of built data sets.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
 )
 output_option = click.option(
-    "--output", type=FOLDER, help="Folder for the files.  [default: RUN; with --weights, ./NAME]"
+    "--output", type=FOLDER, help="Folder for the files.  [default: RUN; with --weights, runs/NAME]"
 )
 balance_option = click.option(
     "--balance",
@@ -188,7 +188,7 @@ def run_or_weights(command: Callable) -> Callable:
             raise click.UsageError("Name either RUN, a folder that fit made, or --weights NAME.")
         folder = Run.open(run) if weights is None else Run.shipped(weights)
         if weights is not None:  # the package's own folder is not written to
-            defaults = {"output": Path(weights), "name": weights}
+            defaults = {"output": Path("runs", weights), "name": weights}
             others |= {key: defaults[key] for key in defaults if others.get(key, "") is None}
         return command(run=folder, **others)
 

@@ -88,7 +88,7 @@ def test_shipped_weights_need_no_training(toon_face, tmp_path, monkeypatch):
     # A toon face that smiles broadly: the network saw photographs alone.
     assert answer["emotion"] == "happiness"
     run("explain", "--weights", "ferplus", toon_face, "--stride", 4)
-    assert (tmp_path / "explanation" / "attended.png").exists()
+    assert (tmp_path / "runs" / "explanation" / "attended.png").exists()
     run("export", "--weights", "ferplus")
     exported = json.loads(run(*predict, "--model", "exports/ferplus", toon_face))
     by_keras = load("ferplus", runtime="keras").predict(toon_face)[0]

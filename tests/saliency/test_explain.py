@@ -110,7 +110,7 @@ def test_pictures_are_explained_without_tensorflow(face, tmp_path):
         [sys.executable, "-c", code, face[0]], check=True, cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    assert (tmp_path / "explanation" / "attended.png").exists()
+    assert (tmp_path / "runs" / "explanation" / "attended.png").exists()
 
 
 def test_explain_draws_faces_of_the_split_and_keeps_the_numbers(run_dir, toon_faces_dir, tmp_path):
@@ -180,7 +180,7 @@ def test_files_of_other_splits_and_images_are_kept_apart(run_dir, toon_faces_dir
 
 def test_images_are_explained_into_a_new_folder(export_dir, face, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for folder in ("explanation", "explanation-2", "explanation-3"):
+    for folder in ("runs/explanation", "runs/explanation-2", "runs/explanation-3"):
         output = run("explain", export_dir, face[0], "--window", "16", "--stride", "16")
         written = re.findall("wrote (.*)", output)
         names = ("saliency.npz", "saliency.png", "occlusions.png")
