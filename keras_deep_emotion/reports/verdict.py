@@ -38,7 +38,10 @@ def accuracy(report: dict[str, Any], differences: list[str]) -> tuple[str, str]:
 
 def weakest(report: dict[str, Any]) -> tuple[str, str]:
     """The emotion with the lowest recall, and the person with the lowest accuracy."""
-    recalls = {name: row["recall"] for name, row in report["per_class"].items() if row["faces"]}
+    recalls = {name: row["recall"] for name, row in report["per_class"].items()}
+    recalls = {name: recall for name, recall in recalls.items() if recall is not None}
+    if not recalls:
+        return "–", ""
     name, recall = lowest(recalls)
     text = f": {recall} recall"
     if name in report["classes"]:
@@ -47,8 +50,8 @@ def weakest(report: dict[str, Any]) -> tuple[str, str]:
         faces = sum(row.values())
         text += f" of {faces:,} face{'s' * (faces != 1)}"
         del row[name]
-        taken = max(row, key=row.get)
-        text += f", most often taken for {taken}" * bool(row[taken])
+        if any(row.values()):
+            text += f", most often taken for {max(row, key=row.get)}"
     people = {name: row["accuracy"] for name, row in report["per_person"].items()}
     if len(people) > 1:
         text += "; of people, {}: {} accuracy".format(*lowest(people))

@@ -149,12 +149,12 @@ def test_calibration_of_a_class_never_answered_is_null():
 
 def test_attention_summary_says_whether_the_transform_varies():
     dead = {"mean": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0], "spread": [0.0] * 6}
-    assert "100% of the width" in attention_summary(dead)
+    assert "100 % of the width and 100 % of the height on average; the" in attention_summary(dead)
     assert "the transform is the same for every face" in attention_summary(dead)
     alive = {"mean": [0.8, 0.0, 0.1, 0.0, 0.9, -0.04], "spread": [0.02, 0, 0, 0, 0.01, 0]}
     text = attention_summary(alive)
-    assert "80% of the width and 90% of the height on average, shifted" in text
-    assert "from the center by +5.0% and -2.0%;" in text
+    assert "80 % of the width and 90 % of the height on average, shifted" in text
+    assert "from the center by +5 % and -2 %;" in text
     assert text.endswith("by up to 0.020 (standard deviation)")
 
 

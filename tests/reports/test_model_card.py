@@ -22,13 +22,13 @@ def test_a_runs_card_holds_its_own_numbers(run_dir):
     report = json.loads((run_dir / "report.json").read_text())
     card = render_model_card(TrainConfig.from_json(run_dir / "config.json"), report)
     assert "# toon_faces: recipe `paper`" in card
-    assert f"| test | 504 | {report['accuracy']:.2%} |" in card
-    row = re.search(r"^\| fear \| ([\d,]+) \| (\S+) \|", card, re.M)
+    assert f"| test | 504 | {100 * report['accuracy']:.2f} % |" in card
+    row = re.search(r"^\| fear \| ([\d,]+) \| ([^|]+) \|", card, re.M)
     assert row.group(1) == str(report["per_class"]["fear"]["faces"])
-    assert row.group(2) == f"{report['per_class']['fear']['recall']:.1%}"
+    assert row.group(2) == f"{100 * report['per_class']['fear']['recall']:.2f} %"
     people = [one["accuracy"] for one in report["per_person"].values()]
-    assert f"of the 6 people in the test split, the accuracy is {min(people):.1%}\n" in card
-    assert f"  for one and {max(people):.1%} for another." in card
+    assert f"of the 6 people in the test split, the accuracy is {100 * min(people):.2f} %\n" in card
+    assert f"  for one and {100 * max(people):.2f} % for another." in card
     assert "one of seven" in card and "do not identify people" not in card
     assert "## Misuse" in card and "FER-2013's pictures" not in card
     assert max(map(len, card.splitlines())) < 400

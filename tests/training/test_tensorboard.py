@@ -155,7 +155,7 @@ def test_settings_are_listed_with_their_results(run_dir):
         found[tag] = plugin_data_pb2.HParamsPluginData.FromString(content)
     started = found["_hparams_/session_start_info"].session_start_info.hparams
     # What names the run, and what differs from the recipe.
-    assert dict(started.items()).keys() == {"dataset", "recipe", "epochs"}
+    assert dict(started.items()).keys() == {"dataset", "recipe", "epochs", "seed"}
     assert started["recipe"].string_value == "paper" and started["epochs"].number_value == 2
     # TensorBoard lists the settings and results of all runs, the results by name.
     assert "_hparams_/experiment" not in found
