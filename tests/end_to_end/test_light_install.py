@@ -28,7 +28,7 @@ def test_photos_are_predicted_without_tensorflow_installed(tmp_path):
 
     lock = ["--quiet", "--constraint", str(ROOT / "requirements.lock")]
     for line in install.splitlines():
-        arguments = line.replace("keras-deep-emotion", str(ROOT)).split()[1:]
+        arguments = line.replace("FOLDER_OR_WHEEL", str(ROOT)).split()[1:]
         run("-m", "pip", *arguments, *lock)
     Image.fromarray(data.astronaut()).save(tmp_path / "photo.jpg")
     assert run("-c", example).startswith("happiness [")
