@@ -417,8 +417,10 @@ def test_the_webcam_is_answered_live(browser, demo, photo, tmp_path, width):
         assert page.find(".file")[0].text == "webcam.jpg"
         assert not page.find("#live")[0].is_displayed()
         start.click()
-        wait_for(lambda: page.find("#live")[0].is_displayed())
+        wait_for(lambda: page.find("#live-answer h3"))
         stop.click()
+        # Also if it is stopped before the browser has opened the webcam.
+        page.script("demo.start() && demo.stop()")
         time.sleep(1)
         requests(live)
         time.sleep(1)
