@@ -45,7 +45,7 @@ def draw() -> Figure:
             axes.axis("off")
         draw_map(heat, found.saliency[i], found.decisive[i], top)
         best, changed = found.class_id[i], found.answer[i][found.answer[i] != found.class_id[i]]
-        answer = f"{model.labels[best]}, {found.probabilities[i, best]:.0%}"
+        answer = f"{model.labels[best]}, {100 * found.probabilities[i, best]:.0f} %"
         instead = model.labels[np.bincount(changed).argmax()] if len(changed) else "the same"
         for axes, text, weight in (
             (plain, answer, "bold"),

@@ -221,7 +221,7 @@ class Printer:
 
     def line(self, row, ending):
         """A line of the table."""
-        values = {key: f"{x:.1%}" if isinstance(x, float) else x for key, x in row.items()}
+        values = {key: f"{100 * x:.1f} %" if isinstance(x, float) else x for key, x in row.items()}
         cells = (f"{values[name]:{width}}" for name, width in self.columns.items())
         return f"{''.join(cells)}  {ending}"
 

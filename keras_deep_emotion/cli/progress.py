@@ -27,13 +27,13 @@ def progress_line(name: str, done: float, length: float, elapsed: float) -> str:
     Example:
     >>> from keras_deep_emotion.cli.progress import progress_line
     >>> progress_line("film.mp4", 90, 360, 30)
-    'film.mp4  25%  [#####               ]  0:01:30 of 0:06:00, 0:01:30 left'
+    'film.mp4  25 %  [#####               ]  0:01:30 of 0:06:00, 0:01:30 left'
     """
     share = min(1.0, done / length)
     bar = f"{'#' * int(BAR * share):{BAR}}"
     left = f", {_clock(elapsed * (1 - share) / share)} left" if share else ""
     name = name if len(name) <= NAME else f"{name[: NAME - 3]}..."
-    return f"{name}  {share:.0%}  [{bar}]  {_clock(done)} of {_clock(length)}{left}"
+    return f"{name}  {100 * share:.0f} %  [{bar}]  {_clock(done)} of {_clock(length)}{left}"
 
 
 def _clock(seconds):

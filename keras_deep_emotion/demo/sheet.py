@@ -162,7 +162,7 @@ def render_photo(
     numbers = None
     if faces is not None:
         scale = picture.width / image.width
-        emotions = [f"{face['emotion']} {face['probability']:.0%}" for face in answers]
+        emotions = [f"{face['emotion']} {100 * face['probability']:.0f} %" for face in answers]
         alt = f"The picture, with its faces: {', '.join(emotions)}"
         text = f"Turned by {faces[0].turned} degrees to find the faces." if faces[0].turned else ""
         faces = [face._replace(box=face.box * scale) for face in faces]

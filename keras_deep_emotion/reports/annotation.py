@@ -35,7 +35,7 @@ def annotate(
             corners = [round(corner) for corner in (*box[:2], *(box[:2] + box[2:]))]
             draw.rectangle(corners, outline=class_color(row), width=line)
     for box, row, number in reversed(predictions):
-        text = f"{number}{labels[row.argmax()]} {row.max():.0%}"
+        text = f"{number}{labels[row.argmax()]} {100 * row.max():.0f} %"
         face_width = image.width if box is None else box[2]
         font = ImageFont.load_default(size=float(np.clip(face_width / 7, 11, max(image.size) / 25)))
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)

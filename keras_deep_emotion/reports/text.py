@@ -280,14 +280,14 @@ def decisive_text(decisive: np.ndarray) -> str:
     """What a (height, width) map of the decisive region says.
 
     >>> decisive_text(np.zeros((2, 2), bool)), decisive_text(np.eye(2, dtype=bool))
-    ('no single region decides', '50% of the face decides')
+    ('no single region decides', '50 % of the face decides')
     >>> decisive_text(np.ones((2, 2), bool))
     'any square changes the answer'
     """
     share = float(np.mean(decisive))
     if share in (0.0, 1.0):
         return "any square changes the answer" if share else "no single region decides"
-    return f"{min(max(share, 0.01), 0.99):.0%} of the face decides"
+    return f"{100 * min(max(share, 0.01), 0.99):.0f} % of the face decides"
 
 
 def explanation_lines(maps: dict[str, np.ndarray]) -> list[str]:
@@ -299,7 +299,7 @@ def explanation_lines(maps: dict[str, np.ndarray]) -> list[str]:
             answer = f"{maps['classes'][maps['label'][i]]} -> {answer}"
         most = maximum_text(float(maps["saliency"][i].max()))
         effect = f"{most}, {decisive_text(maps['decisive'][i])}"
-        lines.append(f"{answer:<24}{shares.max():>7.1%}  {effect:<50}  {name}")
+        lines.append(f"{answer:<24}{100 * shares.max():>7.1f} %  {effect:<50}  {name}")
     return lines
 
 

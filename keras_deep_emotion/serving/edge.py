@@ -203,7 +203,8 @@ def verify_edge(got: np.ndarray, expected: np.ndarray, quantize: str) -> str:
     agreement = float(np.mean(got.argmax(axis=1) == expected.argmax(axis=1)))
     difference = np.abs(got - expected)
     line = (
-        f"the same emotion for {agreement:.1%} of {len(got)} faces (bound: {bound.agreement:.0%}), "
+        f"the same emotion for {100 * agreement:.1f} % of {len(got)} faces (bound: "
+        f"{100 * bound.agreement:.0f} %), "
         f"probabilities differ by {difference.mean():.1g} on average (bound: {bound.mean:g}), by "
         f"{difference.max():.1g} at most"
     )

@@ -113,7 +113,11 @@ class Verification:
         """Yield the line of each check that passes."""
         about = read_json(self.export / ABOUT, ABOUT_SCHEMA, AGAIN)
         accuracy = about["accuracy"]
-        result = "not evaluated" if accuracy is None else f"{accuracy:.2%} on {about['judged_on']}"
+        result = (
+            "not evaluated"
+            if accuracy is None
+            else f"{100 * accuracy:.2f} % on {about['judged_on']}"
+        )
         yield f"{len(self.labels)} labels; {about['dataset']}, {result}"
         yield self.check_signatures()
         yield self.check_operations()

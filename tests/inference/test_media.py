@@ -411,4 +411,4 @@ def test_a_terminal_shows_how_far_a_video_is(photo, tmp_path):
     assert lines[0].split()[:2] == ["emotion", "probability"]
     assert [line.split()[-4] for line in lines[1:4]] == ["0.00", "1.00", "2.00"]
     assert lines[4:] == ["wrote runs/film-emotions.csv", "wrote runs/film-emotions.png", ""]
-    assert b"film.mp4  33%  [######              ]  0:00:01 of 0:00:03, " in shown
+    assert b"film.mp4  33 %  [######              ]  0:00:01 of 0:00:03, " in shown

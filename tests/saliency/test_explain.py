@@ -224,7 +224,7 @@ def test_maps_of_a_figure_have_one_scale():
     shown, texts, outlined, notes = opacities(face, saliency, decisive)
     assert shown == pytest.approx([0.85 * 0.0007**0.5, 0.85 * 0.9**0.5])
     assert texts[0] == ["less than 0.1 points", "no single region decides"]
-    assert texts[1] == ["at most 90 points", "14% of the face decides"]
+    assert texts[1] == ["at most 90 points", "14 % of the face decides"]
     assert outlined == [False, True] and len(notes) == 1
     # The figure says when the squares decide; a map of small changes alone does not glow either.
     shown, texts, _, notes = opacities(face, np.stack([weak, weak]), np.ones((2, 8, 8), bool))

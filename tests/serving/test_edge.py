@@ -75,7 +75,7 @@ def test_export_writes_every_format_and_says_how_they_differ(exported):
     for line, suffix in zip(files, OPEN, strict=True):
         assert re.fullmatch(
             rf"exported and verified: {folder}/face{suffix}, \d\.\d\d MB; the same emotion for "
-            r"(99\.\d|100\.0)% of 200 faces \(bound: 99%\), probabilities differ by \d+e-\d\d on "
+            r"(99\.\d|100\.0) % of 200 faces \(bound: 99 %\), probabilities differ by \d+e-\d\d on "
             r"average \(bound: 0.0001\), by \d+e-\d\d at most",
             line,
         )
@@ -155,14 +155,14 @@ def test_bounds(change, quantize, is_refused):
         with pytest.raises(ValueError, match="Predictions differ"):
             verify_edge(got, expected, quantize)
     else:
-        assert "100.0% of 100 faces" in verify_edge(got, expected, quantize)
+        assert "100.0 % of 100 faces" in verify_edge(got, expected, quantize)
 
 
 def test_too_many_other_emotions_are_refused():
     expected = np.tile([[0.501, 0.499]], (100, 1))
     got = expected.copy()
     got[:6] = got[:6, ::-1]
-    with pytest.raises(ValueError, match=r"the same emotion for 94.0% of 100 faces \(bound: 95%\)"):
+    with pytest.raises(ValueError, match=r"emotion for 94.0 % of 100 faces \(bound: 95 %\)"):
         verify_edge(got, expected, "dynamic")
 
 

@@ -123,7 +123,9 @@ def explained(maps: dict[str, np.ndarray]) -> tuple:
         truth or Path(str(name)).name for truth, name in zip(truths, maps["name"], strict=True)
     ]
     shares = maps["probabilities"].max(axis=1)
-    answers = [f"{name} {share:.0%}" for name, share in zip(predictions, shares, strict=True)]
+    answers = [
+        f"{name} {100 * share:.0f} %" for name, share in zip(predictions, shares, strict=True)
+    ]
     return maps["image"][..., None], maps["saliency"], maps["decisive"], titles, answers
 
 
@@ -284,8 +286,8 @@ def mean_maps_figure(classes: list[str], faces, maps, regions: dict[str, dict]) 
         axes.set_title(name, **COLUMN_TITLE)
         axes.set_xlabel(
             f"{region['faces']:,} face{'s' * (region['faces'] != 1)}\n"
-            f"upper third {region['upper']:.0%}\nmiddle {region['middle']:.0%}\n"
-            f"lower {region['lower']:.0%}\nrim {region['rim']:.0%}",
+            f"upper third {100 * region['upper']:.0f} %\nmiddle {100 * region['middle']:.0f} %\n"
+            f"lower {100 * region['lower']:.0f} %\nrim {100 * region['rim']:.0f} %",
             fontsize=8,
         )
     return figure
@@ -344,11 +346,11 @@ def changing_text(share: float) -> str:
     r"""Which fraction of all squares changes the answer.
 
     >>> changing_text(0), changing_text(0.001), changing_text(1)
-    ('no square\nchanges it', '1% of squares\nchange it', 'any square\nchanges it')
+    ('no square\nchanges it', '1 % of squares\nchange it', 'any square\nchanges it')
     """
     if share in (0, 1):
         return f"{'any' if share else 'no'} square\nchanges it"
-    return f"{min(max(share, 0.01), 0.99):.0%} of squares\nchange it"
+    return f"{100 * min(max(share, 0.01), 0.99):.0f} % of squares\nchange it"
 
 
 def points_text(lost: float) -> str:
