@@ -110,7 +110,7 @@ def echo_summary(summary, output):
     for emotion, count in summary["emotions"].items():
         click.echo(f"{emotion:<{width}}{count:>12,}{100 * count / max(faces, 1):>8.1f} %")
     listed = f", listed in {output}/damaged-*.jsonl" if summary["damaged"] else ""
-    click.echo(f"by {summary['export']}; wrote {output}/summary.json")
+    click.echo(f"by {summary['export']}; wrote {output}/summary.json and {output}/part-*")
     found = f" with {faces:,} faces" if faces != summary["scored"] else ""
     counts = f"inputs: {summary['inputs']:,}, scored: {summary['scored']:,}{found}"
     click.echo(f"{counts}, damaged: {summary['damaged']:,}{listed}")

@@ -9,6 +9,7 @@ from keras_deep_emotion.cli.options import (
     Integer,
     config_option,
     data_dir_option,
+    echo_written,
     if_stopped,
     load_tensorflow,
 )
@@ -61,7 +62,7 @@ def tune(trials, output, storage, data_dir, **settings):
 
     table = tune(config, output, trials, data_dir, storage, click.echo)
     click.echo(table.to_string(index=False))
-    click.echo(f"wrote {output / 'tuning.csv'}")
+    echo_written([output / "tuning.csv", output / "config.json"])
     if table["val_accuracy"].notna().any():
         given.pop("epochs", None)  # a trial has few
         found = table.loc[0, table.columns[1:-1]].to_dict()

@@ -17,7 +17,7 @@ from keras_deep_emotion.images.reading import UnreadableImage, decode_photo
 from keras_deep_emotion.inference.media import ImageResult, predict_faces
 from keras_deep_emotion.inference.tables import prediction_json
 from keras_deep_emotion.reports.annotation import COLORS, annotate
-from keras_deep_emotion.reports.figures.saliency import HEAT, attended_corners
+from keras_deep_emotion.reports.figures.saliency import HEAT, attended_corners, scale_top
 
 MAX_FACES = 24  # ours: the largest faces, which get a card each
 MAX_MAPS = 6  # ours: a map takes about half a second on two cores
@@ -123,9 +123,11 @@ def face_answers(
 
 def saliency_card(model: Any, picture: Image.Image) -> dict[str, Any]:
     """Values of a card that explain the prediction for a crop."""
-    maps = model.explain([picture])
-    most = max(float(maps.saliency[0].max()), 1e-6)
-    strength = np.clip(maps.saliency[0] / most, 0, 1)
+    # A third of the side, blurred: smaller squares change little. A server has windows of its own.
+    windows = {} if model.size is None else {"window": model.size // 3, "filling": "blur"}
+    maps = model.explain([picture], **windows)
+    most = float(maps.saliency[0].max())
+    strength = np.clip(maps.saliency[0] / scale_top(maps.saliency[0]), 0, 1)
     # As in the figures of `reports`: the more a region matters, the more opaque the map.
     heat = matplotlib.colormaps[HEAT](strength)
     heat[..., 3] = strength

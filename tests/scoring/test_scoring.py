@@ -670,6 +670,6 @@ def test_the_terminal_shows_the_job_and_nothing_of_beam(faces, export_dir, tmp_p
     lines = done.stdout.splitlines()
     assert len(lines) == 9 and lines[0].startswith("anger")
     assert lines[-2:] == [
-        f"by {export_dir}; wrote {tmp_path}/out/summary.json",
+        f"by {export_dir}; wrote {tmp_path}/out/summary.json and {tmp_path}/out/part-*",
         "inputs: 5, scored: 5, damaged: 0",
     ]
