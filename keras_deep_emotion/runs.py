@@ -399,7 +399,9 @@ class Run:
 
     def delete_derived(self) -> None:
         """Delete the files derived from the current model, which is about to change."""
-        for folder in (self.path, *self.path.glob("explanation-*")):  # the latter by `explain`
+        # The latter by `explain --split` and `evaluate --balance`.
+        folders = (self.path.glob(f"{name}-*") for name in ("explanation", "balance"))
+        for folder in (self.path, *itertools.chain.from_iterable(folders)):
             for name in self.DERIVED:
                 (folder / name).unlink(missing_ok=True)
 

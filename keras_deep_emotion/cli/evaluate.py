@@ -7,6 +7,7 @@ from keras_deep_emotion.cli.options import (
     balance_option,
     data_dir_option,
     echo_written,
+    is_default,
     load_tensorflow,
     output_option,
     run_or_weights,
@@ -48,6 +49,8 @@ def evaluate(run, flip, robustness, balance, against, output, data_dir):
         load_predictions(against)
         if robustness:
             changed.read_answers(against)
+    if balance not in (None, run.config.balance) and is_default("output"):
+        output = (output or run.path) / f"balance-{balance:g}"  # beside the run's own report
     folder = output or run.path
     with working("evaluating the test split"):
         report = evaluate_run(run, data_dir, flip, output, balance)

@@ -99,6 +99,12 @@ def if_stopped(message: str) -> None:
     click.get_current_context().meta[IF_STOPPED] = message
 
 
+def is_default(name: str) -> bool:
+    """Whether the present command was called without an option."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.DEFAULT
+
+
 def echo_written(paths: Iterable[Path]) -> None:
     """Print the files that a command wrote."""
     for path in paths:
@@ -126,7 +132,9 @@ data_dir_option = click.option(
     help="Folder of built data sets.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
 )
 output_option = click.option(
-    "--output", type=FOLDER, help="Folder for the files.  [default: RUN; with --weights, runs/NAME]"
+    "--output",
+    type=FOLDER,
+    help="Folder for the files.  [default: RUN, or balance-TAU in it; with --weights, runs/NAME]",
 )
 balance_option = click.option(
     "--balance",

@@ -107,11 +107,13 @@ def test_a_balance_is_the_same_by_every_road(skewed, toon_faces_dir, tmp_path):
     np.testing.assert_allclose(light.predict(images), own, atol=1e-4)
 
 
-def test_evaluate_shows_the_operating_points_and_takes_one(skewed, toon_faces_dir, tmp_path):
+def test_evaluate_shows_the_operating_points_and_takes_one(skewed, toon_faces_dir):
+    before = (skewed / Run.REPORT).read_bytes()
     command = ["evaluate", str(skewed), "--data-dir", str(toon_faces_dir), "--balance", "1"]
-    result = CliRunner().invoke(main, [*command, "--output", str(tmp_path / "out")])
+    result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
-    report, whole = Run(tmp_path / "out").report, Run(skewed).report
+    assert (skewed / Run.REPORT).read_bytes() == before  # that of the run's own balance stays
+    report, whole = Run(skewed.path / "balance-1").report, Run(skewed).report
     assert report["balance"] == 1.0 and "uncalibrated_error" not in report
     points = {one["balance"]: one for one in report["operating_points"]}
     assert points[1.0]["accuracy"] == pytest.approx(report["accuracy"])
