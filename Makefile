@@ -75,6 +75,7 @@ lock: .venv/installed-dev
 docs: .venv/installed-dev
 	.venv/bin/python docs/draw_architecture.py
 	.venv/bin/python docs/draw_saliency.py
+	.venv/bin/python docs/draw_attention.py
 	PYTHONPATH=tests .venv/bin/python docs/draw_demo.py
 
 clean:
