@@ -43,6 +43,8 @@ def install_command(*extras: str) -> str:
         packages = dict.fromkeys(one for extra in extras for one in _packages(extra))
     except importlib.metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
         packages = ["--editable", f"{Path(__file__).parents[1]}[{','.join(extras)}]"]
+    # Metadata of an older installation may lack the extra.
+    packages = packages or [f"{DISTRIBUTION}[{','.join(extras)}]"]
     return f"{_PIP} install {shlex.join(packages)}"
 
 

@@ -16,7 +16,6 @@ import numpy as np
 from keras_deep_emotion import stopping
 from keras_deep_emotion.files import atomic_write, parse_json
 from keras_deep_emotion.layers.batch_normalization import recompute_statistics
-from keras_deep_emotion.reports.text import plain_percent
 from keras_deep_emotion.runs import Run, read_arrays
 from keras_deep_emotion.training.compile import averaged_weights
 
@@ -112,11 +111,12 @@ def epoch_row(epoch: int, epochs: int, logs: dict, left: float) -> str:
       epoch  validation    loss   training    loss     rate  images/s  time left
        3/40     25.00 %   1.500    50.00 %   1.250        0     1,559    1:01:40
     """
+    accuracies = (f"{100 * logs[name]:.2f} %" for name in ("val_accuracy", "accuracy"))
+    validated, trained = (f"{one:>10}" for one in accuracies)
     return (
-        f"{f'{epoch + 1}/{epochs}':>7}  {plain_percent(logs['val_accuracy']):>10}  "
-        f"{logs['val_loss']:6.3f}  {plain_percent(logs['accuracy']):>9}  {logs['loss']:6.3f}  "
-        f"{float(logs['learning_rate']):7.2g}  {logs['images_per_second']:8,.0f}  "
-        f"{datetime.timedelta(seconds=round(left))!s:>9}"
+        f"{f'{epoch + 1}/{epochs}':>7}  {validated}  {logs['val_loss']:6.3f} {trained}  "
+        f"{logs['loss']:6.3f}  {float(logs['learning_rate']):7.2g}  "
+        f"{logs['images_per_second']:8,.0f}  {datetime.timedelta(seconds=round(left))!s:>9}"
     )
 
 

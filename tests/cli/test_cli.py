@@ -281,7 +281,7 @@ def test_predict_prints_a_table_and_fails_for_bad_files(run_command, run_dir, tm
     output = run_command(*arguments, tmp_path / "bad.png", good, status=1)
     assert f"{tmp_path}/bad.png: the file is empty.\n" in output
     row = [line.split() for line in output.splitlines() if line.endswith("face.png")]
-    assert len(row) == 1 and row[0][1].endswith("%") and row[0][2] == str(good)
+    assert len(row) == 1 and row[0][2] == "%" and row[0][3] == str(good)
 
 
 def test_mistakes_with_runs(run_command, run_dir, toon_faces_dir, tmp_path):

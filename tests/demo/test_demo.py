@@ -122,7 +122,7 @@ def test_answers_come_first_and_maps_follow(ferplus, detector, photo):
     assert [sheet.faces.count('class="heat"') for sheet in (first, second, third)] == [0, 1, 2]
     assert first.photo == third.photo
     assert re.search(
-        r'alt="The picture, with its faces: happiness \d+%, happiness \d+%"', first.photo
+        r'alt="The picture, with its faces: happiness \d+ %, happiness \d+ %"', first.photo
     )
     # The numbers are the model's.
     (face, _) = detector.find(canvas)

@@ -40,7 +40,7 @@ def script(built, tmp_path_factory):
     (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
     found = subprocess.run(
         [python, "-c", "import keras_deep_emotion; print(keras_deep_emotion.__file__)"],
-        cwd=folder, capture_output=True, text=True, check=True,
+        cwd=folder, env={}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert Path(found.stdout.strip()).is_relative_to(packages)
     return python.with_name("keras-deep-emotion")

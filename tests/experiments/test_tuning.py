@@ -61,7 +61,7 @@ def test_a_search_shared_by_two_processes_and_continued(tiny_faces_dir, tmp_path
     for worker in workers:
         output, errors = worker.communicate(timeout=300)
         assert worker.returncode == 0, errors[-3000:]
-        command = "keras-deep-emotion fit --dataset toon_faces --recipe paper "
+        command = f"{sys.executable} cli.py fit --dataset toon_faces --recipe paper "
         assert f"To train with the best: {command}" in output and "--epochs" not in output
     # Called again, a finished search trains nothing more and has every trial.
     before = list(tmp_path.glob("*/trial_*"))

@@ -56,10 +56,3 @@ def test_importing_the_package_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-
-
-def test_the_old_path_is_an_alias():
-    from keras_deep_emotion import layers, spatial_transformer
-
-    assert spatial_transformer.SpatialTransformer is layers.SpatialTransformer
-    assert spatial_transformer.BoundedAffine is layers.BoundedAffine

@@ -541,7 +541,7 @@ def test_mistakes(faces, export_dir, run_dir, tmp_path):
     )  # fmt: skip
     fails(
         run_dir, "--input", png, "--output", out,
-        says=f"{run_dir} is a run; `{sys.executable} cli.py export {run_dir}` makes an export of ",
+        says=f"{run_dir} is a run; `keras-deep-emotion export {run_dir}` makes an export of it",
     )  # fmt: skip
     fails(
         faces, "--input", png, "--output", out, says=f"{faces} is not an export (no saved_model.pb)"

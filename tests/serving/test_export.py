@@ -340,7 +340,7 @@ def test_what_it_is_travels_with_it(export_dir, labels, run_dir):
     assert about["accuracy"] == report["accuracy"]
     assert about["judged_on"] == "504 faces of test"
     card = (assets / "model_card.md").read_text()
-    assert f"| {report['accuracy']:.2%} |" in card and "## Misuse" in card
+    assert f"| {100 * report['accuracy']:.2f} % |" in card and "## Misuse" in card
 
 
 def test_warmup_has_the_requests_of_the_servers_own_protos(export_dir):

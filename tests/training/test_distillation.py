@@ -110,6 +110,6 @@ def test_a_distilled_run_is_resumed_without_its_teacher(
 
 def test_the_card_names_the_teachers():
     report = Run.shipped("ferplus").report
-    sentence = "50% of each training target is the mean prediction of 2 other runs."
+    sentence = "50 % of each training target is the mean prediction of 2 other runs."
     assert sentence in render_model_card(TrainConfig(teachers="a,b"), report)
     assert "training target" not in render_model_card(TrainConfig(), report)

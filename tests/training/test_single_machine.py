@@ -74,13 +74,12 @@ def test_tensorboard_reads_the_logs(run_dir):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     history = pd.read_csv(run_dir / "history.csv")
-    for part, column in (("train", "accuracy"), ("validation", "val_accuracy")):
-        events = EventAccumulator(str(run_dir / "logs" / part), size_guidance={"tensors": 0})
-        events.Reload()
-        logged = [
-            float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors("epoch_accuracy")
-        ]
-        np.testing.assert_allclose(logged, history[column], atol=1e-6)
+    events = EventAccumulator(str(run_dir / "logs"), size_guidance={"tensors": 0})
+    events.Reload()
+    for part, column in (("training", "accuracy"), ("validation", "val_accuracy")):
+        logged = events.Tensors(f"accuracy/{part}")
+        values = [float(tf.make_ndarray(event.tensor_proto)) for event in logged]
+        np.testing.assert_allclose(values, history[column], atol=1e-6)
 
 
 def test_report_is_of_the_predictions_and_these_of_the_model(run_dir, toon_faces_dir):
@@ -323,7 +322,7 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(tiny_faces_dir, tmp_pat
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate()
     if process.returncode:  # else it was done before the signal came
-        assert f"To go on: keras-deep-emotion fit --resume {run}" in errors
+        assert f"To go on: {sys.executable} cli.py fit --resume {run}" in errors
     report = resume(run, tiny_faces_dir)
     same_run(tmp_path / "whole", run)
     assert report == whole
@@ -359,7 +358,7 @@ def test_resume_refuses_a_trained_run_without_a_backup(run_dir, toon_faces_dir, 
     shutil.copytree(run_dir, tmp_path / "run")
     (tmp_path / "run" / "backup.npz").unlink()
     before = (tmp_path / "run" / "model.keras").read_bytes()
-    with pytest.raises(ValueError, match="has history.csv but no backup.npz.*cli.py evaluate"):
+    with pytest.raises(ValueError, match="history.csv but no backup.npz.*deep-emotion evaluate"):
         resume(tmp_path / "run", toon_faces_dir)
     assert (tmp_path / "run" / "model.keras").read_bytes() == before
 

@@ -224,7 +224,7 @@ class Stop(keras.callbacks.Callback):
 def test_a_run_that_is_taken_up_goes_on_with_its_logs(tiny_faces_dir, tmp_path, monkeypatch):
     run = tmp_path / "run"
     config = TrainConfig.from_recipe("paper", epochs=3, batch_size=256)
-    monkeypatch.setattr(training, "EpochLines", lambda: Stop(2))
+    monkeypatch.setattr(training, "EpochTable", lambda lines: Stop(2))
     with pytest.raises(KeyboardInterrupt):
         fit(config, run, tiny_faces_dir)
     assert len(curve(events_in(run / "logs"), "loss/training")) == 2
