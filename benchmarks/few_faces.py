@@ -83,7 +83,8 @@ def main(data_dir, counts, draws):
                 accuracy(side, draw(train, count, seed), test, labels, seed)
                 for seed in range(draws)
             ]
-            mean, (low, high) = mean_interval(np.array(found))
+            mean, bounds = mean_interval(np.array(found))
+            low, high = np.clip(bounds, 0, 1)
             each = ", ".join(f"{100 * one:.1f}" for one in found)
             echo_row(count, side, f"{100 * mean:.1f} ({100 * low:.1f} to {100 * high:.1f})", each)
 

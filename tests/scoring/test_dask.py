@@ -117,4 +117,6 @@ def test_mistakes(faces, export_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "distributed" else real(name)
     )
-    assert said("--runner", "dask").startswith("Error: Dask is not installed: pip install 'dask")
+    absent = said("--runner", "dask")
+    assert absent.startswith("Error: Dask is not installed: pip install 'apache-beam>=")
+    assert "'dask>=" in absent and "'distributed>=" in absent
