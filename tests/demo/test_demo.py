@@ -152,7 +152,7 @@ def test_the_map_and_its_caption_are_those_of_the_library(photo):
     cut = photo.crop((150, 30, 290, 170))
     *_, last = predict_sheets(model, as_bytes(cut))
     assert "happiness" in last.photo and "<table" not in last.faces  # the answer stands once
-    found = model.explain([cut])
+    found = model.explain([cut], window=16, filling="blur")
     most, share = 100 * found.saliency.max(), 100 * found.decisive.mean()
     said = text_of(last.faces)
     points = "less than 1 point" if most < 0.5 else f"{most:.0f} points"
