@@ -346,12 +346,17 @@ def csv_text(text: str) -> str:
     >>> csv_text("NA"), csv_text("=cmd"), csv_text("007"), csv_text("KA")
     ("'NA", "'=cmd", "'007", 'KA')
     """
-    return f"'{text}" if CHANGED.fullmatch(text.strip(" ")) else text
+    return f"'{text}" if _is_changed(text) else text
 
 
 def from_csv_text(cell: str) -> str:
     """What `csv_text` was given."""
-    return cell[1:] if cell[:1] == "'" and CHANGED.fullmatch(cell[1:].strip(" ")) else cell
+    return cell[1:] if cell[:1] == "'" and _is_changed(cell[1:]) else cell
+
+
+def _is_changed(text):
+    """Whether readers would change a text, or take its own apostrophe for ours."""
+    return CHANGED.fullmatch(text.lstrip("'").strip(" ")) is not None
 
 
 def csv_path(path: str | Path) -> str:

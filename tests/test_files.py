@@ -153,6 +153,7 @@ def test_what_its_writer_removes_meanwhile_stops_nobody(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_texts_that_readers_would_change_are_marked(text):
     assert csv_text(text) == f"'{text}"
+    assert from_csv_text(csv_text(f"'{text}")) == f"'{text}"  # its own apostrophe stays
     assert from_csv_text(csv_text(text)) == text
     assert csv_path(text).startswith("./") and Path(csv_path(text)) == Path(text)
 
