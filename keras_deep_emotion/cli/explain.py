@@ -11,6 +11,8 @@ from keras_deep_emotion.cli.progress import working
 from keras_deep_emotion.files import unused_folder
 from keras_deep_emotion.runs import Run
 
+FAINT = 0.05  # ours: of the probability; maps that stay below show nothing
+
 
 @click.command()
 @click.argument("paths", nargs=-1, type=options.PATH, metavar="[MODEL] [IMAGE]...")
@@ -116,7 +118,7 @@ def explain_faces(run, data_dir, folder, split, per_class, windows):
 
     with working("hiding one region of each face after another"):
         maps = explain_split(run, data_dir, folder, split, per_class, windows)
-    echo_explanation(maps)
+    echo_explanation(maps, windows.window)
     written = [maps, *draw_saliency(folder)]
     if folder == run.path and run.has(Run.REPORT):
         mistakes = explain_mistakes(run, data_dir, windows)
@@ -133,7 +135,7 @@ def explain_images(model, images, output, windows, trust):
     maps, unreadable = explain_files(load_path(model, trust=trust), images, output, windows)
     for file, error in unreadable:
         click.echo(f"{file}: {error}.", err=True)
-    echo_explanation(maps)
+    echo_explanation(maps, windows.window)
     echo_written([maps, *draw_saliency(output)])
     return int(bool(unreadable))
 
@@ -150,9 +152,15 @@ def score_run(run, data_dir, folder, faces, windows, split):
     return [folder / Run.FAITHFULNESS, folder / Run.MEAN_MAPS, *draw_mean_saliency(folder)]
 
 
-def echo_explanation(path):
+def echo_explanation(path, window):
     """Print the answer for each explained face, and how much it depends on one region."""
     from keras_deep_emotion.reports.figures.saliency import read_maps
     from keras_deep_emotion.reports.text import explanation_lines
 
-    click.echo("\n".join(explanation_lines(read_maps(path))))
+    maps = read_maps(path)
+    click.echo("\n".join(explanation_lines(maps)))
+    if maps["saliency"].max() < FAINT and 3 * window < maps["image"].shape[1]:
+        click.echo(
+            f"Hiding {window} x {window} pixels changes little here; more may: "
+            f"--window {maps['image'].shape[1] // 3} --filling blur"
+        )

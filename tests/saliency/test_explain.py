@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
+from skimage.data import astronaut
 
 from keras_deep_emotion import load
 from keras_deep_emotion.cli import main
@@ -385,3 +386,13 @@ def test_the_pictures_show_what_the_model_answered(run_dir, toon_faces_dir, tmp_
         np.testing.assert_array_equal(face, by_name[mistake["name"]]["image"])
         assert truth == mistake["label"] and answer.startswith(mistake["answer"])
     assert len(faces) == min(len(mistakes), 6)
+
+
+def test_maps_that_show_nothing_say_what_may_show_more(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(astronaut()).crop((150, 30, 290, 170)).save("face.png")
+    said = run("explain", "--weights", "ferplus", "face.png")
+    assert "at most 0.4 points, no single region decides" in said
+    assert "8 x 8 pixels changes little here; more may: --window 16 --filling blur\n" in said
+    said = run("explain", "--weights", "ferplus", "face.png", "--window", "16", "--filling", "blur")
+    assert "of the face decides" in said and "may: --window" not in said
