@@ -38,7 +38,7 @@ class LiveFrames:
         await response(scope, receive, send)
 
     async def answer(self, request: Request) -> PlainTextResponse | HTMLResponse:
-        """HTML of the faces in a frame, or a sentence why there is none."""
+        """HTML of the faces in a frame, or a sentence that says why it shows none."""
         if self.running >= MAX_RUNNING:
             return PlainTextResponse("Too many webcams at once.", 503)
         self.running += 1

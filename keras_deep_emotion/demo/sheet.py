@@ -37,7 +37,7 @@ TEMPLATES = jinja2.Environment(
 class Sheet(NamedTuple):
     """The prediction for a picture, as two pieces of HTML."""
 
-    photo: str  # the picture beside the answer, or why there is none
+    photo: str  # the picture beside the answer, or the reason for its absence
     faces: str = ""  # a card for each face: where the model looked
 
 

@@ -267,4 +267,5 @@ def test_the_example_of_the_library_runs(page, face, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     analyzed, *predicted = done.stdout.splitlines()
     assert analyzed.startswith("happiness {'anger': ")
-    assert not predicted or predicted[0] == "happiness 100%"
+    shown = predicted[:1] == ["happiness 100%"]  # by the guide, which goes on with crops
+    assert shown if "guides" in page else not predicted
