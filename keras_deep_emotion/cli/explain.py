@@ -44,7 +44,13 @@ FAINT = 0.05  # ours: of the probability; maps that stay below show nothing
     "--score", is_flag=True, help="Measure how faithful the maps are, compared with random maps."
 )
 @click.option(
-    "--faces", default=200, type=options.AnyInteger(), help="With --score: number of faces."
+    "--count", default=200, type=options.AnyInteger(), help="With --score: number of faces."
+)
+@click.option(
+    "--faces",
+    type=click.Choice(["find", "none"]),
+    default="find",
+    help="Find the faces in IMAGEs; none if each is the crop of one face.",
 )
 @click.option(
     "--output",
@@ -55,11 +61,14 @@ FAINT = 0.05  # ours: of the probability; maps that stay below show nothing
 )
 @options.TRUST
 @options.data_dir_option
-def explain(paths, weights, split, per_class, score, faces, output, trust, data_dir, **windows):
+def explain(
+    paths, weights, split, per_class, score, count, faces, output, trust, data_dir, **windows
+):
     """Draw saliency maps: which regions of a face a prediction depends on.
 
-    MODEL is the folder of a run or an export, or a .tflite or .onnx file. IMAGEs are cropped faces;
-    without them, faces of the run's own data set are explained, typical ones of each emotion.
+    MODEL is the folder of a run or an export, or a .tflite or .onnx file. IMAGEs are photos, whose
+    faces are found as `predict` finds them; without IMAGEs, faces of the run's own data set are
+    explained, typical ones of each emotion.
     --score measures deletion and insertion areas, on toon_faces the pointing game, and how the maps
     change with shuffled weights, all compared with maps that do not depend on the model.
     """
@@ -83,10 +92,10 @@ def explain(paths, weights, split, per_class, score, faces, output, trust, data_
         window_starts(run.config.image_size, windows.window, windows.stride)
     folder = output_folder(run, weights, images, split, output)
     if images:
-        sys.exit(explain_images(run.path, images, folder, windows, trust))
+        sys.exit(explain_images(run.path, images, faces, folder, windows, trust))
     options.load_tensorflow()
     if score:
-        written = score_run(run, data_dir, folder, faces, windows, split)
+        written = score_run(run, data_dir, folder, count, windows, split)
     else:
         written = explain_faces(run, data_dir, folder, split, per_class, windows)
     if folder == run.path and run.has(Run.REPORT):
@@ -126,13 +135,16 @@ def explain_faces(run, data_dir, folder, split, per_class, windows):
     return written
 
 
-def explain_images(model, images, output, windows, trust):
-    """Explain image files; return 1 if one of them could not be read, else 0."""
+def explain_images(model, images, faces, output, windows, trust):
+    """Explain image files; return 1 if one of them has no face or is no image, else 0."""
+    from keras_deep_emotion.images import Detector
     from keras_deep_emotion.inference.loading import load_path
     from keras_deep_emotion.reports.figures.saliency import draw_saliency
     from keras_deep_emotion.saliency.explain import explain_files
 
-    maps, unreadable = explain_files(load_path(model, trust=trust), images, output, windows)
+    detector = Detector() if faces == "find" else None
+    model = load_path(model, trust=trust)
+    maps, unreadable = explain_files(model, images, output, windows, detector)
     for file, error in unreadable:
         click.echo(f"{file}: {error}.", err=True)
     echo_explanation(maps, windows.window)
@@ -140,14 +152,14 @@ def explain_images(model, images, output, windows, trust):
     return int(bool(unreadable))
 
 
-def score_run(run, data_dir, folder, faces, windows, split):
+def score_run(run, data_dir, folder, count, windows, split):
     """Benchmark a run's maps and print the scores; return the paths written."""
     from keras_deep_emotion.reports.figures.saliency import draw_mean_saliency
     from keras_deep_emotion.reports.text import saliency_lines
     from keras_deep_emotion.saliency.benchmark import benchmark_saliency
 
-    with working(f"scoring the maps of {faces} faces"):
-        result = benchmark_saliency(run, data_dir, folder, faces, windows=windows, split=split)
+    with working(f"scoring the maps of {count} faces"):
+        result = benchmark_saliency(run, data_dir, folder, count, windows=windows, split=split)
     click.echo("\n".join(saliency_lines(result)))
     return [folder / Run.FAITHFULNESS, folder / Run.MEAN_MAPS, *draw_mean_saliency(folder)]
 

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_deep_emotion.files import atomic_write
+from keras_deep_emotion.images.faces import Detector, crop
 from keras_deep_emotion.images.inputs import load_pixels
 from keras_deep_emotion.images.preprocessing import prepare_face
-from keras_deep_emotion.images.reading import UnreadableImage
+from keras_deep_emotion.images.reading import UnreadableImage, open_photo
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.saliency.windows import (
     DEFAULT_WINDOWS,
@@ -131,11 +132,13 @@ def explain_files(
     files: list[str | Path],
     output: str | Path,
     windows: Windows = DEFAULT_WINDOWS,
+    detector: Detector | None = None,
 ) -> tuple[Path, list[tuple[Path, str]]]:
-    """Explain the predictions for image files of cropped faces; write saliency.npz to `output`.
+    """Explain the predictions for the faces in image files; write saliency.npz to `output`.
 
-    Files may have any format that `images.open_photo` reads. Returns the path of the file and a
-    list of (file, reason) that could not be read.
+    Files may have any format that `images.open_photo` reads. Without a detector each is the crop of
+    one face. Returns the path of the file and a list of (file, reason): what cannot be read, and
+    photos without a face.
 
     Raises:
         ValueError: If windows do not fit the images, or no file could be read.
@@ -144,11 +147,26 @@ def explain_files(
     names, images, unreadable = [], [], []
     for file in files:
         try:
-            images.append(prepare_face(load_pixels(file), model.size))
-            names.append(str(file))
+            crops = [load_pixels(file)] if detector is None else _found_crops(file, detector)
+            images += [prepare_face(crop, model.size) for crop in crops]
+            names += [
+                str(file) if len(crops) == 1 else f"{file}, face {i}"
+                for i in range(1, len(crops) + 1)
+            ]
         except UnreadableImage as error:
             unreadable.append((Path(file), str(error)))
     if not names:
         raise ValueError("; ".join(f"{file}: {error}" for file, error in unreadable) + ".")
     path = Run(output) / Run.SALIENCY_MAPS
     return save_explanation(path, model, np.stack(images), names, windows=windows), unreadable
+
+
+def _found_crops(file, detector):
+    photo = open_photo(file)
+    crops = [crop(photo, face) for face in detector.find(photo)]
+    if not crops:
+        raise UnreadableImage(
+            f"no face is found in its {photo.width} x {photo.height} pixels; if it is the crop of "
+            "a face already: --faces none"
+        )
+    return crops

@@ -78,7 +78,11 @@ def dask_options(options: Sequence[str]) -> list[str]:
 def run_pipeline(
     pipeline: beam.Pipeline, output: str, manifest: dict, parts: list[int], batch_size: int
 ) -> None:
-    """Score parts of a job; OSError if the file system of `output` fails, as when it is full."""
+    """Score parts of a job.
+
+    Raises OSError if the file system of `output` fails, as when it is full, or if Dask gives up
+    since its workers die.
+    """
     _ = (
         pipeline
         | "Parts" >> beam.Create(parts)
@@ -96,6 +100,14 @@ def run_pipeline(
             raise
         number = int(numbers[-1])
         raise OSError(number, os.strerror(number), output) from None
+    except Exception as error:
+        if type(error).__name__ != "KilledWorker":  # of Dask, which need not be installed
+            raise
+        raise ConnectionError(
+            f"Dask gave up: every worker that took one of the parts died, the last at "
+            f"{error.last_worker.address}, perhaps for want of memory. The workers' logs say why; "
+            "finished parts are kept, and the same command continues the job."
+        ) from None
 
 
 class ScorePart(beam.DoFn):

@@ -87,7 +87,7 @@ def test_shipped_weights_need_no_training(toon_face, tmp_path, monkeypatch):
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     # A toon face that smiles broadly: the network saw photographs alone.
     assert answer["emotion"] == "happiness"
-    run("explain", "--weights", "ferplus", toon_face, "--stride", 4)
+    run("explain", "--weights", "ferplus", toon_face, "--faces", "none", "--stride", 4)
     assert (tmp_path / "runs" / "explanation" / "attended.png").exists()
     run("export", "--weights", "ferplus")
     exported = json.loads(run(*predict, "--model", "exports/ferplus", toon_face))

@@ -89,7 +89,10 @@ def test_a_run_and_its_export_explain_alike(run_dir, export_dir, face):
 
 
 def test_litert_explains_and_attends_as_keras_does(face, tmp_path):
-    run("explain", "--weights", "ferplus-paper", face[0], "--output", tmp_path, "--stride", "4")
+    run(
+        "explain", "--weights", "ferplus-paper", face[0], "--faces", "none", "--stride", "4",
+        "--output", tmp_path,
+    )  # fmt: skip
     with np.load(tmp_path / "saliency.npz") as maps:
         by_keras = explain_faces(
             load("ferplus-paper", runtime="keras"), face[1][None], windows=Windows(stride=4)
@@ -103,7 +106,8 @@ def test_litert_explains_and_attends_as_keras_does(face, tmp_path):
 def test_pictures_are_explained_without_tensorflow(face, tmp_path):
     code = (
         "import sys; from keras_deep_emotion.cli import main\n"
-        "try: main(['explain', '--weights', 'ferplus', sys.argv[1], '--stride', '8'])\n"
+        "arguments = ['--weights', 'ferplus', sys.argv[1], '--faces', 'none', '--stride', '8']\n"
+        "try: main(['explain', *arguments])\n"
         "except SystemExit as stop: assert not stop.code\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
@@ -136,8 +140,8 @@ def test_explain_takes_pictures_and_the_bad_one_does_not_stop_the_rest(export_di
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"text")
     output = run(
-        "explain", export_dir, face[0], bad, "--filling", "blur", "--stride", "4",
-        "--output", tmp_path / "maps", code=1,
+        "explain", export_dir, face[0], bad, "--faces", "none", "--filling", "blur",
+        "--stride", "4", "--output", tmp_path / "maps", code=1,
     )  # fmt: skip
     assert f"{bad}: not a picture of a known format." in output
     with np.load(tmp_path / "maps" / "saliency.npz") as maps:
@@ -181,8 +185,9 @@ def test_files_of_other_splits_and_images_are_kept_apart(run_dir, toon_faces_dir
 
 def test_images_are_explained_into_a_new_folder(export_dir, face, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    windows = ("--window", "16", "--stride", "16")
     for folder in ("runs/explanation", "runs/explanation-2", "runs/explanation-3"):
-        output = run("explain", export_dir, face[0], "--window", "16", "--stride", "16")
+        output = run("explain", export_dir, face[0], "--faces", "none", *windows)
         written = re.findall("wrote (.*)", output)
         names = ("saliency.npz", "saliency.png", "occlusions.png")
         assert written == [f"{folder}/{name}" for name in names]
@@ -264,13 +269,13 @@ def test_explain_says_what_is_wrong(run_dir, export_dir, face, toon_faces_dir):
         run_dir, "--per-class", "0", code=1
     )
     assert "Scores need 2 faces or more. Received: 1" in message(
-        run_dir, "--score", "--faces", "1", code=1
+        run_dir, "--score", "--count", "1", code=1
     )
 
 
 def test_scores_are_measured_beside_chance_and_kept(run_dir, toon_faces_dir, tmp_path):
     output = run(
-        "explain", run_dir, "--score", "--faces", "12", "--window", "12", "--stride", "6",
+        "explain", run_dir, "--score", "--count", "12", "--window", "12", "--stride", "6",
         "--data-dir", toon_faces_dir, "--output", tmp_path,
     )  # fmt: skip
     result = json.loads((tmp_path / "faithfulness.json").read_text())
@@ -296,7 +301,7 @@ def test_a_model_that_sees_nothing_is_scored_too(run_dir, toon_faces_dir, tmp_pa
     model.save(tmp_path / "blind" / "model.keras")
     (tmp_path / "mean_saliency.png").touch()  # an earlier score's
     output = run(
-        "explain", tmp_path / "blind", "--score", "--faces", "4", "--window", "12", "--stride", "6",
+        "explain", tmp_path / "blind", "--score", "--count", "4", "--window", "12", "--stride", "6",
         "--data-dir", toon_faces_dir, "--output", tmp_path,
     )  # fmt: skip
     result = json.loads((tmp_path / "faithfulness.json").read_text())
@@ -391,8 +396,33 @@ def test_the_pictures_show_what_the_model_answered(run_dir, toon_faces_dir, tmp_
 def test_maps_that_show_nothing_say_what_may_show_more(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(astronaut()).crop((150, 30, 290, 170)).save("face.png")
-    said = run("explain", "--weights", "ferplus", "face.png")
+    of_crop = ("explain", "--weights", "ferplus", "face.png", "--faces", "none")
+    said = run(*of_crop)
     assert "at most 0.4 points, no single region decides" in said
     assert "8 x 8 pixels changes little here; more may: --window 16 --filling blur\n" in said
-    said = run("explain", "--weights", "ferplus", "face.png", "--window", "16", "--filling", "blur")
+    said = run(*of_crop, "--window", "16", "--filling", "blur")
     assert "of the face decides" in said and "may: --window" not in said
+
+
+def test_the_faces_of_a_photo_are_explained_as_they_are_predicted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photo = Image.fromarray(astronaut())
+    photo.save("one.png")
+    pair = Image.new("RGB", (1024, 512))
+    pair.paste(photo, (0, 0))
+    pair.paste(photo.resize((320, 320)), (600, 100))
+    pair.save("two.png")
+    Image.new("RGB", (640, 480)).save("empty.png")
+    command = ("explain", "--weights", "ferplus", "one.png", "two.png", "empty.png")
+    said = run(*command, "--window", "16", "--stride", "16", code=1)
+    assert (
+        "empty.png: no face is found in its 640 x 480 pixels; if it is the crop of a face already: "
+        "--faces none.\n" in said
+    )
+    rows = [
+        json.loads(line) for line in run("predict", "--json", "one.png", "two.png").splitlines()
+    ]
+    with np.load("runs/explanation/saliency.npz") as maps:
+        assert list(maps["name"]) == ["one.png", "two.png, face 1", "two.png, face 2"]
+        answers = [list(row["probabilities"].values()) for row in rows]
+        np.testing.assert_allclose(maps["probabilities"], answers, atol=1e-4)

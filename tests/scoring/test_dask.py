@@ -32,7 +32,7 @@ def faces(tmp_path):
 
 
 @contextlib.contextmanager
-def started(*command, log):
+def started(*command, log, **environment):
     """A process of Dask's; killed in the end."""
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -40,13 +40,30 @@ def started(*command, log):
             cwd=log.parent,
             stdout=file,
             stderr=file,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+                **environment,
+            },
         )
     try:
         yield process
     finally:
         process.kill()
         process.wait()
+
+
+def scoring(*arguments, address):
+    """The command `score`, started, on a Dask scheduler."""
+    dask = ("--runner", "dask", "--", f"--dask_client_address={address}")
+    return subprocess.Popen(
+        [sys.executable, "cli.py", *arguments, *dask],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def wait_for(condition, log):
@@ -76,14 +93,7 @@ def test_two_workers_one_of_them_killed(faces, export_dir, tmp_path, no_port):
         started(*worker, log=tmp_path / "two.log") as kept,
     ):
         wait_for(lambda: log.read_text().count("Register worker") == 2, log)
-        client = subprocess.Popen(
-            [sys.executable, "cli.py", *arguments, "--output", str(output)]
-            + ["--runner", "dask", "--", f"--dask_client_address={address}"],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        client = scoring(*arguments, "--output", str(output), address=address)
         # Both have scored a part: each opens the model once, and says on which part it works.
         wait_for(lambda: len(list(output.glob("part-*"))) >= 4, log)
         killed.kill()
@@ -98,6 +108,30 @@ def test_two_workers_one_of_them_killed(faces, export_dir, tmp_path, no_port):
     assert first == f"inputs: {FACES}, parts: {FACES}"
     assert all(line.startswith("parts done: ") for line in others)
     assert stdout.splitlines()[-1] == f"inputs: {FACES}, scored: {FACES}, damaged: 0"
+
+
+@pytest.mark.slow
+def test_parts_whose_workers_die_are_given_up(faces, export_dir, tmp_path, no_port):
+    address, output = f"tcp://127.0.0.1:{no_port}", tmp_path / "dask"
+    quiet, log = ("--no-dashboard", "--host", "127.0.0.1"), tmp_path / "scheduler.log"
+    once = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+    worker = ("worker", address, "--no-nanny", "--nthreads", "1", *quiet)
+    with (
+        started("scheduler", "--port", str(no_port), *quiet, log=log, **once),
+        started(*worker, log=tmp_path / "worker.log") as killed,
+    ):
+        client = scoring(
+            "score", str(export_dir), "--input", str(faces), "--part-size", "1",
+            "--output", str(output), address=address,
+        )  # fmt: skip
+        wait_for(lambda: any(output.glob("part-*")), log)
+        killed.kill()
+        _, stderr = client.communicate(timeout=300)
+    assert client.returncode == 1
+    error = stderr.splitlines()[-1]
+    assert error.startswith("Error: Dask gave up: every worker that took one of the parts died, ")
+    assert error.endswith("finished parts are kept, and the same command continues the job.")
+    assert any(output.glob("part-*")) and "Traceback" not in stderr
 
 
 def test_mistakes(faces, export_dir, tmp_path, monkeypatch):
