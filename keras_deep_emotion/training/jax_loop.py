@@ -51,6 +51,7 @@ from keras_deep_emotion.training.jax_steps import (
     compile_evaluation,
     compile_statistics,
     compile_training,
+    with_fused_pooling,
 )
 from keras_deep_emotion.training.starting import copy_start, start_run
 
@@ -148,7 +149,7 @@ def train(
     kept = build_model(config, len(labels))  # float32 whatever the precision: serves anywhere
     keras.utils.set_random_seed(config.seed)  # the same initial weights in all processes
     keras.config.set_dtype_policy(config.precision)
-    network = build_model(config, len(labels))
+    network = with_fused_pooling(build_model(config, len(labels)))
     steps = math.ceil(len(faces.images) / config.batch_size)
     trainer = compiled_trainer(network, config, steps)
     copy_start(network, config, faces, labels)

@@ -24,6 +24,30 @@ from keras_deep_emotion.training.compile import NOT_DECAYED, average_variables
 EVALUATION_BATCH = 512  # faces
 
 
+def with_fused_pooling(model: keras.Model) -> keras.Model:
+    """Copy a model, with max pooling by `pool_by_maximum` in place of Keras's layer."""
+
+    def call(layer, *args, **kwargs):
+        is_pooling = isinstance(layer, keras.layers.MaxPooling2D)
+        return (pool_by_maximum if is_pooling else layer)(*args, **kwargs)
+
+    copy = keras.models.clone_model(model, call_function=call)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def pool_by_maximum(x):
+    """2 x 2 max pooling, (batch, height, width, channels), by reshape and maximum.
+
+    XLA joins its gradient with others; that of a pooling window is a kernel of its own, which
+    scatters. The gradient of equal maxima is shared.
+    """
+    _, height, width, channels = x.shape
+    rows, columns = height // 2, width // 2
+    x = x[:, : 2 * rows, : 2 * columns]
+    return keras.ops.max(keras.ops.reshape(x, (-1, rows, 2, columns, 2, channels)), axis=(2, 4))
+
+
 class FlatWeights:
     """The trainable variables of a compiled model, joined into two vectors for its optimizer.
 

@@ -10,12 +10,15 @@ import zipfile
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.models.deep_emotion import build_model
 from keras_deep_emotion.runs import Run
 
 ROOT = Path(__file__).parents[2]
@@ -219,6 +222,32 @@ for got, one in zip(flat.split([v.value for v in average_variables(trainer.optim
     np.testing.assert_allclose(got, one, atol=1e-5)
 """
     finished(started(code, optimizer, KERAS_BACKEND="jax"))
+
+
+def test_fused_pooling_is_max_pooling_and_has_its_gradient():
+    pytest.importorskip("jax")
+    from keras_deep_emotion.training.jax_steps import pool_by_maximum, with_fused_pooling
+
+    random, pool = np.random.default_rng(0), keras.layers.MaxPooling2D()
+    images = tf.constant(random.normal(size=(3, 7, 10, 2)).astype("float32"))
+    given = random.normal(size=(3, 3, 5, 2)).astype("float32")
+
+    def result(function):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            pooled = function(images)
+        return pooled, tape.gradient(pooled, images, given)
+
+    for got, expected in zip(result(pool_by_maximum), result(pool), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+    faces = random.uniform(0, 255, (2, 48, 48, 1)).astype("float32")
+    for network in ("paper", "wide", "residual"):
+        model = build_model(TrainConfig(network=network, width=2))
+        fused = with_fused_pooling(model)
+        assert not any(isinstance(one, keras.layers.MaxPooling2D) for one in fused.layers)
+        np.testing.assert_allclose(fused(faces), model(faces), atol=1e-6)
+        assert [one.path for one in fused.weights] == [one.path for one in model.weights]
 
 
 @pytest.mark.parametrize("whole", [True, False])
