@@ -23,7 +23,7 @@ install: .venv/installed
 # in training (--cutout), any hidden square would change the answers, and maps would show nothing else.
 quickstart: .venv/installed
 	$(CLI) build-data toon_faces/standard
-	$(CLI) fit --dataset toon_faces --recipe paper --epochs 20 --cutout 0.5 --warmup 1 --run-dir $(RUN)
+	$(CLI) fit --dataset toon_faces --recipe paper --epochs 20 --cutout 0.5 --run-dir $(RUN)
 	$(CLI) evaluate $(RUN)
 	$(CLI) explain $(RUN) --window 12 --filling blur
 	$(CLI) export $(RUN)

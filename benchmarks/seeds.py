@@ -24,13 +24,15 @@ from keras_deep_emotion.training.single_machine import train
 
 FACES = 600
 VARIANTS = {
-    "literal": {},
-    "warm-up of 1 epoch": {"warmup": 1.0},
-    "rate 0.002": {"learning_rate": 0.002},
-    "rate 0.001, warm-up of 1 epoch": {"learning_rate": 0.001, "warmup": 1.0},
-    "SGD, rate 0.05": {"optimizer": "sgd", "learning_rate": 0.05, "theta_rate": 0.1},
-    "batches of 512": {"batch_size": 512},
-}
+    "literal": {"warmup": 0.0},
+    "warm-up of 1 epoch": {},
+    "rate 0.002": {"learning_rate": 0.002, "warmup": 0.0},
+    "rate 0.001, warm-up of 1 epoch": {"learning_rate": 0.001},
+    "SGD, rate 0.05": {
+        "optimizer": "sgd", "learning_rate": 0.05, "theta_rate": 0.1, "warmup": 0.0,
+    },
+    "batches of 512": {"batch_size": 512, "warmup": 0.0},
+}  # fmt: skip
 
 
 class DeadUnits(keras.callbacks.Callback):
