@@ -46,12 +46,7 @@ FAINT = 0.05  # ours: of the probability; maps that stay below show nothing
 @click.option(
     "--count", default=200, type=options.AnyInteger(), help="With --score: number of faces."
 )
-@click.option(
-    "--faces",
-    type=click.Choice(["find", "none"]),
-    default="find",
-    help="Find the faces in IMAGEs; none if each is the crop of one face.",
-)
+@options.faces_option
 @click.option(
     "--output",
     type=options.FOLDER,

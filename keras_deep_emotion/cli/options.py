@@ -143,6 +143,12 @@ balance_option = click.option(
     help="Favour emotions that are rare in training: 0 not at all, 1 as if all were as frequent.  "
     "[default: that of fit, 0]",
 )
+faces_option = click.option(
+    "--faces",
+    type=click.Choice(["find", "none"]),
+    default="find",
+    help="Find the faces in each image; none if each image is the crop of one face.",
+)
 allow_hosts_option = click.option(
     "--allow-host",
     "allow_hosts",

@@ -16,6 +16,7 @@ from keras_deep_emotion.cli.options import (
     Integer,
     Real,
     balance_option,
+    faces_option,
     model_options,
 )
 from keras_deep_emotion.cli.pipes import is_read
@@ -28,12 +29,7 @@ STDIN = Path("-")
 @click.command()
 @model_options
 @balance_option
-@click.option(
-    "--faces",
-    type=click.Choice(["find", "none"]),
-    default="find",
-    help="Find the faces in each image; none if each image is the crop of one face.",
-)
+@faces_option
 @click.option(
     "--smallest",
     type=Integer(13),
