@@ -136,9 +136,9 @@ def test_other_counts_are_warned_of(native_trees, tmp_path, caplog):
 
 
 @pytest.mark.slow
-def test_eight_classes_train_and_are_evaluated(native_trees, tmp_path):
+def test_eight_classes_train_and_are_evaluated(small_settings, native_trees, tmp_path):
     """With contempt the network has eight classes, and no face of one of them, neutral."""
-    config = TrainConfig.from_recipe("paper", dataset="ck_plus/peak_contempt", epochs=1)
+    config = TrainConfig.from_recipe("paper", dataset="ck_plus/peak_contempt", **small_settings)
     list(build_dataset("ck_plus/peak_contempt_standard", native_trees, tmp_path))
     report = fit(config, tmp_path / "run", tmp_path)
     assert report["classes"] == [*EMOTIONS, "contempt"]
