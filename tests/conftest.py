@@ -109,18 +109,25 @@ def export_dir(run_dir, shared):
     return shared("exports", lambda folder: export_run(run_dir, parent=folder)) / "toon_faces" / "1"
 
 
+# Settings of a training in half the time, where the network does not matter.
+SMALL = {"epochs": 1, "batch_size": 64, "image_size": 32, "transformer": False}
+
+
+@pytest.fixture(scope="session")
+def small_settings():
+    """Settings of the quickest training of recipe `paper`."""
+    return SMALL
+
+
 @pytest.fixture(scope="session")
 def reproduced(tiny_faces_dir, shared):
-    """(folder, table) of `reproduce` on tiny faces: every protocol and fold, one epoch each."""
+    """(folder, table) of `reproduce` on tiny faces: every protocol and fold, `SMALL`."""
     import pandas as pd
 
     from keras_deep_emotion.experiments.reproduction import reproduce
 
-    changes = {"recipe": "paper", "epochs": 1, "batch_size": 64}
-    folder = shared(
-        "reproduced",
-        lambda folder: reproduce(["toon_faces"], folder, data_dir=tiny_faces_dir, **changes),
-    )
+    settings = {"recipe": "paper", "data_dir": tiny_faces_dir, **SMALL}
+    folder = shared("reproduced", lambda folder: reproduce(["toon_faces"], folder, **settings))
     table = pd.read_csv(folder / "reproduction.csv", dtype=str, keep_default_na=False)
     return folder, table
 

@@ -21,12 +21,13 @@ def explain_split(
     split: str = "test",
     per_class: int = 1,
     windows: Windows = DEFAULT_WINDOWS,
+    model: Network | None = None,
 ) -> Path:
     """Explain typical images of each class of a run's split; return the path of saliency.npz.
 
     They are `per_class` for each class: see `typical_examples`. The explained class is the true
     one. `split` is "train", "validation" or "test"; `output` is the folder of the file, None for
-    the run's own.
+    the run's own; `model` is the run's, None to open it.
 
     Raises:
         ValueError: If windows do not fit the images, `per_class` is below 1, or the split is empty.
@@ -38,7 +39,7 @@ def explain_split(
     if per_class < 1:
         raise ValueError(f"--per-class must be 1 or more. Received: {per_class}")
     groups = first_per_class(builder, task.splits[split], size, max(CANDIDATES, 2 * per_class))
-    model = Network.from_run(run)
+    model = model or Network.from_run(run)
     examples = [one for group in groups for one in typical_examples(model, group, per_class)]
     labels = [int(example["label"]) for example in examples]
     names = [example["name"].numpy().decode() for example in examples]
@@ -78,9 +79,15 @@ def typical_examples(model: Network, examples: list[dict], count: int) -> list[d
 
 
 def explain_mistakes(
-    run: Run, data_dir: str | Path | None = None, windows: Windows = DEFAULT_WINDOWS
+    run: Run,
+    data_dir: str | Path | None = None,
+    windows: Windows = DEFAULT_WINDOWS,
+    model: Network | None = None,
 ) -> Path | None:
-    """Explain the most confident mistakes of an evaluated run; write mistakes.npz if any."""
+    """Explain the most confident mistakes of an evaluated run; write mistakes.npz if any.
+
+    `model` is the run's; None to open it.
+    """
     mistakes = run.report["surest_mistakes"][:MISTAKES]
     if not mistakes:
         return None
@@ -92,12 +99,13 @@ def explain_mistakes(
         if name in names:
             images[name] = example["image"].numpy()
     truth = [run.labels.index(mistake["label"]) for mistake in mistakes]
-    faces, model = np.stack([images[name] for name in names]), Network.from_run(run)
+    faces, model = np.stack([images[name] for name in names]), model or Network.from_run(run)
     path = run / Run.MISTAKE_MAPS
     return save_explanation(path, model, faces, names, truth, windows=windows)
 
 
 def explain_run(run: Run, data_dir: str | Path | None = None) -> None:
     """Explain a typical test image of each class and the most confident mistakes of a run."""
-    explain_split(run, data_dir)
-    explain_mistakes(run, data_dir)
+    model = Network.from_run(run)
+    explain_split(run, data_dir, model=model)
+    explain_mistakes(run, data_dir, model=model)

@@ -27,7 +27,6 @@ class Network:
             input_signature=[tf.TensorSpec((None, *model.input.shape[1:]), tf.float32)],
             autograph=False,
         )
-        self._attended = None
 
     @classmethod
     def from_run(cls, run: Run) -> "Network":
@@ -47,10 +46,10 @@ class Network:
         """
         if not any(layer.name == "attended" for layer in self.model.layers):
             return None, None
-        if self._attended is None:
-            outputs = [self.model.get_layer(name).output for name in ("theta", "attended")]
-            self._attended = keras.Model(self.model.input, outputs)
-        theta, attended = self._attended.predict_on_batch(np.asarray(faces, np.float32))
+        outputs = [self.model.get_layer(name).output for name in ("theta", "attended")]
+        # Made for each batch: compiled for a second size, it would round otherwise.
+        transformer = keras.Model(self.model.input, outputs)
+        theta, attended = transformer.predict_on_batch(np.asarray(faces, np.float32))
         return theta, to_grey_levels(attended.astype(np.float32))
 
 

@@ -44,14 +44,29 @@ from keras_deep_emotion.serving.warmup import write_warmup
 PARTIAL = f"partial-{'[a-z0-9_]' * 8}"  # folders of `temporary_folder` below
 
 
+class Exported(tf.Module):
+    """What a SavedModel holds, under the names that keras.export.ExportArchive gives it."""
+
+    variables = trainable_variables = non_trainable_variables = ()  # not saved as properties
+
+
 def write_saved_model(
     model: keras.Model, labels: list[str], path: Path, detector: keras.Model | None = None
 ) -> None:
     """Write a SavedModel with the signatures of `Signatures`."""
-    archive = keras.export.ExportArchive()  # track(model) would store each variable twice
-    for name, (function, inputs) in Signatures(model, labels, detector).functions().items():
-        archive.add_endpoint(name, tf.function(function, input_signature=inputs, autograph=False))
-    archive.write_out(str(path), verbose=False)
+    # keras.export.ExportArchive would trace each function twice, and write both.
+    signatures = {
+        name: tf.function(function, input_signature=inputs, autograph=False).get_concrete_function()
+        for name, (function, inputs) in Signatures(model, labels, detector).functions().items()
+    }
+    used = {id(one): one for signature in signatures.values() for one in signature.variables}
+    module = Exported()
+    module.variables = [*used.values()]
+    module.trainable_variables = [one for one in module.variables if one.trainable]
+    module.non_trainable_variables = [one for one in module.variables if not one.trainable]
+    for name, signature in signatures.items():
+        setattr(module, name, signature)
+    tf.saved_model.save(module, str(path), signatures)
 
 
 def expected_outputs(model: keras.Model) -> dict[str, np.ndarray]:

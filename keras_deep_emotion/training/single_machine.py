@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_deep_emotion import __version__
@@ -257,4 +258,13 @@ def build_trainer(config: TrainConfig, classes: int, steps: int) -> tuple[keras.
             # On a GPU, a call costs more than a step of these small networks.
             steps_per_execution=devices.steps_per_execution(steps) if on_gpu else 1,
         )
+        create_variables(trainer)
     return network, trainer, kept
+
+
+def create_variables(trainer: keras.Model) -> None:
+    """Create the variables of optimizer and metrics, so that the first step is traced once."""
+    trainer.optimizer.build(trainer.trainable_variables)
+    blank = np.zeros((1, trainer.output.shape[-1]), np.float32)
+    trainer.compute_metrics(None, blank, blank)
+    trainer.reset_metrics()

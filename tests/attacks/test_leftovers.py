@@ -21,20 +21,6 @@ def made_long_ago(folder):
 
 
 @pytest.mark.slow
-def test_an_export_removes_what_killed_ones_left(run_dir, tmp_path):
-    from keras_deep_emotion.serving.export import export_run
-
-    folders = [tmp_path / "face" / "partial-abcd1234", tmp_path / "other" / "partial-0a_b1234"]
-    for folder in folders:
-        made_long_ago(folder)
-    ours = made_long_ago(tmp_path / "other" / "partial-notes")  # of the user
-    export_run(run_dir, "face", tmp_path)
-    assert [folder.exists() for folder in folders] == [False, False]
-    assert ours.exists()
-    assert sorted(path.name for path in (tmp_path / "face").iterdir()) == ["1"]
-
-
-@pytest.mark.slow
 def test_a_conversion_removes_what_killed_ones_left(tmp_path, monkeypatch):
     from keras_deep_emotion.runs import Run
     from keras_deep_emotion.serving.edge import write_litert

@@ -200,7 +200,7 @@ def test_fit_builds_it_and_later_commands_find_it(tmp_path):
     draw(tmp_path / "faces", 10)
     data = ["--data-dir", str(tmp_path / "data")]
     run_dir = str(tmp_path / "run")
-    settings = ["--dataset", "folder", "--recipe", "paper", "--epochs", "1"]
+    settings = ["--dataset", "folder", "--recipe", "paper", "--epochs", "1", "--no-transformer"]
     fit = ["fit", *settings, "--run-dir", run_dir, *data]
     result = CliRunner().invoke(main, fit)
     assert result.exit_code == 1
@@ -288,7 +288,7 @@ def test_an_emotion_without_pictures_stops_a_build_if_it_has_files(tmp_path):
         find_pictures(tmp_path)
 
 
-def test_absent_emotions_are_said_at_build_and_at_fit(tmp_path, caplog):
+def test_absent_emotions_are_said_at_build_and_at_fit(small_settings, tmp_path, caplog):
     from keras_deep_emotion.config import TrainConfig
     from keras_deep_emotion.training import fit
 
@@ -302,7 +302,7 @@ def test_absent_emotions_are_said_at_build_and_at_fit(tmp_path, caplog):
     assert "No picture in test shows sadness." in caplog.text
     caplog.clear()
     name = f"folder/{builder.builder_config.name}"
-    config = TrainConfig.from_recipe("paper", dataset=name, epochs=1, batch_size=64)
+    config = TrainConfig.from_recipe("paper", dataset=name, **small_settings)
     fit(config, tmp_path / "run", tmp_path / "data")
     assert "No face to train on shows fear: the model never answers so." in caplog.text
 

@@ -155,14 +155,15 @@ def test_other_faces_and_damaged_files_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_evaluate_says_how_a_run_holds_under_changes(run_dir, toon_faces_dir, tmp_path):
-    command = ["evaluate", str(run_dir), "--robustness", "--data-dir", str(toon_faces_dir)]
+def test_evaluate_says_how_a_run_holds_under_changes(run_dir, tiny_faces_dir, tmp_path):
+    command = ["evaluate", str(run_dir), "--robustness", "--data-dir", str(tiny_faces_dir)]
     result = CliRunner().invoke(main, [*command, "--output", str(tmp_path / "one")])
     assert result.exit_code == 0, result.output
     assert "mean of all changes and levels" in result.output
     report = Run(tmp_path / "one").robustness
     assert len(report["changes"]) == 12
-    assert report["clean"] == Run(run_dir).report["accuracy"]
+    assert report["clean"] == Run(tmp_path / "one").report["accuracy"]
+    assert report["faces"] == 14
     assert report["changes"]["noise"]["levels"][0]["level"] == 5.0
     assert (tmp_path / "one" / Run.ROBUSTNESS_FIGURE).stat().st_size > 20_000
     command += ["--output", str(tmp_path / "two"), "--against", str(tmp_path / "one")]

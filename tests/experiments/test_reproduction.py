@@ -97,8 +97,11 @@ def test_the_row_of_several_seeds():
 
 
 @pytest.mark.slow
-def test_folds_and_splits_of_one_data_set_in_one_picture(reproduced, tiny_faces_dir, tmp_path):
+def test_folds_and_splits_of_one_data_set_in_one_picture(
+    reproduced, small_settings, tiny_faces_dir, tmp_path
+):
     folder, table = reproduced
+    settings = {"recipe": "paper", "data_dir": tiny_faces_dir, **small_settings}
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     assert list(table["protocol"]) == ["standard", "subjects"]
     assert list(table["test faces"]) == ["14", "84"]
@@ -107,9 +110,7 @@ def test_folds_and_splits_of_one_data_set_in_one_picture(reproduced, tiny_faces_
     assert table["note"][1].startswith("mean of 6 folds ")
     with Image.open(tmp_path / "reproduction.png") as picture:
         assert picture.width > 1000 and picture.height > 500
-    again = reproduce(
-        ["toon_faces"], tmp_path, recipe="paper", data_dir=tiny_faces_dir, epochs=1, batch_size=64
-    )
+    again = reproduce(["toon_faces"], tmp_path, **settings)
     pd.testing.assert_frame_equal(again, table)
     # A second seed: runs of their own, here those of the first with other accuracies.
     for name, file in (("standard", "report.json"), ("subjects", "folds.json")):
@@ -121,16 +122,7 @@ def test_folds_and_splits_of_one_data_set_in_one_picture(reproduced, tiny_faces_
         report.get("pooled", report)["accuracy"] = 0.5
         (second / file).write_text(json.dumps(report))
     said = []
-    both = reproduce(
-        ["toon_faces"],
-        tmp_path,
-        recipe="paper",
-        data_dir=tiny_faces_dir,
-        seeds=2,
-        announce=said.append,
-        epochs=1,
-        batch_size=64,
-    )
+    both = reproduce(["toon_faces"], tmp_path, seeds=2, announce=said.append, **settings)
     for ours, alone, note in zip(both["ours"], table["ours"], both["note"], strict=True):
         assert float(ours) == pytest.approx((float(alone) + 50) / 2, abs=0.01)
         assert note.startswith(f"mean of 2 seeds ({alone}, 50.00), spread ")

@@ -1,6 +1,7 @@
 """Edge formats: what the files answer, hold and refuse."""
 
 import json
+import os
 import re
 import zipfile
 
@@ -54,10 +55,16 @@ def test_the_shipped_litert_models_are_made_of_the_shipped_keras_models(name, fa
     assert ours.labels == shipped.labels
 
 
+LEFT = ("face/partial-abcd1234", "other/partial-0a_b1234", "other/partial-notes")
+
+
 @pytest.fixture(scope="module")
 def exported(run_dir, tmp_path_factory):
     """Exports of a run in every format, and what the command printed."""
     folder = tmp_path_factory.mktemp("edge")
+    for name in LEFT:  # by killed exports, long ago, with content; the last is the user's
+        (folder / name / "variables").mkdir(parents=True)
+        os.utime(folder / name, (1, 1))
     formats = [f"--format={name}" for name in ("saved_model", *EDGE_FORMATS)]
     command = ["export", str(run_dir), "--name", "face", "--exports", str(folder), *formats]
     done = CliRunner().invoke(main, [*command, "--data-dir", str(folder)])
@@ -83,6 +90,8 @@ def test_export_writes_every_format_and_says_how_they_differ(exported):
     assert load(version).runtime == "litert"
     assert load(version, runtime="saved_model").runtime == "saved_model"
     assert not list(folder.glob("partial*"))
+    assert [(folder / name).exists() for name in LEFT] == [False, False, True]
+    assert [path.name for path in (folder / "face").iterdir()] == ["1"]
 
 
 def test_all_formats_of_an_export_answer_alike(exported, model, faces):

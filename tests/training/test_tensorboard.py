@@ -221,9 +221,11 @@ class Stop(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_taken_up_goes_on_with_its_logs(tiny_faces_dir, tmp_path, monkeypatch):
+def test_a_run_that_is_taken_up_goes_on_with_its_logs(
+    small_settings, tiny_faces_dir, tmp_path, monkeypatch
+):
     run = tmp_path / "run"
-    config = TrainConfig.from_recipe("paper", epochs=3, batch_size=256)
+    config = TrainConfig.from_recipe("paper", **small_settings | {"epochs": 3})
     monkeypatch.setattr(training, "EpochTable", lambda lines: Stop(2))
     with pytest.raises(KeyboardInterrupt):
         fit(config, run, tiny_faces_dir)
@@ -262,9 +264,9 @@ def profiled(log_dir):
     return names, steps
 
 
-def test_profile_of_the_second_epoch(toon_faces_dir, tmp_path):
-    config = TrainConfig.from_recipe("paper", epochs=2)
-    fit(config, tmp_path / "run", toon_faces_dir, profile=True)
+def test_profile_of_the_second_epoch(tiny_faces_dir, tmp_path):
+    config = TrainConfig.from_recipe("paper", epochs=2, batch_size=6)  # eleven steps an epoch
+    fit(config, tmp_path / "run", tiny_faces_dir, profile=True)
     names, steps = profiled(tmp_path / "run" / "logs" / "plugins" / "profile")
     assert any("attended" in name for name in names)  # our sampler, forward or backward
     assert any("Conv2DBackpropFilter" in name for name in names)
