@@ -163,7 +163,7 @@ def explain_files(
 
 def _found_crops(file, detector):
     photo = open_photo(file)
-    crops = [crop(photo, face) for face in detector.find(photo)]
+    crops = [np.asarray(crop(photo, face)) for face in detector.find(photo)]
     if not crops:
         raise UnreadableImage(
             f"no face is found in its {photo.width} x {photo.height} pixels; if it is the crop of "
