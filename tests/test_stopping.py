@@ -187,3 +187,25 @@ def test_commands_stop_at_random_moments(command, tiny_faces_dir, tmp_path):
         assert not list(tmp_path.rglob("incomplete.*")) and not list(tmp_path.rglob("partial.*"))
         if command == "fit" and (tmp_path / "out" / "config.json").exists():
             arguments = ("--resume", tmp_path / "out", *data)
+
+
+def test_a_signal_ends_a_wait_wherever_it_comes():
+    code = """
+import os, signal, sys, threading
+from keras_deep_emotion.cli.options import signal_waiter
+kill = os.getpid(), signal.SIGTERM
+for step in range(20):  # in Python's own code, if the wait has any
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    wait, steps = signal_waiter(), iter(range(step + 1))
+    def trace(frame, event, argument):
+        if next(steps, None) == step:
+            os.kill(*kill)
+        return trace
+    timer = threading.Timer(0.1, os.kill, kill)  # else from outside
+    timer.start()
+    sys.settrace(trace)
+    wait()
+    sys.settrace(None)
+    timer.join()
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=True)

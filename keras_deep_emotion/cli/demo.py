@@ -1,6 +1,5 @@
 """`demo`: a web page to try a model on."""
 
-import threading
 import webbrowser
 
 import click
@@ -60,8 +59,7 @@ def demo(choice, host, port, allow_hosts, certificate, key, browser):
         check_certificate(certificate, key or certificate)
     where = (host, port, allow_hosts, certificate, key)
     with Demo(choice.open(), Detector(), sentence, *where) as page:
-        stopped = threading.Event()
-        options.on_signals(stopped.set)
+        wait_for_signal = options.signal_waiter()
         click.echo(f"The page: {page.url} (Ctrl-C ends it)")
         if not is_loopback(host):
             warning = "warning: everyone who can reach this machine can open the page"
@@ -70,4 +68,4 @@ def demo(choice, host, port, allow_hosts, certificate, key, browser):
             click.echo(f"{warning}.", err=True)
         if browser:
             webbrowser.open(page.url)
-        stopped.wait()
+        wait_for_signal()

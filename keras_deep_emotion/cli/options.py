@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import queue
 import signal
 import sys
 from collections.abc import Callable, Iterable
@@ -325,3 +326,11 @@ def on_signals(stop: Callable[[], Any]) -> None:
 
     for number in numbers:
         signal.signal(number, handle)
+
+
+def signal_waiter() -> Callable[[], Any]:
+    """Return a function that waits for Ctrl-C, SIGTERM or SIGHUP, also for one that has come."""
+    # Not a threading.Event: the handler would wait for ever for the lock that `wait` is taking.
+    arrived = queue.SimpleQueue()
+    on_signals(lambda: arrived.put(None))
+    return arrived.get

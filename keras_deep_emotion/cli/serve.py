@@ -5,7 +5,6 @@ import re
 import shlex
 import subprocess
 import sys
-import threading
 
 import click
 
@@ -106,7 +105,6 @@ def serve(export, name, host, port, rest_port, docker, stand_in, keep, labels, *
     # Exit without cleanup: an exception would be lost during TensorFlow's import, and the
     # interpreter's own end waits for the libraries' threads, at times for ever.
     options.on_signals(lambda: os._exit(0))
-    stopped = threading.Event()
     options.load_tensorflow()
     click.echo(f"Local server, for development only: in production serve {folder} with {IMAGE}.")
     limits["max_bytes"] = limits.pop("max_request") * 2**20
@@ -115,7 +113,6 @@ def serve(export, name, host, port, rest_port, docker, stand_in, keep, labels, *
     address = url_host(host)
     click.echo(f"REST: http://{address}:{server.rest_port}/v1/models/{name}")
     click.echo(f"gRPC: {address}:{server.port}")
-    options.on_signals(stopped.set)
-    stopped.wait()
+    options.signal_waiter()()
     server.stop(DRAIN)
     os._exit(0)

@@ -33,7 +33,7 @@ def test_loss_is_cross_entropy_plus_the_penalty():
 
 
 def test_a_trainer_shares_the_models_weights():
-    config = TrainConfig.from_recipe("paper")
+    config = TrainConfig.from_recipe("paper", warmup=0.0)
     model = build_model(config)
     trainer = compiled_trainer(model, config, steps_per_epoch=1)
     before = [weight.copy() for weight in model.get_weights()]
@@ -79,7 +79,8 @@ def test_decay_leaves_biases_and_normalisation_alone():
 
 
 def test_sgd_is_there_for_the_ablation():
-    optimizer = build_optimizer(TrainConfig.from_recipe("paper", optimizer="sgd"), 1)
+    config = TrainConfig.from_recipe("paper", optimizer="sgd", warmup=0.0)
+    optimizer = build_optimizer(config, 1)
     assert isinstance(optimizer, keras.optimizers.SGD) and optimizer.momentum == 0.9
     assert float(optimizer.learning_rate) == pytest.approx(0.005)
 
@@ -127,7 +128,7 @@ def test_the_optimizers_averages_are_variables_of_it_in_the_weights_order():
 
 
 def test_without_averaging_the_weights_stay_as_they_are():
-    config = TrainConfig.from_recipe("paper")
+    config = TrainConfig.from_recipe("paper", warmup=0.0)
     model = build_model(config)
     trainer = compiled_trainer(model, config, steps_per_epoch=1)
     before = model.get_weights()

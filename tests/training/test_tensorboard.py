@@ -51,8 +51,8 @@ def curve(events, tag):
 
 def test_rate_and_speed_are_curves_too(run_dir):
     events = events_in(run_dir / "logs")
-    # At the end of each of two epochs, along half a cosine from 0.005.
-    assert curve(events, "training/learning rate") == pytest.approx([0.0025, 0])
+    # At the end of each of two epochs: the first rises to 0.005, the second falls to 0.
+    assert curve(events, "training/learning rate") == pytest.approx([0.005, 0])
     speed = pd.read_csv(run_dir / "history.csv")["images_per_second"]
     assert curve(events, "training/images per second") == pytest.approx(speed)
 
