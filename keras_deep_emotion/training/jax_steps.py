@@ -37,15 +37,22 @@ def with_fused_pooling(model: keras.Model) -> keras.Model:
 
 
 def pool_by_maximum(x):
-    """2 x 2 max pooling, (batch, height, width, channels), by reshape and maximum.
+    """2 x 2 max pooling, (batch, height, width, channels), by two comparisons.
 
-    XLA joins its gradient with others; that of a pooling window is a kernel of its own, which
-    scatters. The gradient of equal maxima is shared.
+    XLA joins their gradient with others; that of a pooling window is a kernel of its own, which
+    scatters. (That of `max` compares again with the result, which XLA may have rounded otherwise:
+    then no element is the largest, and the gradient is 0 / 0.)
     """
     _, height, width, channels = x.shape
     rows, columns = height // 2, width // 2
-    x = x[:, : 2 * rows, : 2 * columns]
-    return keras.ops.max(keras.ops.reshape(x, (-1, rows, 2, columns, 2, channels)), axis=(2, 4))
+    x = keras.ops.reshape(x[:, : 2 * rows, : 2 * columns], (-1, rows, 2, columns, 2, channels))
+    x = larger(x[:, :, 0], x[:, :, 1])  # (batch, rows, columns, 2, channels)
+    return larger(x[:, :, :, 0], x[:, :, :, 1])
+
+
+def larger(a, b):
+    """The larger of two tensors at each place; its gradient goes to one of them alone."""
+    return keras.ops.where(a >= b, a, b)
 
 
 class FlatWeights:
