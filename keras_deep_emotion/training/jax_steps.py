@@ -25,11 +25,13 @@ EVALUATION_BATCH = 512  # faces
 
 
 def with_fused_pooling(model: keras.Model) -> keras.Model:
-    """Copy a model, with max pooling by `pool_by_maximum` in place of Keras's layer."""
+    """Copy a model, with 2 x 2 max pooling by `pool_by_maximum` in place of Keras's layer."""
 
     def call(layer, *args, **kwargs):
-        is_pooling = isinstance(layer, keras.layers.MaxPooling2D)
-        return (pool_by_maximum if is_pooling else layer)(*args, **kwargs)
+        is_fused = isinstance(layer, keras.layers.MaxPooling2D) and (
+            (layer.pool_size, layer.strides, layer.padding) == ((2, 2), (2, 2), "valid")
+        )
+        return (pool_by_maximum if is_fused else layer)(*args, **kwargs)
 
     copy = keras.models.clone_model(model, call_function=call)
     copy.set_weights(model.get_weights())
@@ -37,7 +39,9 @@ def with_fused_pooling(model: keras.Model) -> keras.Model:
 
 
 def pool_by_maximum(x):
-    """2 x 2 max pooling, (batch, height, width, channels), by two comparisons.
+    """2 x 2 max pooling by two comparisons.
+
+    x: (batch, height, width, channels). Returns (batch, height // 2, width // 2, channels).
 
     XLA joins their gradient with others; that of a pooling window is a kernel of its own, which
     scatters. (That of `max` compares again with the result, which XLA may have rounded otherwise:

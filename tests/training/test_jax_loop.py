@@ -248,6 +248,9 @@ def test_fused_pooling_is_max_pooling_and_has_its_gradient():
         assert not any(isinstance(one, keras.layers.MaxPooling2D) for one in fused.layers)
         np.testing.assert_allclose(fused(faces), model(faces), atol=1e-6)
         assert [one.path for one in fused.weights] == [one.path for one in model.weights]
+    image = keras.Input((9, 9, 2))
+    other = keras.Model(image, keras.layers.MaxPooling2D(3, padding="same")(image))
+    assert with_fused_pooling(other).output.shape == (None, 3, 3, 2)
 
 
 @pytest.mark.parametrize("whole", [True, False])
