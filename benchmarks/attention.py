@@ -101,7 +101,7 @@ def table_rows(network, augmentation, reports):
 
 
 def paired_row(network, augmentation, output, seeds):
-    """What the transformer brings, in points: mean over the seeds, on the same faces."""
+    """What the transformer brings, in points on the same faces, with each seed's 95 % interval."""
     found = []
     for seed in seeds:
         sides = (
@@ -111,7 +111,9 @@ def paired_row(network, augmentation, output, seeds):
     cells = []
     for names in (("clean",), GEOMETRY, ("all",)):
         mean = np.mean([one[name][0] for one in found for name in names])
-        cells.append(f"{100 * mean:+.1f}")
+        intervals = [one[names[0]][1] for one in found] if len(names) == 1 else []
+        spans = (f" ({100 * low:.1f} to {100 * high:.1f})" for low, high in intervals)
+        cells.append(f"{100 * mean:+.1f}{''.join(spans)}")
     return network, augmentation, "difference", *cells, "", "", ""
 
 

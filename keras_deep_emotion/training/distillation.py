@@ -47,7 +47,7 @@ def distillation_targets(
     path = run / Run.TEACHERS
     if not path.exists():
         teachers = teacher_runs(config, labels)
-        print(f"{len(faces.images):,} faces are predicted by {config.teachers}", flush=True)
+        print(f"predicting {len(faces.images):,} faces by {config.teachers}", flush=True)
         predictions = [teacher_predictions(teacher, faces.images) for teacher in teachers]
         with atomic_write(path) as temporary:
             np.save(temporary, np.mean(predictions, axis=0, dtype=np.float32))
