@@ -235,7 +235,7 @@ def test_a_run_that_is_taken_up_goes_on_with_its_logs(
     history = pd.read_csv(run / "history.csv")
     events = events_in(run / "logs")
     for column, tag in CURVES.items():
-        assert curve(events, tag) == pytest.approx(history[column], abs=1e-4)
+        assert curve(events, tag) == pytest.approx(history[column], rel=1e-6)
     assert curve(events, "accuracy/best validation") == pytest.approx(
         history["val_accuracy"].cummax()
     )
