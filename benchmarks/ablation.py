@@ -2,15 +2,20 @@
 
     PYTHONPATH=. python benchmarks/ablation.py --output DIR [--data-dir DIR] [--width 12]
 
-The test split is not read. Runs that --output holds are reused.
+Validation faces are those of the data set, and the same at the middle level of each change that a
+camera makes (`evaluation.changes`). The test split is not read. Runs that --output holds are reused.
 """
 
 from pathlib import Path
 
 import click
 import numpy as np
+from timing import echo_header, echo_row, in_percent
 
 from keras_deep_emotion.config import CAMERA_CHANGES, PRECISIONS, TrainConfig
+from keras_deep_emotion.data.reading import class_names, open_dataset, read_faces
+from keras_deep_emotion.evaluation.changes import CHANGES, apply_change
+from keras_deep_emotion.models.folding import fold_batch_normalization
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training.single_machine import train
 
@@ -49,6 +54,18 @@ VARIANTS = {
     },
     "ResNet50": {"network": "resnet50"},
 }  # fmt: skip
+CAMERA = ("blur", "resolution", "brightness", "contrast", "gamma", "noise", "jpeg")
+
+
+def validation_accuracies(run, data_dir):
+    """Accuracy of a run on validation, unchanged and under each of `CAMERA`."""
+    task, model = run.task, fold_batch_normalization(run.load_model())
+    builder, split = open_dataset(task, data_dir), task.splits["validation"]
+    _, images, labels = read_faces(builder, split, run.config.image_size)
+    changed = (apply_change(name, CHANGES[name].levels[2], images[..., 0]) for name in CAMERA)
+    sides = [images, *(faces[..., None] for faces in changed)]
+    answers = (model.predict(faces, batch_size=256, verbose=0).argmax(axis=1) for faces in sides)
+    return [np.mean(answer == labels) for answer in answers]
 
 
 @click.command()
@@ -61,7 +78,8 @@ VARIANTS = {
 @click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)))
 @click.option("--precision", default="auto", type=click.Choice(PRECISIONS))
 def main(output, data_dir, seeds, only, **common):
-    rows = ["\n| variant | validation accuracy, % | faces a second |\n|---|---|---|"]
+    changes = (f"{CHANGES[name].title} {CHANGES[name].levels[2]:g}" for name in CAMERA)
+    echo_header("variant", "validation, %", *changes, "faces a second")
     for title in only or VARIANTS:
         accuracies, speeds = [], []
         for seed in seeds:
@@ -70,13 +88,12 @@ def main(output, data_dir, seeds, only, **common):
             if run.has(Run.CONFIG) and run.config != config:
                 raise click.ClickException(f"{run} has other settings: name another --output.")
             run.write_config(config)
-            accuracies.append(train(config, run, data_dir))
+            train(config, run, data_dir)
+            run.write_labels(class_names(open_dataset(run.task, data_dir)))
+            accuracies.append(validation_accuracies(run, data_dir))
             speeds.append(run.history["images_per_second"].iloc[1:].median())
-        spread = f" ± {100 * np.std(accuracies, ddof=1):.2f}" if len(seeds) > 1 else ""
-        accuracy = f"{100 * np.mean(accuracies):.2f}{spread}"
-        rows.append(f"| {title} | {accuracy} | {np.median(speeds):,.0f} |")
-        click.echo(rows[-1])
-    click.echo("\n".join(rows))
+        cells = [in_percent(values) for values in np.transpose(accuracies)]
+        echo_row(title, *cells, f"{np.median(speeds):,.0f}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from timing import echo_header, echo_row
+from timing import echo_header, echo_row, in_percent
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.reading import class_names, open_dataset
@@ -37,12 +37,6 @@ def trained(config, run, data_dir):
         run.write_labels(class_names(open_dataset(Task.from_config(config), data_dir)))
         evaluate_robustness(run, data_dir)
     return run.robustness
-
-
-def in_percent(values):
-    """Mean of seeds, and their standard deviation if there are several."""
-    spread = f" ± {100 * np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{100 * np.mean(values):.1f}{spread}"
 
 
 def geometry(report):

@@ -3,6 +3,7 @@
 import time
 
 import click
+import numpy as np
 
 
 def take_turns(calls, rounds, clock=time.perf_counter):
@@ -23,3 +24,9 @@ def echo_row(*cells):
 def echo_header(*titles):
     echo_row(*titles)
     click.echo(f"|{'---|' * len(titles)}")
+
+
+def in_percent(values):
+    """Mean of shares, one a seed, and their standard deviation if there are several."""
+    spread = f" ± {100 * np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{100 * np.mean(values):.1f}{spread}"
