@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python benchmarks/ablation.py --output DIR [--data-dir DIR] [--width 12]
 
-Validation faces are those of the data set, and the same at the middle level of each change that a
-camera makes (`evaluation.changes`). The test split is not read. Runs that --output holds are reused.
+Accuracies are of the validation faces, as they are and at the middle level of each change
+of a camera (`evaluation.changes`); the test split is not read. Runs that --output holds are reused.
 """
 
 from pathlib import Path
