@@ -14,7 +14,7 @@ import click
 import numpy as np
 from timing import echo_header, echo_row, in_percent
 
-from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.config import PRECISIONS, TrainConfig
 from keras_deep_emotion.data.reading import class_names, open_dataset
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.evaluation.robustness import compare_robustness, evaluate_robustness
@@ -51,7 +51,8 @@ def geometry(report):
 @click.option("--width", type=int, help="of wide")
 @click.option("--epochs", default=60)
 @click.option("--seed", "seeds", multiple=True, type=int, default=[0, 1, 2])
-def main(output, data_dir, dataset, networks, width, epochs, seeds):
+@click.option("--precision", default="auto", type=click.Choice(PRECISIONS))
+def main(output, data_dir, networks, width, seeds, **common):
     rows = []
     for network in networks or RECIPES:
         size = {"width": width} if width and network == "wide" else {}
@@ -60,8 +61,8 @@ def main(output, data_dir, dataset, networks, width, epochs, seeds):
             for seed in seeds:
                 for transformer in (True, False):
                     config = TrainConfig.from_recipe(
-                        RECIPES[network], dataset=dataset, epochs=epochs, seed=seed,
-                        transformer=transformer, **size, **augmentation,
+                        RECIPES[network], seed=seed, transformer=transformer,
+                        **common, **size, **augmentation,
                     )  # fmt: skip
                     title = f"{network}-{name[:6]}-{'with' if transformer else 'without'}-{seed}"
                     report = trained(config, Run(output / title), data_dir)
