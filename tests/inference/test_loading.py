@@ -17,6 +17,7 @@ import keras_deep_emotion
 from keras_deep_emotion import load
 from keras_deep_emotion.images.graph import prepare_face
 from keras_deep_emotion.inference.client import ServerPredictor
+from keras_deep_emotion.runs import shipped_weights
 from tfds_builders.contract import EMOTIONS
 
 ROOT = Path(__file__).parents[2]
@@ -188,7 +189,7 @@ def test_shipped_weights_open_without_tensorflow(face, tmp_path):
         "assert not {'tensorflow', 'keras', 'pandas', 'matplotlib'} & set(sys.modules)\n"
         "print(model)"
     )
-    for name in ("ferplus", "ferplus-paper"):
+    for name in shipped_weights():
         done = subprocess.run(
             [sys.executable, "-c", code, name], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)},
             capture_output=True, text=True,
@@ -200,7 +201,9 @@ def test_shipped_weights_open_without_tensorflow(face, tmp_path):
         )
 
 
-@pytest.mark.parametrize(("name", "difference"), [("ferplus", 0.04), ("ferplus-paper", 0.005)])
+@pytest.mark.parametrize(
+    ("name", "difference"), [("ferplus", 0.04), ("ferplus-camera", 0.04), ("ferplus-paper", 0.005)]
+)
 def test_litert_answers_as_keras(name, difference, face):
     keras_model, light = load(name, runtime="keras"), load(name, runtime="litert")
     assert (keras_model.runtime, light.runtime) == ("keras", "litert")

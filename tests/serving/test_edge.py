@@ -15,7 +15,7 @@ from keras_deep_emotion import load
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.exports import QUANTIZATIONS
 from keras_deep_emotion.inference.array_predictors import LiteRTPredictor, ONNXPredictor
-from keras_deep_emotion.runs import Run
+from keras_deep_emotion.runs import Run, shipped_weights
 from keras_deep_emotion.serving.edge import EDGE_FORMATS, export_edge, verify_edge, write_litert
 
 OPEN = {".tflite": LiteRTPredictor, ".onnx": ONNXPredictor}
@@ -44,7 +44,7 @@ def test_answers_are_those_of_keras(model, faces, format, quantize, tmp_path):
     assert opened.predict(faces[0]).shape == (1, 7)  # one, and a batch that is no multiple of 8
 
 
-@pytest.mark.parametrize("name", ["ferplus", "ferplus-paper"])
+@pytest.mark.parametrize("name", shipped_weights())
 def test_the_shipped_litert_models_are_made_of_the_shipped_keras_models(name, faces, tmp_path):
     shipped, path = Run.shipped(name), tmp_path / "a.tflite"
     quantize = shipped.report["litert"]["quantize"]
