@@ -92,7 +92,7 @@ def main(data_dir, original, photos):
     theirs, _ = fer_sides()
     sides = {title: in_parts(*side) for title, side in theirs.items()}
     if original:
-        sides |= {"--original": load(original).classify}
+        sides["--original"] = in_parts(lambda faces: faces, load(original).predict_prepared)
     if sides:
         click.echo("FER-2013's own labels:\n")
         compare(sides, *splits["FER-2013"])
