@@ -54,16 +54,32 @@ VARIANTS = {
     },
     "ResNet50": {"network": "resnet50"},
 }  # fmt: skip
-CAMERA = ("blur", "resolution", "brightness", "contrast", "gamma", "noise", "jpeg")
+CAMERA = {  # of what a camera does, the middle levels
+    name: CHANGES[name].levels[2]
+    for name in ("blur", "resolution", "brightness", "contrast", "gamma", "noise", "jpeg")
+}
 
 
-def validation_accuracies(run, data_dir):
-    """Accuracy of a run on validation, unchanged and under each of `CAMERA`."""
-    task, model = run.task, fold_batch_normalization(run.load_model())
+def changed_titles(levels):
+    """Titles of changes at given levels, {name of a change: level}."""
+    return [f"{CHANGES[name].title} {level:g}" for name, level in levels.items()]
+
+
+def changed_validation(run, levels, data_dir):
+    """Validation faces of a run, unchanged and under each of `levels`, and their labels.
+
+    Arrays (count, side, side, 1) of grey levels 0..255, and (count,) integers.
+    """
+    task = run.task
     builder, split = open_dataset(task, data_dir), task.splits["validation"]
     _, images, labels = read_faces(builder, split, run.config.image_size)
-    changed = (apply_change(name, CHANGES[name].levels[2], images[..., 0]) for name in CAMERA)
-    sides = [images, *(faces[..., None] for faces in changed)]
+    changed = (apply_change(name, level, images[..., 0]) for name, level in levels.items())
+    return [images, *(faces[..., None] for faces in changed)], labels
+
+
+def accuracies(model, sides, labels):
+    """Accuracy of a model on each array of faces, 0 to 1."""
+    model = fold_batch_normalization(model)
     answers = (model.predict(faces, batch_size=256, verbose=0).argmax(axis=1) for faces in sides)
     return [np.mean(answer == labels) for answer in answers]
 
@@ -78,10 +94,9 @@ def validation_accuracies(run, data_dir):
 @click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)))
 @click.option("--precision", default="auto", type=click.Choice(PRECISIONS))
 def main(output, data_dir, seeds, only, **common):
-    changes = (f"{CHANGES[name].title} {CHANGES[name].levels[2]:g}" for name in CAMERA)
-    echo_header("variant", "validation, %", *changes, "faces a second")
+    echo_header("variant", "validation, %", *changed_titles(CAMERA), "faces a second")
     for title in only or VARIANTS:
-        accuracies, speeds = [], []
+        found, speeds = [], []
         for seed in seeds:
             config = TrainConfig.from_recipe("best", seed=seed, **{**common, **VARIANTS[title]})
             run = Run(output / f"{title.replace(' ', '_').replace(',', '')}-{seed}")
@@ -90,9 +105,9 @@ def main(output, data_dir, seeds, only, **common):
             run.write_config(config)
             train(config, run, data_dir)
             run.write_labels(class_names(open_dataset(run.task, data_dir)))
-            accuracies.append(validation_accuracies(run, data_dir))
+            found.append(accuracies(run.load_model(), *changed_validation(run, CAMERA, data_dir)))
             speeds.append(run.history["images_per_second"].iloc[1:].median())
-        cells = [in_percent(values) for values in np.transpose(accuracies)]
+        cells = [in_percent(values) for values in np.transpose(found)]
         echo_row(title, *cells, f"{np.median(speeds):,.0f}")
 
 

@@ -1,5 +1,7 @@
 """`evaluate`: evaluate a run on its test split."""
 
+from pathlib import Path
+
 import click
 
 from keras_deep_emotion.cli.options import (
@@ -13,7 +15,7 @@ from keras_deep_emotion.cli.options import (
     run_or_weights,
 )
 from keras_deep_emotion.cli.progress import working
-from keras_deep_emotion.runs import Run
+from keras_deep_emotion.runs import Run, shipped_weights
 
 
 @click.command()
@@ -31,7 +33,8 @@ from keras_deep_emotion.runs import Run
     "--against",
     metavar="RUN",
     type=PATH,
-    help="Compare with the predictions of another run on the same faces (McNemar's test).",
+    help="Compare with the predictions of another run, or of shipped weights, on the same faces "
+    "(McNemar's test).",
 )
 @output_option
 @data_dir_option
@@ -46,6 +49,7 @@ def evaluate(run, flip, robustness, balance, against, output, data_dir):
     from keras_deep_emotion.reports.page import write_page
 
     if against is not None:  # refuse a wrong folder before minutes of evaluation
+        against = evaluated_folder(against, robustness)
         load_predictions(against)
         if robustness:
             changed.read_answers(against)
@@ -71,3 +75,18 @@ def evaluate(run, flip, robustness, balance, against, output, data_dir):
         write_page(run)
         files.append(Run.PAGE)
     echo_written(folder / name for name in files)
+
+
+def evaluated_folder(against: Path, robustness: bool) -> Path:
+    """The folder with the predictions of `--against`; those of shipped weights are in runs/."""
+    name = str(against)
+    if against.exists() or name not in shipped_weights():
+        return against
+    folder = Run(Path("runs", name))
+    if not folder.has(Run.PREDICTIONS) or (robustness and not folder.has(Run.ROBUST_ANSWERS)):
+        option = " --robustness" if robustness else ""
+        raise FileNotFoundError(
+            f"{folder} has no such predictions: call keras-deep-emotion evaluate --weights "
+            f"{name}{option} first."
+        )
+    return folder.path

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -211,6 +212,21 @@ def test_evaluate_against_another_run(run_command, run_dir, toon_faces_dir, tmp_
         says=f"{tmp_path}/one and {tmp_path}/other cannot be compared. Both runs must be "
         "evaluated on the same faces: choose runs of one data set, protocol and fold. Received: 4",
     )  # fmt: skip
+
+
+def test_evaluate_against_shipped_weights(
+    run_command, run_dir, toon_faces_dir, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    command = ["evaluate", run_dir, "--data-dir", toon_faces_dir, "--output", "one"]
+    command += ["--against", "ferplus-paper"]
+    says = "runs/ferplus-paper has no such predictions: call keras-deep-emotion evaluate --weights "
+    fails(run_command, *command, says=f"{says}ferplus-paper first.")
+    folder = tmp_path / "runs" / "ferplus-paper"
+    folder.mkdir(parents=True)
+    shutil.copy(run_dir / "predictions.csv", folder)  # of the same faces
+    fails(run_command, *command, "--robustness", says=f"{says}ferplus-paper --robustness first.")
+    assert "against runs/ferplus-paper: +0.00 points on the same 504" in run_command(*command)
 
 
 def test_evaluate_against_a_folder_without_predictions(run_command, run_dir, tmp_path, monkeypatch):
