@@ -4,9 +4,9 @@
         [--data-dir DIR]
 
 The report is that of `python cli.py evaluate --weights NAME --flip`; a RUN that is the shipped one
-keeps its own. --quantize is of the LiteRT model, whose answers are compared with Keras's on the
-test faces. With 12 --bits of each weight, half of the bytes, `ferplus` answers as it did on all
-test faces, with 11 on all but one.
+keeps its own. The card also has RUN's robustness.json, if it has one. --quantize is of the LiteRT
+model, whose answers are compared with Keras's on the test faces. With 12 --bits of each weight,
+half of the bytes, `ferplus` answers as it did on all test faces, with 11 on all but one.
 """
 
 import io
@@ -85,11 +85,13 @@ def main(run, name, quantize, bits, data_dir):
         shipped.path.mkdir(parents=True, exist_ok=True)
         for file in (Run.CONFIG, Run.LABELS, Run.MODEL, Run.CALIBRATION):
             shutil.copy(run / file, shipped / file)
+        if run.has(Run.ROBUSTNESS):
+            shutil.copy(run / Run.ROBUSTNESS, shipped / Run.ROBUSTNESS)
         compact(shipped / Run.MODEL, bits)
         report = evaluate_run(shipped, data_dir, flip=True, output=run.path)
     report["litert"] = ship_litert(shipped, quantize, data_dir)
     write_json(shipped / Run.REPORT, report)
-    write_text(shipped / Run.CARD, render_model_card(run.config, report))
+    write_text(shipped / Run.CARD, render_model_card(run.config, report, shipped.robustness))
     size = sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file())
     click.echo(f"LiteRT: {report['litert']}")
     click.echo(f"wrote {shipped}; all shipped weights: {size / 1e6:.1f} MB")

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from keras_deep_emotion import load
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.config import TrainConfig
-from keras_deep_emotion.data.reading import open_dataset, read_examples
+from keras_deep_emotion.data.reading import open_dataset, read_examples, read_faces
 from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.evaluation.changes import apply_change
 from keras_deep_emotion.evaluation.evaluate import evaluate_run
 from keras_deep_emotion.reports.model_card import render_model_card
 from keras_deep_emotion.runs import SHIPPED, Run, shipped_weights
@@ -48,7 +49,9 @@ def test_shipped_cards_are_of_their_reports(name):
     folder = Run.shipped(name).path
     report = json.loads((folder / "report.json").read_text())
     config = TrainConfig.from_json(folder / "config.json")
-    assert (folder / "MODEL_CARD.md").read_text() == render_model_card(config, report)
+    card = render_model_card(config, report, Run(folder).robustness)
+    assert (folder / "MODEL_CARD.md").read_text() == card
+    assert "Accuracy under changes of the test faces" in card and "tilted" not in card
     # A model of FER+ is judged on the faces of the paper's figure 8.
     assert report["faces"] == 3573
 
@@ -65,6 +68,20 @@ def test_shipped_numbers_come_out_again_on_the_real_faces(name, fer2013_dir, tmp
     assert np.abs(np.subtract(found["confusion"], kept["confusion"])).sum() <= 4
     assert found["calibration"]["error"] == pytest.approx(kept["calibration"]["error"], abs=2e-3)
     assert not (folder / "predictions.csv").exists()
+
+
+@pytest.mark.parametrize("name", shipped_weights())
+def test_shipped_robustness_comes_out_again_on_the_real_faces(name, fer2013_dir):
+    task = Run.shipped(name).task
+    _, images, labels = read_faces(open_dataset(task, fer2013_dir), task.splits["test"], 48)
+    kept = Run.shipped(name).robustness
+    for change, level in (("noise", 25.0), ("turn", 45.0)):
+        faces = apply_change(change, level, images[..., 0])[..., None]
+        found = np.mean(load(name).classify(faces).argmax(axis=1) == labels)
+        (expected,) = (
+            one["accuracy"] for one in kept["changes"][change]["levels"] if one["level"] == level
+        )
+        assert found == pytest.approx(expected, abs=0.01)  # LiteRT's 8 bits
 
 
 def test_weights_ship_and_are_small():
