@@ -23,6 +23,9 @@ SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 # Longer sides of the photo in the two passes, pixels: the first finds faces that fill the photo,
 # the second small ones (benchmarks/photos.py).
 COARSE, FINE = 640, 1280
+# Sides of the passes if these find nothing, relative to the smaller one: in smaller photos noise
+# is averaged and blur narrower (benchmarks/robustness.py).
+AVERAGED = (0.7, 0.5, 0.35)
 MIN_INPUT = 64  # pixels; of a side of 32 or less, OpenCV 4.14 makes faces at infinity
 MIN_FACE = 13  # pixels; side of the smallest face that YuNet finds
 # Ours, for faces of `SMALL` pixels and more in their pass, and for smaller ones, which score less:
@@ -33,7 +36,7 @@ OVERLAP = 0.3  # intersection over union from which two boxes are the same face;
 # level. Upright they score higher: the turn is right for 99 % (benchmarks/crop_margin.py).
 # Photos without a face score more than `MIN_SCORE` in some turn.
 SURE = 0.87  # ours: most upright faces score more
-TURNED_SCORE = 0.82  # ours: least that the best face of a turned photo must score
+TURNED_SCORE = 0.84  # ours: least that the best face of a turned photo must score
 TURNS = (0, 90, 180, 270)  # degrees
 # How FER-2013 crops its faces, measured by benchmarks/crop_margin.py: the side of the square in
 # geometric means of the box's width and height, and the distance of its center below the middle of
@@ -105,17 +108,26 @@ class Detector:
         large = _shrink(image, max(fine, COARSE))
         small = _shrink(large, COARSE)
         passes = [large] if small is large else [large, small]
+        turns = TURNS if turn else TURNS[:1]
+        faces = self._best_turn(passes, turns, shape, smallest or 0)
+        if not faces:
+            passes = [_shrink(small, round(part * max(small.shape))) for part in AVERAGED]
+            faces = self._best_turn(passes, turns, shape, smallest or 0)
+        return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
+
+    def _best_turn(self, passes, turns, shape, smallest):
+        """The faces in the turn in which one scores most, of a photo with that shape."""
         best: list[Face] = []
-        for degrees in TURNS if turn else TURNS[:1]:
-            rows = [self._pass(np.rot90(one, -degrees // 90), longer) for one in passes]
+        for degrees in turns:
+            rows = [self._pass(np.rot90(one, -degrees // 90), max(shape)) for one in passes]
             rows = suppress(np.concatenate(rows))
             faces = [_to_face(row, shape, degrees) for row in rows]
-            faces = [face for face in faces if max(face.box[2:]) >= (smallest or 0)]
+            faces = [face for face in faces if max(face.box[2:]) >= smallest]
             if degrees == 0 or _highest_score(faces) >= TURNED_SCORE:
                 best = max(best, faces, key=_highest_score)
             if _highest_score(best) >= SURE:
                 break
-        return sorted(best, key=lambda face: -face.box[2] * face.box[3])
+        return best
 
     def _pass(self, image, longer):
         """YuNet's rows for an RGB image, in pixels of the photo with that longer side.

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_deep_emotion.images.faces import (
+    AVERAGED,
     BELOW_EYES,
     COARSE,
     FINE,
@@ -45,35 +46,52 @@ def detect_faces(yunet: keras.Model, image: tf.Tensor, most: int) -> tuple[tf.Te
     large = _shrink(image, FINE)
     small = _shrink(large, COARSE)
 
-    def find_turned(turn):
-        rows = _pass(yunet, tf.image.rot90(small, -turn), longer)
-        second = tf.reduce_max(tf.shape(large)) > COARSE
-        others = tf.cond(
-            second, lambda: _pass(yunet, tf.image.rot90(large, -turn), longer), lambda: rows[:0]
-        )
-        rows = tf.concat([others, rows], 0)
-        corners = tf.concat([rows[:, 1::-1], rows[:, 1::-1] + rows[:, 3:1:-1]], axis=1)
-        kept = tf.image.non_max_suppression(corners, rows[:, 14], CANDIDATES, OVERLAP)
-        return tf.gather(rows, kept)
+    second = tf.reduce_max(tf.shape(large)) > COARSE
+    side = tf.cast(tf.reduce_max(tf.shape(small)), tf.float64)
+
+    def find(one, turn):
+        return _pass(yunet, tf.image.rot90(one, -turn), longer)
+
+    def in_photo(turn):
+        fine = tf.cond(second, lambda: find(large, turn), lambda: tf.zeros((0, 15)))
+        return [fine, find(small, turn)]
+
+    def in_averages(turn):
+        return [find(_shrink(small, tf.round(part * side)), turn) for part in AVERAGED]
+
+    rows, turn = _best_turn(in_photo)
+    rows, turn = tf.cond(
+        tf.shape(rows)[0] > 0, lambda: (rows, turn), lambda: _best_turn(in_averages)
+    )
+    boxes, landmarks = _turn_back(rows, turn, shape)
+    order = tf.argsort(boxes[:, 2] * boxes[:, 3], direction="DESCENDING", stable=True)[:most]
+    return tf.gather(boxes, order), tf.gather(landmarks, order)
+
+
+def _best_turn(find):
+    """As `faces.Detector._best_turn`: its rows, and the turn in quarters, clockwise.
+
+    `find(turn)` returns the rows of each pass.
+    """
 
     def search(turn, best, best_turn):
-        rows = find_turned(turn)
+        rows = tf.concat(find(turn), 0)
+        corners = tf.concat([rows[:, 1::-1], rows[:, 1::-1] + rows[:, 3:1:-1]], axis=1)
+        kept = tf.image.non_max_suppression(corners, rows[:, 14], CANDIDATES, OVERLAP)
+        rows = tf.gather(rows, kept)
         least = tf.where(turn == 0, 0.0, TURNED_SCORE)
         score = _highest_score(rows)
         better = (score >= least) & (score > _highest_score(best))
         best = tf.cond(better, lambda: rows, lambda: best)
         return turn + 1, best, tf.where(better, turn, best_turn)
 
-    nothing = tf.zeros((0, 15))
     _, rows, turn = tf.while_loop(
         lambda turn, best, best_turn: (turn < 4) & (_highest_score(best) < SURE),
         search,
-        (0, nothing, 0),
+        (0, tf.zeros((0, 15)), 0),
         shape_invariants=(tf.TensorShape(()), tf.TensorShape((None, 15)), tf.TensorShape(())),
     )
-    boxes, landmarks = _turn_back(rows, turn, shape)
-    order = tf.argsort(boxes[:, 2] * boxes[:, 3], direction="DESCENDING", stable=True)[:most]
-    return tf.gather(boxes, order), tf.gather(landmarks, order)
+    return rows, turn
 
 
 def _highest_score(rows):
@@ -83,8 +101,9 @@ def _highest_score(rows):
 def _shrink(image, longest):
     """As `faces._shrink`: an image whose longer side has at most so many pixels."""
     shape = tf.shape(image)[:2]
-    scale = longest / tf.reduce_max(shape)
-    size = tf.maximum(1, tf.cast(tf.round(tf.cast(shape, tf.float64) * scale), tf.int32))
+    scale = tf.cast(longest, tf.float64) / tf.cast(tf.reduce_max(shape), tf.float64)
+    size = tf.cast(tf.round(tf.cast(shape, tf.float64) * scale), tf.int32)
+    size = tf.maximum(1, size)
 
     def resize():
         resized = tf.image.resize(image, size, method="area")

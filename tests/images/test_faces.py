@@ -27,6 +27,12 @@ def near(face, eyes, pixels=4):
     return np.abs(face.eyes - eyes).max() < pixels
 
 
+def noisy(photo, deviation):
+    """A photo with noise in each pixel, of a deviation in grey levels."""
+    noise = np.random.default_rng(0).normal(0, deviation, np.asarray(photo).shape)
+    return Image.fromarray(np.clip(photo + noise, 0, 255).astype(np.uint8))
+
+
 def test_box_and_eyes_are_found(detector, photo):
     (face,) = detector.find(photo)
     assert near(face, EYES)
@@ -34,6 +40,16 @@ def test_box_and_eyes_are_found(detector, photo):
     assert x < 204 and x + width > 245 and y < 100 and y + height > face.mouth[:, 1].max()
     assert 70 < width < 110 and 90 < height < 130
     assert 0.9 < face.score <= 1
+
+
+def test_a_noisy_face_is_found_in_averages_of_its_pixels(detector, photo, monkeypatch):
+    for deviation in (60, 100):
+        (face,) = detector.find(noisy(photo, deviation))
+        assert near(face, EYES, 10) and 70 < face.box[2] < 110
+    (face,) = detector.find(noisy(photo.rotate(90), 60))
+    assert face.turned == 90
+    monkeypatch.setattr(faces, "AVERAGED", (1.0,))
+    assert detector.find(noisy(photo, 60)) == []
 
 
 def test_several_faces_the_largest_first(detector, photo):
@@ -95,8 +111,9 @@ def test_a_turned_photo_has_the_same_face_where_it_lies(detector, photo, degrees
 def test_photos_without_a_face_have_none(detector, name):
     photo = Image.fromarray(getattr(data, name)()).convert("RGB")
     for scale in (0.5, 1, 2):
-        size = [round(scale * side) for side in photo.size]
-        assert detector.find(photo.resize(size)) == []
+        scaled = photo.resize([round(scale * side) for side in photo.size])
+        assert detector.find(scaled) == []
+        assert detector.find(noisy(scaled, 25)) == []
 
 
 def test_photos_in_any_form(detector, photo, tmp_path):

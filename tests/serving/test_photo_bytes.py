@@ -41,6 +41,11 @@ def crowd():
     return photo
 
 
+def noisy(photo):
+    noise = np.random.default_rng(0).normal(0, 60, (*photo.size[::-1], 3))
+    return Image.fromarray(np.clip(photo + noise, 0, 255).astype(np.uint8))
+
+
 PHOTOS = {
     "astronaut": ASTRONAUT,
     "hopper": HOPPER,
@@ -51,6 +56,8 @@ PHOTOS = {
     "two on their side": side_by_side().rotate(270, expand=True),
     "small": ASTRONAUT.resize((60, 60)),
     "tilted": ASTRONAUT.rotate(15),
+    "noisy": noisy(ASTRONAUT),
+    "noisy, on its side": noisy(ASTRONAUT.rotate(270)),
     "odd": ASTRONAUT.resize((1301, 977)),
     "without a face": Image.fromarray(data.coffee()),
     "a dot": Image.new("RGB", (1, 1)),
@@ -73,14 +80,14 @@ def model(run_dir):
     return load(run_dir, runtime="keras")
 
 
-def assert_alike(outputs, row, faces):
+def assert_alike(outputs, row, faces, pixels=0.1, probability=1e-3):
     faces = faces[:MOST_FACES]
     assert (outputs["valid"][row], outputs["faces"][row]) == (True, len(faces))
     for i, face in enumerate(faces):
-        np.testing.assert_allclose(outputs["boxes"][row, i], face.box, atol=0.1)
-        np.testing.assert_allclose(outputs["landmarks"][row, i], face.landmarks, atol=0.1)
+        np.testing.assert_allclose(outputs["boxes"][row, i], face.box, atol=pixels)
+        np.testing.assert_allclose(outputs["landmarks"][row, i], face.landmarks, atol=pixels)
         expected = [*face.probabilities.values()]
-        np.testing.assert_allclose(outputs["probabilities"][row, i], expected, atol=1e-3)
+        np.testing.assert_allclose(outputs["probabilities"][row, i], expected, atol=probability)
     for key in ("boxes", "landmarks", "probabilities"):
         assert not outputs[key][row, len(faces) :].any()
 
@@ -90,7 +97,8 @@ def test_photos_have_the_faces_and_answers_of_analyze(loaded, model, name):
     content = as_bytes(PHOTOS[name])
     outputs = loaded.call("photo_bytes", {"image_bytes": np.array([content], object)})
     found = model.analyze(content)
-    assert_alike(outputs, 0, found)
+    # Of noise, OpenCV's averages differ from the graph's by a level here and there.
+    assert_alike(outputs, 0, found, *([0.3, 0.02] if "noisy" in name else []))
     assert len(found) == {"two": 2, "two on their side": 2, "without a face": 0, "a dot": 0}.get(
         name, 1
     )
