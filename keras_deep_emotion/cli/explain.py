@@ -71,9 +71,13 @@ def explain(
         raise click.UsageError("Name MODEL, a run or an export, or --weights NAME.")
     run, images = (Run.shipped(weights), paths) if weights else (Run(paths[0]), paths[1:])
     options.check_model(run.path)
-    if images and score:
-        raise click.UsageError("--score evaluates faces of a run's data set: name no IMAGEs.")
-    if not images:
+    if images:
+        names = ["score", "count", "split", "per_class"]
+        options.refuse_unused(names, "is for faces of a run's data set: name no IMAGEs.")
+    else:
+        options.refuse_unused(["faces"], "is for IMAGEs: faces of a data set are crops.")
+        unused, how = ("per_class", "without") if score else ("count", "with")
+        options.refuse_unused([unused], f"goes {how} --score.")
         if not run.has(Run.CONFIG):
             raise click.UsageError(
                 f"{run} is not a run: it has no {Run.CONFIG}. An export has no data set: name "

@@ -9,6 +9,7 @@ from keras_deep_emotion.cli.options import (
     data_dir_option,
     echo_written,
     load_tensorflow,
+    refuse_unused,
     run_or_weights,
 )
 from keras_deep_emotion.cli.progress import working
@@ -61,6 +62,8 @@ def export(run, name, exports, formats, quantize, balance, keep, data_dir):
     edge = [one for one in dict.fromkeys(formats) if one != "saved_model"]
     if quantize != "none" and not edge:
         raise click.UsageError("--quantize is for --format litert and --format onnx.")
+    if "saved_model" not in formats:
+        refuse_unused(["keep"], "is for --format saved_model.")
     for one in edge:
         check_format(one, quantize)
     load_tensorflow()

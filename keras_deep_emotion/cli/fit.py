@@ -15,6 +15,7 @@ from keras_deep_emotion.cli.options import (
     echo_written,
     if_stopped,
     load_tensorflow,
+    refuse_unused,
 )
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task, check_source
@@ -178,12 +179,26 @@ def check_combination(settings, all_folds, run_dir, resumed, profile, source, cl
         raise click.UsageError("A run goes on with its own settings: --resume takes no others.")
     if all_folds and profile:
         raise click.UsageError("--profile is of one run: leave --fold all out.")
+    refuse_without_effect(settings)
     if len({option is None for option in cluster}) == 2:
         raise click.UsageError("--distribute, --processes and --process go together.")
     if cluster[0] is not None and (resumed or all_folds or profile or source):
         raise click.UsageError(
             "--distribute goes with neither --resume, --fold all, --profile nor --source."
         )
+
+
+def refuse_without_effect(settings):
+    """Raise UsageError for a setting of something that is not used."""
+    for name, (is_used, dependents) in {
+        "--start": ("start" in settings, ["start_share"]),
+        "--teachers": ("teachers" in settings, ["teacher_share"]),
+        "--camera": (settings.get("camera"), ["camera_changes"]),
+        "--cosine": (settings.get("cosine", True), ["warmup"]),
+        "--transformer": (settings.get("transformer", True), ["theta_reach", "theta_rate"]),
+    }.items():
+        if not is_used:
+            refuse_unused(dependents, f"is for {name}.")
 
 
 def build_source(config, source, data_dir):

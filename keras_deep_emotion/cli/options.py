@@ -26,6 +26,8 @@ class LocalPath(click.Path):
 
     def convert(self, value, param, ctx):
         """See click."""
+        if not self.file_okay and "://" in str(value) and not os.path.exists(value):
+            self.fail(f"{value} is a URL; name a folder of this machine.", param, ctx)
         if not os.path.exists(value):
             value = os.path.expanduser(value)
         elif str(value).startswith("~"):  # a folder of this name
@@ -104,6 +106,13 @@ def is_default(name: str) -> bool:
     """Whether the present command was called without an option."""
     source = click.get_current_context().get_parameter_source(name)
     return source is click.core.ParameterSource.DEFAULT
+
+
+def refuse_unused(names: Iterable[str], reason: str) -> None:
+    """Raise UsageError if one of these options is given, which has no effect; `reason` says why."""
+    for parameter in click.get_current_context().command.params:
+        if parameter.name in names and not is_default(parameter.name):
+            raise click.UsageError(f"{parameter.opts[0]} {reason}")
 
 
 def echo_written(paths: Iterable[Path]) -> None:
@@ -308,6 +317,8 @@ def model_options(command: Callable) -> Callable:
             raise click.UsageError(
                 "Name one of --model, a run or an export, --weights NAME and --server URL."
             )
+        if server is None:
+            refuse_unused(["timeout", "authority"], "is for --server.")
         choice = ModelChoice(model, weights or "ferplus", server, timeout, authority, trust)
         choice.folder()  # raises if it does not exist
         return command(choice=choice, **others)

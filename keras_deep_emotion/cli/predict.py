@@ -18,6 +18,7 @@ from keras_deep_emotion.cli.options import (
     balance_option,
     faces_option,
     model_options,
+    refuse_unused,
 )
 from keras_deep_emotion.cli.pipes import is_read
 from keras_deep_emotion.cli.progress import progress_bar
@@ -76,6 +77,8 @@ def predict(choice, balance, faces, smallest, every, smooth, annotate, output, i
     """
     if table["as_json"] and table["as_csv"]:
         raise click.UsageError("Name one of --json and --csv.")
+    if faces == "none":
+        refuse_unused(["smallest"], "is for --faces find.")
     from keras_deep_emotion.images import Detector
     from keras_deep_emotion.inference import predict_media
 

@@ -93,11 +93,11 @@ def serve(export, name, host, port, rest_port, docker, stand_in, keep, labels, *
             f"gRPC and REST each need a port of their own: --port and --rest-port are both {port}."
         )
     if not stand_in and (docker or (docker is None and engine_available())):
-        if keep > 1 or labels or limits["allow_hosts"]:
-            raise click.UsageError(
-                "--keep, --label and --allow-host are options of the local server: add --local. "
-                "The container takes versions and labels from a models.config."
-            )
+        options.refuse_unused(
+            ["keep", "labels", *limits],
+            "is an option of the local server: add --local. The container takes versions and "
+            "labels from a models.config.",
+        )
         port, rest_port = check_port(host, port), check_port(host, rest_port, "--rest-port")
         run_container(docker_command(folder, name, found.version, host, port, rest_port))
     from keras_deep_emotion.serving.local_server import LocalServer

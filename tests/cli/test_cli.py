@@ -330,6 +330,29 @@ def test_mistakes_with_runs(run_command, run_dir, toon_faces_dir, tmp_path):
     )  # fmt: skip
 
 
+def test_options_without_effect_are_refused(run_command, run_dir, tmp_path):
+    for arguments, says in {
+        ("fit", "--start-share", 0.4): "--start-share is for --start.",
+        ("fit", "--teacher-share", 0.5): "--teacher-share is for --teachers.",
+        ("fit", "--camera-changes", "noise"): "--camera-changes is for --camera.",
+        ("fit", "--camera", 0, "--camera-changes", "noise"): "is for --camera.",
+        ("fit", "--no-cosine", "--warmup", 3): "--warmup is for --cosine.",
+        ("fit", "--no-transformer", "--theta-rate", 0.1): "--theta-rate is for --transformer.",
+        ("predict", "--faces", "none", "--smallest", 20, "x.png"): "is for --faces find.",
+        ("predict", "--timeout", 5, "x.png"): "--timeout is for --server.",
+        ("demo", "--authority", "x.pem"): "--authority is for --server.",
+        ("export", run_dir, "--format", "onnx", "--keep", 2): "--keep is for --format saved_model.",
+        ("explain", run_dir, "--faces", "none"): "--faces is for IMAGEs: faces of a data set",
+        ("explain", run_dir, "x.png", "--split", "train"): "--split is for faces of a run's data",
+        ("explain", run_dir, "x.png", "--score"): "--score is for faces of a run's data set: name",
+        ("explain", run_dir, "--count", 9): "--count goes with --score.",
+        ("explain", run_dir, "--score", "--per-class", 2): "--per-class goes without --score.",
+    }.items():
+        fails(run_command, *arguments, says=says, status=2)
+    url = "gs://bucket/data"
+    fails(run_command, "fit", "--data-dir", url, says=f"{url} is a URL; name a folder", status=2)
+
+
 def test_mistakes_with_fit(run_command, tmp_path):
     fails(
         run_command, "fit", "--dataset", "toon_faces", "--data-dir", tmp_path,

@@ -79,8 +79,9 @@ def test_the_command_serves_until_a_signal(shared_folder, number, option):
         (
             ["{folder}", "--docker", "--keep", "2"],
             2,
-            "are options of the local server: add --local.",
+            "--keep is an option of the local server: add --local.",
         ),
+        (["{folder}", "--docker", "--timeout", "2"], 2, "--timeout is an option of the local"),
         (
             ["{folder}", "--local", "--rest-port", "0", "--host", "192.0.2.1"],
             1,
