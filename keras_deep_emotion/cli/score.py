@@ -68,10 +68,9 @@ LOGGERS = (
 def score(export, beam_options, inputs, **settings):
     """Predict many crops of faces or photos with EXPORT on Apache Beam: a row a face, in shards.
 
-    EXPORT is the folder of a
-    version, or of versions, of which the newest is taken. Damaged files are counted and listed with
-    reasons in OUT/damaged-*.jsonl. After an interruption, the same command continues. Options after
-    `--` are passed to Beam, such as -- --direct_num_workers=4
+    EXPORT is the folder of a version, or of versions, of which the newest is taken. Damaged files
+    are counted and listed with reasons in OUT/damaged-*.jsonl. After an interruption, the same
+    command continues. Options after `--` are passed to Beam, such as -- --direct_num_workers=4
     --direct_running_mode=multi_threading, or --runner dask --
     --dask_client_address=tcp://HOST:8786. EXPORT, inputs and OUT may be URLs that the workers can
     reach.
