@@ -21,8 +21,9 @@ from keras_deep_emotion.inference.addresses import ServerAddress
 from keras_deep_emotion.inference.array_predictors import LiteRTPredictor, ONNXPredictor
 from keras_deep_emotion.inference.loading import load_path
 from keras_deep_emotion.runs import Run
+from keras_deep_emotion.serving.c_loader import Session
 from keras_deep_emotion.serving.container import read_models_config
-from keras_deep_emotion.serving.verification import verify
+from keras_deep_emotion.serving.verification import LoadedExport, Verification
 from keras_deep_emotion.training.callbacks import restore_backup
 
 
@@ -144,12 +145,15 @@ def test_a_foreign_saved_model(tmp_path):
 
 @pytest.mark.slow
 def test_verification_of_an_export_with_damaged_assets(export):
+    loaded = LoadedExport(Session(export))  # opened once
+    assert len(list(Verification(export, loaded).lines())) > 5
     for name in ("config.json", "labels.txt", "expected.npz"):
         path = export / "assets" / name
         whole = path.read_bytes()
         for content in (b"", b"[]", b"{}", b"\xff" * 40):
             path.write_bytes(content)
-            assert refused(lambda: list(verify(export)), path), (name, content)
+            refusal = refused(lambda: list(Verification(export, loaded).lines()), path)
+            assert refusal, (name, content)
         path.write_bytes(whole)
 
 

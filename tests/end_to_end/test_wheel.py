@@ -33,7 +33,8 @@ def script(built, tmp_path_factory):
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
     (wheel,) = built.glob("*.whl")
-    install = ["-m", "pip", "install", "--quiet", "--no-deps", wheel]
+    # -I: without the folders of PYTHONPATH, in which pip would find this checkout installed.
+    install = ["-I", "-m", "pip", "install", "--quiet", "--no-deps", wheel]
     subprocess.run([python, *install], check=True)
     (packages,) = folder.glob("lib/python*/site-packages")
     # The .pth files of those packages, such as this checkout's, are not read.
