@@ -51,8 +51,9 @@ def geometry(report):
 @click.option("--width", type=int, help="of wide")
 @click.option("--epochs", default=60)
 @click.option("--seed", "seeds", multiple=True, type=int, default=[0, 1, 2])
+@click.option("--alignment", default=0.0, help="of networks with a transformer")
 @click.option("--precision", default="auto", type=click.Choice(PRECISIONS))
-def main(output, data_dir, networks, width, seeds, **common):
+def main(output, data_dir, networks, width, seeds, alignment, **common):
     rows = []
     for network in networks or RECIPES:
         size = {"width": width} if width and network == "wide" else {}
@@ -62,7 +63,7 @@ def main(output, data_dir, networks, width, seeds, **common):
                 for transformer in (True, False):
                     config = TrainConfig.from_recipe(
                         RECIPES[network], seed=seed, transformer=transformer,
-                        **common, **size, **augmentation,
+                        alignment=alignment * transformer, **common, **size, **augmentation,
                     )  # fmt: skip
                     title = f"{network}-{name[:6]}-{'with' if transformer else 'without'}-{seed}"
                     report = trained(config, Run(output / title), data_dir)

@@ -75,6 +75,7 @@ class TrainConfig:
     transformer: bool = True  # paper, III; off for ablation
     theta_reach: float = 0.5  # ours: largest change of each parameter of the transform
     theta_rate: float = 0.1  # ours: learning rate of the transform, relative to the rest
+    alignment: float = 0.0  # ours: weight of `layers.AlignmentLoss`
     dropout: float = 0.3  # ours
     image_size: int = 48  # paper, III: pixels
     # Optimization
@@ -148,6 +149,10 @@ class TrainConfig:
             "dropout": (0 <= self.dropout < 1, "0 or more and below 1"),
             "theta_reach": (self.theta_reach > 0, "above 0"),
             "theta_rate": (self.theta_rate > 0, "above 0"),
+            "alignment": (
+                self.alignment >= 0 and (self.transformer or not self.alignment),
+                "0 or more, and 0 without a transformer",
+            ),
             "seed": (0 <= self.seed < 2**31, "between 0 and 2147483647"),
         }
         for name, (good, expected) in checks.items():

@@ -58,6 +58,9 @@ def parse_fold(ctx, param, value):
 @config_option("transformer", help="Warp the face with a spatial transformer first.")
 @config_option("theta_reach", help="Largest change of a parameter of the transform.")
 @config_option("theta_rate", help="Learning rate of the transform, fraction of --learning-rate.")
+@config_option(
+    "alignment", help="Weight of a loss by which the transform learns to undo the augmentation."
+)
 @config_option("dropout", help="Fraction of features dropped in training.")
 @config_option("epochs", help="Number of passes over the training faces.")
 @config_option("batch_size", help="Number of faces in a batch.")
@@ -195,7 +198,10 @@ def refuse_without_effect(settings):
         "--teachers": ("teachers" in settings, ["teacher_share"]),
         "--camera": (settings.get("camera"), ["camera_changes"]),
         "--cosine": (settings.get("cosine", True), ["warmup"]),
-        "--transformer": (settings.get("transformer", True), ["theta_reach", "theta_rate"]),
+        "--transformer": (
+            settings.get("transformer", True),
+            ["theta_reach", "theta_rate", "alignment"],
+        ),
     }.items():
         if not is_used:
             refuse_unused(dependents, f"is for {name}.")

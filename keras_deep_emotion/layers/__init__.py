@@ -5,13 +5,14 @@ Importing this package registers them, so that `keras.saving.load_model` finds t
 from them are in `models`.
 """
 
-from keras_deep_emotion.layers.augmentation import RandomAffine, RandomCutout
+from keras_deep_emotion.layers.augmentation import AlignmentLoss, RandomAffine, RandomCutout
 from keras_deep_emotion.layers.batch_normalization import BatchNormalization
 from keras_deep_emotion.layers.camera import RandomCamera
 from keras_deep_emotion.layers.operating_point import OperatingPoint
 from keras_deep_emotion.layers.spatial_transformer import BoundedAffine, SpatialTransformer
 
 __all__ = [
+    "AlignmentLoss",
     "BatchNormalization",
     "BoundedAffine",
     "OperatingPoint",

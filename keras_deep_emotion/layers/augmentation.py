@@ -1,4 +1,4 @@
-"""Augmentation of training images: random affine transforms and cutout.
+"""Augmentation of training images: random affine transforms, a loss to undo them, and cutout.
 
 The paper (section IV-B) flips, rotates and slightly distorts the training images, and gives no
 amounts; `TrainConfig` has ours. The layers are active in training only.
@@ -9,7 +9,11 @@ import math
 import keras
 from keras import ops
 
-from keras_deep_emotion.layers.spatial_transformer import affine_positions, bilinear_sample
+from keras_deep_emotion.layers.spatial_transformer import (
+    IDENTITY,
+    affine_positions,
+    bilinear_sample,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_deep_emotion")
@@ -26,6 +30,8 @@ class RandomAffine(keras.layers.Layer):
         zoom: Largest relative change of size, 0 to 0.99.
         shift: Largest shift in either direction along each axis, fraction of the side, 0 to 1.
         seed: Integer; None for the global seed.
+        return_theta: Also return the transforms, (batch, 6) float32, see `affine_positions`; those
+            of images that stay as they are are the identity.
 
     Raises:
         ValueError: If an amount is out of range.
@@ -38,6 +44,7 @@ class RandomAffine(keras.layers.Layer):
         zoom: float = 0.0,
         shift: float = 0.0,
         seed: int | None = None,
+        return_theta: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -51,6 +58,7 @@ class RandomAffine(keras.layers.Layer):
         self.zoom = zoom
         self.shift = shift
         self.seed = seed
+        self.return_theta = return_theta
         self.generator = keras.random.SeedGenerator(seed)
 
     def random_theta(self, batch):
@@ -67,20 +75,78 @@ class RandomAffine(keras.layers.Layer):
 
     def call(self, images, training=False):
         """Transform the images if `training`; return them unchanged otherwise."""
-        if not training:
-            return images
-        size = tuple(images.shape[1:3])
-        theta = self.random_theta(ops.shape(images)[0])
-        return bilinear_sample(images, *affine_positions(theta, size, size))
+        batch, size = ops.shape(images)[0], tuple(images.shape[1:3])
+        if training:
+            theta = self.random_theta(batch)
+            images = bilinear_sample(images, *affine_positions(theta, size, size))
+        else:
+            theta = ops.tile(ops.convert_to_tensor([IDENTITY], "float32"), (batch, 1))
+        return (images, theta) if self.return_theta else images
 
-    def compute_output_shape(self, input_shape):
-        """Return the shape of the input."""
-        return input_shape
+    def compute_output_spec(self, images, training=False):
+        """Return (batch, height, width, channels), and (batch, 6) float32 if `return_theta`."""
+        same = keras.KerasTensor(images.shape, images.dtype)
+        theta = keras.KerasTensor((images.shape[0], 6), "float32")
+        return (same, theta) if self.return_theta else same
 
     def get_config(self):
         """Return all constructor arguments."""
-        names = ("flip", "rotation", "zoom", "shift", "seed")
+        names = ("flip", "rotation", "zoom", "shift", "seed", "return_theta")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable(package="keras_deep_emotion")
+class AlignmentLoss(keras.layers.Layer):
+    """Adds a loss during training that is 0 where a transform undoes another, but for its mirror.
+
+    A spatial transformer whose transform undoes the augmentation attends to the same part of the
+    face wherever the face is. The loss is the squared distance of both transforms, one after the
+    other, from the identity, or from the mirror where the augmentation mirrors the face.
+
+    Call it on `[scores, augmentation, theta]`: any tensor, which is returned, and two of (batch, 6)
+    transforms, see `affine_positions`: that of `RandomAffine`, and that of the network.
+
+    Args:
+        weight: Factor of the loss, 0 or more.
+
+    Raises:
+        ValueError: If `weight` is negative.
+    """
+
+    def __init__(self, weight: float = 1.0, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        if not weight >= 0:
+            raise ValueError(f"weight must be 0 or more. Received: weight={weight}")
+        self.weight = weight
+
+    def call(self, inputs, training=False):
+        """Add the loss if `training`; return the scores."""
+        scores, augmentation, theta = inputs
+        if training:
+            self.add_loss(self.weight * ops.mean(misalignment(augmentation, theta)))
+        return scores
+
+    def compute_output_spec(self, inputs, training=False):
+        """Return the shape and type of the scores."""
+        return keras.KerasTensor(inputs[0].shape, inputs[0].dtype)
+
+    def get_config(self):
+        """Return all constructor arguments."""
+        return {**super().get_config(), "weight": self.weight}
+
+
+def misalignment(first, second):
+    """Squared distance of two transforms, one after the other, from the identity or the mirror.
+
+    Both are (batch, 6) float, see `affine_positions`: an image warped by `first` is warped by
+    `second`. Returns (batch,), 0 where only a mirror is left, which `first` has and `second` not.
+    """
+    a, b, tx, c, d, ty = (first[:, i] for i in range(6))
+    e, f, ux, g, h, uy = (second[:, i] for i in range(6))
+    mirror = ops.where(a * d < b * c, -1.0, 1.0)
+    turned = [a * e + b * g - mirror, a * f + b * h, c * e + d * g, c * f + d * h - 1.0]
+    moved = [a * ux + b * uy + tx, c * ux + d * uy + ty]
+    return sum(ops.square(one) for one in (*turned, *moved))
 
 
 @keras.saving.register_keras_serializable(package="keras_deep_emotion")

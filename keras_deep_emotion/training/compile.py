@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.targets import FaceArrays
-from keras_deep_emotion.layers.augmentation import RandomAffine, RandomCutout
+from keras_deep_emotion.layers.augmentation import AlignmentLoss, RandomAffine, RandomCutout
 from keras_deep_emotion.layers.batch_normalization import FACES as STATISTICS
 from keras_deep_emotion.layers.camera import RandomCamera
 
@@ -24,14 +24,16 @@ def compiled_trainer(
     schedule; `compile_options` are passed to `keras.Model.compile`, such as `jit_compile`. Returns
     a compiled model from the same input to logits, with (batch, classes) probabilities as targets.
     """
-    scores = keras.Model(model.input, model.get_layer("logits").output)
+    layers = ("logits", "theta") if config.alignment else ("logits",)
+    network = keras.Model(model.input, [model.get_layer(name).output for name in layers])
     image = keras.Input(model.input.shape[1:])
-    x = RandomAffine(
+    x, augmentation = RandomAffine(
         flip=config.flip,
         rotation=config.rotation,
         zoom=config.zoom,
         shift=config.shift,
         seed=config.seed,
+        return_theta=True,
         dtype="float32",
     )(image)
     if config.camera:
@@ -41,7 +43,10 @@ def compiled_trainer(
     if config.cutout:
         # With equal seeds, the largest squares would come with the largest rotations.
         x = RandomCutout(config.cutout, seed=config.seed + 1, dtype="float32")(x)
-    trainer = keras.Model(image, scores(x))
+    scores, *theta = network(x)
+    if config.alignment:
+        scores = AlignmentLoss(config.alignment, dtype="float32")([scores, augmentation, *theta])
+    trainer = keras.Model(image, scores)
     trainer.compile(
         optimizer=build_optimizer(config, steps_per_epoch),
         # A softmax first would round small probabilities to 0.

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_deep_emotion.layers.augmentation import RandomAffine, RandomCutout
+from keras_deep_emotion.layers.augmentation import AlignmentLoss, RandomAffine, RandomCutout
+from keras_deep_emotion.layers.spatial_transformer import IDENTITY, SpatialTransformer
 
 
 @pytest.fixture
@@ -68,6 +69,7 @@ def test_same_seed_same_images_and_each_call_others(images):
 
 def test_config_holds_every_argument():
     settings = {"flip": False, "rotation": 5.0, "zoom": 0.2, "shift": 0.3, "seed": 9}
+    settings["return_theta"] = True
     config = RandomAffine(**settings).get_config()
     assert settings.items() <= RandomAffine.from_config(config).get_config().items()
 
@@ -76,6 +78,57 @@ def test_config_holds_every_argument():
 def test_amounts_out_of_range_are_refused(setting):
     with pytest.raises(ValueError, match=f"{next(iter(setting))} must be between"):
         RandomAffine(**setting)
+
+
+def inverse(theta):
+    """The transform that undoes one, but for its mirror, (batch, 6)."""
+    count = len(theta)
+    full = np.tile(np.eye(3), (count, 1, 1))
+    full[:, :2] = theta.reshape(-1, 2, 3)
+    mirror = np.tile(np.eye(3), (count, 1, 1))
+    mirror[:, 0, 0] = np.sign(np.linalg.det(full))
+    return (np.linalg.inv(full) @ mirror)[:, :2].reshape(count, 6).astype(np.float32)
+
+
+def test_the_transforms_that_are_returned_are_those_of_the_images(images):
+    layer = RandomAffine(rotation=30, zoom=0.2, shift=0.1, seed=3, return_theta=True)
+    warped, theta = layer(images, training=True)
+    expected = ops.convert_to_numpy(SpatialTransformer()([images, theta]))
+    np.testing.assert_allclose(ops.convert_to_numpy(warped), expected, atol=1e-3)
+    kept, theta = layer(images)
+    np.testing.assert_array_equal(ops.convert_to_numpy(kept), images)
+    np.testing.assert_array_equal(ops.convert_to_numpy(theta), np.tile([IDENTITY], (64, 1)))
+
+
+def test_alignment_is_a_loss_of_what_is_not_undone():
+    affine = RandomAffine(rotation=30, zoom=0.2, shift=0.1, seed=3)
+    theta = ops.convert_to_numpy(affine.random_theta(64))
+    scores = np.zeros((64, 7), np.float32)
+
+    def loss(transforms, training=True):
+        layer = AlignmentLoss(2.0)
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(layer([scores, theta, transforms], training=training)), scores
+        )
+        return [float(one) for one in layer.losses]
+
+    assert loss(inverse(theta)) == pytest.approx([0], abs=1e-6)
+    assert loss(inverse(theta), training=False) == []
+    # Not undone, what is left is the augmentation, but for its mirror.
+    undone = theta.reshape(-1, 2, 3) * 1
+    undone[:, 0, 0] -= np.sign(np.linalg.det(undone[:, :, :2]))
+    undone[:, 1, 1] -= 1
+    identity = np.tile(np.array([IDENTITY], np.float32), (64, 1))
+    assert loss(identity) == pytest.approx([2 * (undone**2).sum((1, 2)).mean()], rel=1e-4)
+    moved = inverse(theta) + np.array([0, 0, 0.5, 0, 0, 0], np.float32)
+    scales = np.linalg.det(theta.reshape(-1, 2, 3)[:, :, :2])
+    assert loss(moved) == pytest.approx([2 * 0.25 * np.abs(scales).mean()], rel=1e-4)
+
+
+def test_alignment_config_and_range():
+    assert AlignmentLoss.from_config(AlignmentLoss(0.3).get_config()).weight == 0.3
+    with pytest.raises(ValueError, match="weight must be 0 or more. Received: weight=-1"):
+        AlignmentLoss(-1)
 
 
 def test_cutout_is_inactive_outside_training(images):

@@ -32,6 +32,24 @@ def test_loss_is_cross_entropy_plus_the_penalty():
     assert loss == pytest.approx(expected, rel=1e-4)
 
 
+def test_alignment_teaches_the_transform_to_undo_a_shift():
+    """All faces are one blurred spot, which is moved; the classes say nothing."""
+    settings = {"flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.15, "cutout": 0.0}
+    settings |= {"epochs": 30, "learning_rate": 0.1, "theta_rate": 1.0, "average": 0.0}
+    config = TrainConfig.from_recipe("best", width=1, alignment=5.0, **settings)
+    model = build_model(config)
+    trainer = compiled_trainer(model, config, steps_per_epoch=4)
+    y, x = np.mgrid[-1:1:48j, -1:1:48j]
+    spot = (255 * np.exp(-(y**2 + x**2) / 0.1)).astype(np.float32)[None, ..., None]
+    faces = np.repeat(spot, 256, axis=0)
+    targets = np.full((256, 7), 1 / 7, np.float32)
+    history = trainer.fit(faces, targets, batch_size=64, epochs=30, verbose=0).history["loss"]
+    assert history[-1] - np.log(7) < 0.3 * (history[0] - np.log(7))
+    # Without augmentation there is nothing to undo, and no loss in evaluation.
+    loss, _ = trainer.evaluate(faces[:8], targets[:8], verbose=0)
+    assert loss == pytest.approx(np.log(7), abs=0.05)
+
+
 def test_a_trainer_shares_the_models_weights():
     config = TrainConfig.from_recipe("paper", warmup=0.0)
     model = build_model(config)
