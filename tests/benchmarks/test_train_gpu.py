@@ -56,7 +56,7 @@ def test_a_pack_in_two_parts_is_the_pack(parts, tmp_path):
 @pytest.mark.parametrize(
     ("whole", "variant"),
     [
-        (True, "paper epochs=4 batch_size=48 mixup=0.2"),
+        (True, "paper epochs=4 batch_size=48 mixup=0.2 alignment=0.5"),
         (False, "best epochs=4 width=2 batch_size=16 learning_rate=0.05"),
     ],
     ids=["an epoch in one call, as on a GPU", "step by step, as on a CPU"],

@@ -35,7 +35,7 @@ def test_loss_is_cross_entropy_plus_the_penalty():
 def test_alignment_teaches_the_transform_to_undo_a_shift():
     """All faces are one blurred spot, which is moved; the classes say nothing."""
     settings = {"flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.15, "cutout": 0.0}
-    settings |= {"epochs": 30, "learning_rate": 0.1, "theta_rate": 1.0, "average": 0.0}
+    settings |= {"epochs": 15, "learning_rate": 0.1, "theta_rate": 1.0, "average": 0.0}
     config = TrainConfig.from_recipe("best", width=1, alignment=5.0, **settings)
     model = build_model(config)
     trainer = compiled_trainer(model, config, steps_per_epoch=4)
@@ -43,7 +43,7 @@ def test_alignment_teaches_the_transform_to_undo_a_shift():
     spot = (255 * np.exp(-(y**2 + x**2) / 0.1)).astype(np.float32)[None, ..., None]
     faces = np.repeat(spot, 256, axis=0)
     targets = np.full((256, 7), 1 / 7, np.float32)
-    history = trainer.fit(faces, targets, batch_size=64, epochs=30, verbose=0).history["loss"]
+    history = trainer.fit(faces, targets, batch_size=64, epochs=15, verbose=0).history["loss"]
     assert history[-1] - np.log(7) < 0.3 * (history[0] - np.log(7))
     # Without augmentation there is nothing to undo, and no loss in evaluation.
     loss, _ = trainer.evaluate(faces[:8], targets[:8], verbose=0)
