@@ -52,6 +52,7 @@ def test_shipped_cards_are_of_their_reports(name):
     card = render_model_card(config, report, Run(folder).robustness)
     assert (folder / "MODEL_CARD.md").read_text() == card
     assert "Accuracy under changes of the test faces" in card and "tilted" not in card
+    assert ("which 20 % are in those that are kept" in card) == (name == "ferplus-camera")
     # A model of FER+ is judged on the faces of the paper's figure 8.
     assert report["faces"] == 3573
 
