@@ -49,6 +49,11 @@ def detect_faces(yunet: keras.Model, image: tf.Tensor, most: int) -> tuple[tf.Te
     second = tf.reduce_max(tf.shape(large)) > COARSE
     side = tf.cast(tf.reduce_max(tf.shape(small)), tf.float64)
 
+    # A function, to be traced once: five calls follow.
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec((), tf.int32)],
+        autograph=False,
+    )
     def find(one, turn):
         return _pass(yunet, tf.image.rot90(one, -turn), longer)
 

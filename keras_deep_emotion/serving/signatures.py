@@ -27,6 +27,9 @@ class Signatures:
     def __init__(self, model: keras.Model, labels: list[str], detector: keras.Model | None = None):
         self.model, self.labels, self.detector = model, labels, detector
         self.shape = (model.input.shape[1], model.input.shape[1], 1)
+        # Functions, to be traced once for all signatures.
+        image = tf.TensorSpec((None, *self.shape), tf.float32)
+        self._probabilities = tf.function(self._predict_padded, [image], autograph=False)
 
     def functions(self) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
         """The function and input specification of each signature, `serving_default` first."""
@@ -110,7 +113,7 @@ class Signatures:
             fn_output_signature=(image, tf.TensorSpec((), tf.bool)),
         )
 
-    def _probabilities(self, images):
+    def _predict_padded(self, images):
         # TensorFlow's fused convolutions fail on an empty batch: add a blank image to it.
         count = tf.shape(images)[0]
         blank = tf.cast(count == 0, tf.int32)
