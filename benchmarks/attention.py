@@ -3,9 +3,10 @@
     PYTHONPATH=. python benchmarks/attention.py --output DIR [--data-dir DIR] [--network paper] \
         [--epochs 60] [--seed 0 --seed 1 --seed 2]
 
-Trains each network with and without its transformer, under the recipe's geometric augmentation and
-under a strong one, and evaluates each on the test split, unchanged and changed by known amounts
-(`evaluate --robustness`). A run that --output holds is continued, or reused if it is finished.
+Trains each network without its transformer, with it, and with it and a loss that rewards undoing
+the augmentation (`fit --alignment`), under the recipe's geometric augmentation and under a strong
+one, and evaluates each on the test split, unchanged and changed by known amounts (`evaluate
+--robustness`). A run that --output holds is continued, or reused if it is finished.
 """
 
 from pathlib import Path
@@ -23,6 +24,11 @@ from keras_deep_emotion.training.single_machine import train
 
 RECIPES = {"paper": "paper", "wide": "best"}  # of each network
 STRONG = {"rotation": 30.0, "zoom": 0.25, "shift": 0.15}
+SIDES = {
+    "without": {"transformer": False},
+    "with": {},
+    "aligned": {"alignment": 5.0, "theta_rate": 0.1},
+}
 GEOMETRY = ("turn", "shift", "scale")
 
 
@@ -51,30 +57,28 @@ def geometry(report):
 @click.option("--width", type=int, help="of wide")
 @click.option("--epochs", default=60)
 @click.option("--seed", "seeds", multiple=True, type=int, default=[0, 1, 2])
-@click.option("--alignment", default=0.0, help="of networks with a transformer")
 @click.option("--precision", default="auto", type=click.Choice(PRECISIONS))
-def main(output, data_dir, networks, width, seeds, alignment, **common):
+def main(output, data_dir, networks, width, seeds, **common):
     rows = []
     for network in networks or RECIPES:
         size = {"width": width} if width and network == "wide" else {}
         for name, augmentation in {"recipe's": {}, "strong": STRONG}.items():
-            reports = {True: [], False: []}
+            reports = {side: [] for side in SIDES}
             for seed in seeds:
-                for transformer in (True, False):
+                for side, settings in SIDES.items():
                     config = TrainConfig.from_recipe(
-                        RECIPES[network], seed=seed, transformer=transformer,
-                        alignment=alignment * transformer, **common, **size, **augmentation,
-                    )  # fmt: skip
-                    title = f"{network}-{name[:6]}-{'with' if transformer else 'without'}-{seed}"
+                        RECIPES[network], seed=seed, **common, **size, **augmentation, **settings
+                    )
+                    title = run_name(network, name, side, seed)
                     report = trained(config, Run(output / title), data_dir)
-                    reports[transformer].append(report)
+                    reports[side].append(report)
                     click.echo(
                         f"{title}: unchanged {report['clean']:.1%}, turned, moved or scaled "
                         f"{geometry(report):.1%}, all changes {report['mean']:.1%}",
                         err=True,
                     )
             rows += table_rows(network, name, reports)
-            rows.append(paired_row(network, name, output, seeds))
+            rows += paired_rows(network, name, output, seeds)
     echo_header(
         "network", "augmentation", "transformer", "unchanged, %", "turned, moved, scaled, %",
         "all changes, %", "follows a move", "a scale", "a turn",
@@ -83,34 +87,39 @@ def main(output, data_dir, networks, width, seeds, alignment, **common):
         echo_row(*row)
 
 
+def run_name(network, augmentation, side, seed):
+    return f"{network}-{augmentation[:6]}-{side}-{seed}"
+
+
 def table_rows(network, augmentation, reports):
-    for transformer, some in reports.items():
+    for side, some in reports.items():
         columns = [one["clean"] for one in some], [geometry(one) for one in some]
         means = [in_percent(values) for values in (*columns, [one["mean"] for one in some])]
         follows = ["-"] * 3
-        if transformer:
+        if "follows" in some[0]:
             follows = [
                 f"{in_percent([one['follows'][name]['mean'] for one in some])} %"
                 for name in ("move", "scale", "turn")
             ]
-        yield network, augmentation, "with" if transformer else "without", *means, *follows
+        yield network, augmentation, side, *means, *follows
 
 
-def paired_row(network, augmentation, output, seeds):
+def paired_rows(network, augmentation, output, seeds):
     """What the transformer brings, in points on the same faces, with each seed's 95 % interval."""
-    found = []
-    for seed in seeds:
-        sides = (
-            output / f"{network}-{augmentation[:6]}-{side}-{seed}" for side in ("with", "without")
-        )
-        found.append(compare_robustness(*sides))
-    cells = []
-    for names in (("clean",), GEOMETRY, ("all",)):
-        mean = np.mean([one[name][0] for one in found for name in names])
-        intervals = [one[names[0]][1] for one in found] if len(names) == 1 else []
-        spans = (f" ({100 * low:.1f} to {100 * high:.1f})" for low, high in intervals)
-        cells.append(f"{100 * mean:+.1f}{''.join(spans)}")
-    return network, augmentation, "difference", *cells, "", "", ""
+    for side in list(SIDES)[1:]:
+        found = []
+        for seed in seeds:
+            pair = (
+                output / run_name(network, augmentation, one, seed) for one in (side, "without")
+            )
+            found.append(compare_robustness(*pair))
+        cells = []
+        for names in (("clean",), GEOMETRY, ("all",)):
+            mean = np.mean([one[name][0] for one in found for name in names])
+            intervals = [one[names[0]][1] for one in found] if len(names) == 1 else []
+            spans = (f" ({100 * low:.1f} to {100 * high:.1f})" for low, high in intervals)
+            cells.append(f"{100 * mean:+.1f}{''.join(spans)}")
+        yield network, augmentation, f"{side} - without", *cells, "", "", ""
 
 
 if __name__ == "__main__":

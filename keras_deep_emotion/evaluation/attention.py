@@ -8,8 +8,11 @@ import numpy as np
 from keras_deep_emotion.evaluation.changes import warp
 from keras_deep_emotion.evaluation.statistics import mean_interval
 
-# Ours: moves (pixels of a 48-pixel side, along each axis), scales and turns (degrees) of the face.
-MOVES, SCALES, TURNS = (-6, -3, 3, 6), (0.8, 0.9, 1.1, 1.25), (-20, -10, 10, 20)
+# Ours: moves (pixels of a 48-pixel side, along each axis), scales and turns (degrees) of the face,
+# which is enlarged before so that none of them shows the border of the picture: a network can read
+# the change from what the border is filled with.
+MOVES, SCALES, TURNS = (-5, -3, 3, 5), (0.8, 0.9, 1.1, 1.25), (-15, -8, 8, 15)
+ENLARGED = 1.25
 
 
 def attention_statistics(theta: np.ndarray) -> dict[str, list[float]]:
@@ -32,7 +35,8 @@ def attention_following(model: keras.Model, images: np.ndarray) -> dict[str, dic
 
     1 if the region goes with the face, so that the attended image stays the same; 0 if it stays
     where it is. For each face it is the slope of the change of its transform over the change of the
-    face, through the origin.
+    face, through the origin. The faces are enlarged by `ENLARGED`, and their pictures' borders are
+    not seen.
 
     Args:
         model: A model with a spatial transformer, from `build_model`.
@@ -42,35 +46,32 @@ def attention_following(model: keras.Model, images: np.ndarray) -> dict[str, dic
         For `move`, `scale` and `turn` the `mean` over the faces, and its 95 % `interval`.
     """
     faces, half = images[..., 0].astype(np.float32), (images.shape[1] - 1) / 2
-    before = _parts(transforms(model, images))
     pixels = images.shape[1] / 48
+
+    def parts(scale=1.0, **change):
+        changed = np.round(warp(faces, scale=ENLARGED * scale, **change))
+        return _parts(transforms(model, changed[..., None]))
+
+    before = parts()
 
     def slopes(amounts, change, wanted, part):
         """Slope of a part of the transform, per face, over amounts of a change."""
-        found = []
-        for amount in amounts:
-            changed = np.round(np.clip(change(amount), 0, 255))[..., None]
-            found.append(part(_parts(transforms(model, changed))) - part(before))
+        found = [part(parts(**change(amount))) - part(before) for amount in amounts]
         wanted = np.array([wanted(amount) for amount in amounts])
         return np.tensordot(wanted, np.stack(found), 1) / np.sum(wanted**2)
 
     moves = [
         slopes(
             MOVES,
-            lambda amount, axis=axis: warp(faces, shift=np.roll((amount * pixels, 0.0), axis)),
+            lambda amount, axis=axis: {"shift": np.roll((amount * pixels, 0.0), axis)},
             lambda amount: amount * pixels / half,
             lambda parts, axis=axis: parts["shift"][:, axis],
         )
         for axis in (0, 1)
     ]
-    scale = slopes(
-        SCALES, lambda amount: warp(faces, scale=amount), np.log, lambda parts: parts["scale"]
-    )
+    scale = slopes(SCALES, lambda amount: {"scale": amount}, np.log, lambda parts: parts["scale"])
     turn = slopes(
-        TURNS,
-        lambda amount: warp(faces, degrees=amount),
-        np.radians,
-        lambda parts: parts["turn"],
+        TURNS, lambda amount: {"degrees": amount}, np.radians, lambda parts: parts["turn"]
     )
     named = {"move": np.mean(moves, axis=0), "scale": scale, "turn": turn}
     intervals = {name: mean_interval(values) for name, values in named.items()}

@@ -22,7 +22,8 @@ class RandomAffine(keras.layers.Layer):
 
     Call it on (batch, height, width, channels) float images; the output has the same shape. All
     four are one affine transform and one bilinear interpolation, so that images are blurred once.
-    Pixels outside the image are 0, as in `SpatialTransformer`.
+    Beyond the image its edge is repeated: black corners would tell a spatial transformer how the
+    face was turned, and it would not learn to see it.
 
     Args:
         flip: Flip horizontally with a probability of 0.5.
@@ -78,7 +79,9 @@ class RandomAffine(keras.layers.Layer):
         batch, size = ops.shape(images)[0], tuple(images.shape[1:3])
         if training:
             theta = self.random_theta(batch)
-            images = bilinear_sample(images, *affine_positions(theta, size, size))
+            y, x = affine_positions(theta, size, size)
+            y, x = ops.clip(y, 0, size[0] - 1), ops.clip(x, 0, size[1] - 1)
+            images = bilinear_sample(images, y, x)
         else:
             theta = ops.tile(ops.convert_to_tensor([IDENTITY], "float32"), (batch, 1))
         return (images, theta) if self.return_theta else images

@@ -30,7 +30,13 @@ def test_flip_alone_mirrors_about_half_and_changes_nothing_else(images):
     assert 16 <= mirrored.sum() <= 48
 
 
-def test_shift_stays_within_its_share_and_fills_with_zero():
+def test_beyond_the_image_its_edge_is_repeated():
+    level = np.full((64, 11, 11, 1), 100, np.float32)
+    got = augment(RandomAffine(rotation=45, zoom=0.5, shift=0.5, seed=1), level)
+    np.testing.assert_allclose(got, level, rtol=1e-6)
+
+
+def test_shift_stays_within_its_share():
     dot = np.zeros((256, 11, 11, 1), np.float32)
     dot[:, 5, 5] = 100
     got = augment(RandomAffine(flip=False, shift=0.2, seed=1), dot)[..., 0]
@@ -94,7 +100,9 @@ def test_the_transforms_that_are_returned_are_those_of_the_images(images):
     layer = RandomAffine(rotation=30, zoom=0.2, shift=0.1, seed=3, return_theta=True)
     warped, theta = layer(images, training=True)
     expected = ops.convert_to_numpy(SpatialTransformer()([images, theta]))
-    np.testing.assert_allclose(ops.convert_to_numpy(warped), expected, atol=1e-3)
+    inside = ops.convert_to_numpy(SpatialTransformer()([np.ones_like(images), theta])) > 0.999
+    assert inside.mean() > 0.7
+    np.testing.assert_allclose(ops.convert_to_numpy(warped)[inside], expected[inside], atol=0.5)
     kept, theta = layer(images)
     np.testing.assert_array_equal(ops.convert_to_numpy(kept), images)
     np.testing.assert_array_equal(ops.convert_to_numpy(theta), np.tile([IDENTITY], (64, 1)))
