@@ -22,6 +22,7 @@ from keras_deep_emotion.training.single_machine import train
 VARIANTS = {
     "best": {},
     "without the spatial transformer": {"transformer": False},
+    "without the alignment loss": {"alignment": 0.0},
     "labels in place of votes": {"soft_labels": False},
     "labels, not smoothed": {"soft_labels": False, "label_smoothing": 0.0},
     "without cutout": {"cutout": 0.0},

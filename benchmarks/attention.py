@@ -1,7 +1,7 @@
 """Does the spatial transformer help, and does it follow the face?
 
     PYTHONPATH=. python benchmarks/attention.py --output DIR [--data-dir DIR] [--network paper] \
-        [--epochs 60] [--seed 0 --seed 1 --seed 2]
+        [--augmentation strong] [--epochs 60] [--seed 0 --seed 1 --seed 2]
 
 Trains each network without its transformer, with it, and with it and a loss that rewards undoing
 the augmentation (`fit --alignment`), under the recipe's geometric augmentation and under a strong
@@ -23,10 +23,10 @@ from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training.single_machine import train
 
 RECIPES = {"paper": "paper", "wide": "best"}  # of each network
-STRONG = {"rotation": 30.0, "zoom": 0.25, "shift": 0.15}
+AUGMENTATIONS = {"recipe": {}, "strong": {"rotation": 30.0, "zoom": 0.25, "shift": 0.15}}
 SIDES = {
-    "without": {"transformer": False},
-    "with": {},
+    "without": {"transformer": False, "alignment": 0.0},
+    "with": {"alignment": 0.0},
     "aligned": {"alignment": 5.0, "theta_rate": 0.1},
 }
 GEOMETRY = ("turn", "shift", "scale")
@@ -54,21 +54,21 @@ def geometry(report):
 @click.option("--data-dir", type=click.Path(path_type=Path))
 @click.option("--dataset", default="fer2013")
 @click.option("--network", "networks", multiple=True, type=click.Choice(list(RECIPES)))
+@click.option("--augmentation", "names", multiple=True, type=click.Choice(list(AUGMENTATIONS)))
 @click.option("--width", type=int, help="of wide")
 @click.option("--epochs", default=60)
 @click.option("--seed", "seeds", multiple=True, type=int, default=[0, 1, 2])
 @click.option("--precision", default="auto", type=click.Choice(PRECISIONS))
-def main(output, data_dir, networks, width, seeds, **common):
+def main(output, data_dir, networks, names, width, seeds, **common):
     rows = []
     for network in networks or RECIPES:
         size = {"width": width} if width and network == "wide" else {}
-        for name, augmentation in {"recipe's": {}, "strong": STRONG}.items():
+        for name in names or AUGMENTATIONS:
             reports = {side: [] for side in SIDES}
             for seed in seeds:
                 for side, settings in SIDES.items():
-                    config = TrainConfig.from_recipe(
-                        RECIPES[network], seed=seed, **common, **size, **augmentation, **settings
-                    )
+                    settings = {**common, **size, **AUGMENTATIONS[name], **settings}
+                    config = TrainConfig.from_recipe(RECIPES[network], seed=seed, **settings)
                     title = run_name(network, name, side, seed)
                     report = trained(config, Run(output / title), data_dir)
                     reports[side].append(report)
@@ -88,7 +88,7 @@ def main(output, data_dir, networks, width, seeds, **common):
 
 
 def run_name(network, augmentation, side, seed):
-    return f"{network}-{augmentation[:6]}-{side}-{seed}"
+    return f"{network}-{augmentation}-{side}-{seed}"
 
 
 def table_rows(network, augmentation, reports):

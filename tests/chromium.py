@@ -28,6 +28,7 @@ def chromium(profile, *flags):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    driver.set_script_timeout(120)  # seconds; a busy machine
     try:
         yield driver
     finally:

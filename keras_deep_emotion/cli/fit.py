@@ -59,7 +59,7 @@ def parse_fold(ctx, param, value):
 @config_option("theta_reach", help="Largest change of a parameter of the transform.")
 @config_option("theta_rate", help="Learning rate of the transform, fraction of --learning-rate.")
 @config_option(
-    "alignment", help="Weight of a loss by which the transform learns to undo the augmentation."
+    "alignment", help="Weight of a loss by which the transform learns to follow the face."
 )
 @config_option("dropout", help="Fraction of features dropped in training.")
 @config_option("epochs", help="Number of passes over the training faces.")

@@ -24,7 +24,8 @@ def compiled_trainer(
     schedule; `compile_options` are passed to `keras.Model.compile`, such as `jit_compile`. Returns
     a compiled model from the same input to logits, with (batch, classes) probabilities as targets.
     """
-    layers = ("logits", "theta") if config.alignment else ("logits",)
+    aligned = config.transformer and config.alignment > 0
+    layers = ("logits", "theta") if aligned else ("logits",)
     network = keras.Model(model.input, [model.get_layer(name).output for name in layers])
     image = keras.Input(model.input.shape[1:])
     x, augmentation = RandomAffine(
@@ -44,7 +45,7 @@ def compiled_trainer(
         # With equal seeds, the largest squares would come with the largest rotations.
         x = RandomCutout(config.cutout, seed=config.seed + 1, dtype="float32")(x)
     scores, *theta = network(x)
-    if config.alignment:
+    if aligned:
         scores = AlignmentLoss(config.alignment, dtype="float32")([scores, augmentation, *theta])
     trainer = keras.Model(image, scores)
     trainer.compile(

@@ -56,7 +56,7 @@ def test_a_version_is_kept_until_its_calls_are_done(start, folder, saved_models)
     server = start(folder)
     answers = []
     thread = threading.Thread(
-        target=lambda: answers.append(rest(server, ":predict", slow_request(100_000)))
+        target=lambda: answers.append(rest(server, ":predict", slow_request(200_000)))
     )
     thread.start()
     wait_until(lambda: server.versions._loaded[1].calls == 1)

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.layers.augmentation import AlignmentLoss
 from keras_deep_emotion.models.deep_emotion import build_model
 from keras_deep_emotion.training.compile import (
     average_variables,
@@ -48,6 +49,16 @@ def test_alignment_teaches_the_transform_to_undo_a_shift():
     # Without augmentation there is nothing to undo, and no loss in evaluation.
     loss, _ = trainer.evaluate(faces[:8], targets[:8], verbose=0)
     assert loss == pytest.approx(np.log(7), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "aligned"),
+    [("best", {}, True), ("best", {"transformer": False}, False), ("paper", {}, False)],
+)
+def test_recipe_best_aligns_the_transform_if_there_is_one(recipe, settings, aligned):
+    config = TrainConfig.from_recipe(recipe, width=1, **settings)
+    trainer = compiled_trainer(build_model(config), config, steps_per_epoch=1)
+    assert any(isinstance(layer, AlignmentLoss) for layer in trainer.layers) == aligned
 
 
 def test_a_trainer_shares_the_models_weights():
