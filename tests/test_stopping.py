@@ -186,7 +186,7 @@ def test_commands_stop_at_random_moments(command, tiny_faces_dir, tmp_path):
         assert seconds < 30  # one call of TensorFlow may take so long on a busy machine
         assert not list(tmp_path.rglob("incomplete.*")) and not list(tmp_path.rglob("partial.*"))
         if command == "fit" and (tmp_path / "out" / "config.json").exists():
-            assert f"cli.py fit --resume {tmp_path / 'out'}" in errors
+            assert f"To go on: {sys.executable} cli.py fit --resume {tmp_path / 'out'}" in errors
             arguments = ("--resume", tmp_path / "out", *data)
 
 

@@ -100,9 +100,9 @@ def test_the_transforms_that_are_returned_are_those_of_the_images(images):
     layer = RandomAffine(rotation=30, zoom=0.2, shift=0.1, seed=3, return_theta=True)
     warped, theta = layer(images, training=True)
     expected = ops.convert_to_numpy(SpatialTransformer()([images, theta]))
-    inside = ops.convert_to_numpy(SpatialTransformer()([np.ones_like(images), theta])) > 0.999
+    inside = ops.convert_to_numpy(SpatialTransformer()([np.ones_like(images), theta])) > 1 - 1e-5
     assert inside.mean() > 0.7
-    np.testing.assert_allclose(ops.convert_to_numpy(warped)[inside], expected[inside], atol=0.5)
+    np.testing.assert_allclose(ops.convert_to_numpy(warped)[inside], expected[inside], atol=4e-3)
     kept, theta = layer(images)
     np.testing.assert_array_equal(ops.convert_to_numpy(kept), images)
     np.testing.assert_array_equal(ops.convert_to_numpy(theta), np.tile([IDENTITY], (64, 1)))

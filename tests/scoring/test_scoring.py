@@ -101,7 +101,9 @@ def check_rows(rows, files, export, names=None):
     for row, expected in zip(rows, predict_crops(model, files), strict=True):
         found = row["probabilities"]
         assert list(found) == model.labels
-        np.testing.assert_allclose(list(found.values()), expected.probabilities[0], atol=1e-5)
+        np.testing.assert_allclose(
+            list(found.values()), expected.probabilities[0], rtol=1e-5, atol=1e-6
+        )
         assert row["emotion"] == model.labels[expected.probabilities.argmax()]
         assert row["probability"] == found[row["emotion"]] == max(found.values())
 

@@ -1,6 +1,8 @@
 import dataclasses
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -298,6 +300,15 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(tiny_faces_dir, tmp_pat
         process.kill()
     assert len(pd.read_csv(run / "history.csv")) < 3
     assert not (run / "report.json").exists()
+    # Told to stop in the second epoch, it says how to go on.
+    command = [sys.executable, "cli.py", "fit", "--resume", run, "--data-dir", tiny_faces_dir]
+    before = os.stat(run / "backup.npz").st_mtime_ns
+    with subprocess.Popen(command, **pipes) as process:
+        wait_for(lambda: os.stat(run / "backup.npz").st_mtime_ns != before, process)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate()
+    if process.returncode:  # else it was done before the signal came
+        assert f"To go on: {sys.executable} cli.py fit --resume {run}" in errors
     report = resume(run, tiny_faces_dir)
     same_run(tmp_path / "whole", run)
     assert report == whole
