@@ -27,7 +27,7 @@ AUGMENTATIONS = {"recipe": {}, "strong": {"rotation": 30.0, "zoom": 0.25, "shift
 SIDES = {
     "without": {"transformer": False, "alignment": 0.0},
     "with": {"alignment": 0.0},
-    "aligned": {"alignment": 5.0, "theta_rate": 0.1},
+    "aligned": {"alignment": TrainConfig.alignment, "theta_rate": TrainConfig.theta_rate},
 }
 GEOMETRY = ("turn", "shift", "scale")
 

@@ -9,8 +9,8 @@ from keras_deep_emotion.evaluation.changes import warp
 from keras_deep_emotion.evaluation.statistics import mean_interval
 
 # Ours: moves (pixels of a 48-pixel side, along each axis), scales and turns (degrees) of the face,
-# which is enlarged before so that none of them shows the border of the picture: a network can read
-# the change from what the border is filled with.
+# which is enlarged before so that none of them shows what lies beyond the picture: a network can
+# read the change from what is filled in there.
 MOVES, SCALES, TURNS = (-5, -3, 3, 5), (0.8, 0.9, 1.1, 1.25), (-15, -8, 8, 15)
 ENLARGED = 1.25
 
@@ -35,8 +35,8 @@ def attention_following(model: keras.Model, images: np.ndarray) -> dict[str, dic
 
     1 if the region goes with the face, so that the attended image stays the same; 0 if it stays
     where it is. For each face it is the slope of the change of its transform over the change of the
-    face, through the origin. The faces are enlarged by `ENLARGED`, and their pictures' borders are
-    not seen.
+    face, through the origin. The faces are enlarged by `ENLARGED`, so that no change shows what
+    lies beyond the picture.
 
     Args:
         model: A model with a spatial transformer, from `build_model`.
@@ -48,15 +48,15 @@ def attention_following(model: keras.Model, images: np.ndarray) -> dict[str, dic
     faces, half = images[..., 0].astype(np.float32), (images.shape[1] - 1) / 2
     pixels = images.shape[1] / 48
 
-    def parts(scale=1.0, **change):
+    def parts_after(scale=1.0, **change):
         changed = np.round(warp(faces, scale=ENLARGED * scale, **change))
         return _parts(transforms(model, changed[..., None]))
 
-    before = parts()
+    before = parts_after()
 
     def slopes(amounts, change, wanted, part):
         """Slope of a part of the transform, per face, over amounts of a change."""
-        found = [part(parts(**change(amount))) - part(before) for amount in amounts]
+        found = [part(parts_after(**change(amount))) - part(before) for amount in amounts]
         wanted = np.array([wanted(amount) for amount in amounts])
         return np.tensordot(wanted, np.stack(found), 1) / np.sum(wanted**2)
 

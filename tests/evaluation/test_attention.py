@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from keras_deep_emotion.evaluation import attention
 from keras_deep_emotion.evaluation.attention import attention_following, attention_statistics
+from keras_deep_emotion.evaluation.changes import warp
 
 HALF = 23.5
 
@@ -57,6 +59,22 @@ def test_a_region_that_goes_with_the_face_by_a_share(images, share):
     for one in found.values():
         assert one["mean"] == pytest.approx(share, abs=0.06)
         assert one["interval"][0] <= one["mean"] <= one["interval"][1]
+
+
+def test_no_change_shows_what_lies_beyond_the_picture(images, monkeypatch):
+    changes = []
+
+    def checked_warp(faces, degrees=0.0, scale=1.0, shift=(0.0, 0.0)):
+        turn = np.radians(abs(degrees))
+        reach = (HALF * (np.cos(turn) + np.sin(turn)) + np.abs(shift).max()) / scale
+        assert reach <= HALF + 1e-6
+        changes.append((degrees, scale, *shift))
+        return warp(faces, degrees, scale, shift)
+
+    monkeypatch.setattr(attention, "warp", checked_warp)
+    attention_following(model_of(Moments(name="theta")), images)
+    # None, 4 moves along each axis, 4 scales and 4 turns.
+    assert len(set(changes)) == 17
 
 
 def test_statistics_are_those_of_the_six_numbers():
