@@ -15,7 +15,7 @@ from keras_deep_emotion.reports.figures.canvas import save_figure
 from keras_deep_emotion.reports.figures.saliency import attended_corners
 
 DEGREES = (0, 15, 30, 45, 60)
-MODELS = {"ferplus-paper": "the paper's network", "ferplus": "recipe best"}
+MODELS = {"ferplus-paper": "the paper's network", "ferplus": "recipe best,\nno alignment"}
 
 
 def draw() -> Figure:
