@@ -15,13 +15,17 @@ from keras_deep_emotion.reports.figures.canvas import save_figure
 from keras_deep_emotion.reports.figures.saliency import attended_corners
 
 DEGREES = (0, 15, 30, 45, 60)
-MODELS = {"ferplus-paper": "the paper's network", "ferplus": "recipe best,\nno alignment"}
+MODELS = {
+    "ferplus-paper": "the paper's network",
+    "ferplus": "recipe best,\nno alignment",
+    "ferplus-camera": "the same,\nwith alignment",
+}
 
 
 def draw() -> Figure:
     """A row for each of the shipped weights, a column for each turn."""
     face = read_faces()[0]
-    figure = Figure(figsize=(7.2, 3.35), layout="constrained")
+    figure = Figure(figsize=(7.2, 4.5), layout="constrained")
     grid = figure.subplots(len(MODELS), len(DEGREES))
     for (name, title), row in zip(MODELS.items(), grid, strict=True):
         model = load(name)

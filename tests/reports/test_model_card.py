@@ -35,6 +35,15 @@ def test_a_runs_card_holds_its_own_numbers(run_dir):
     assert max(map(len, card.splitlines())) < 400
 
 
+def test_a_card_says_what_a_training_started_from():
+    report = Run.shipped("ferplus").report
+    assert "trained from scratch" in render_model_card(TrainConfig(), report)
+    card = render_model_card(TrainConfig(start="other"), report)
+    assert "trained from the weights of `other`." in card and "that are kept" not in card
+    card = render_model_card(TrainConfig(start="other", start_share=0.2), report)
+    assert "the weights of `other`, of\nwhich 20 % are in those that are kept." in card
+
+
 def test_a_card_says_how_many_people_are_identified():
     report = Run.shipped("ferplus").report
     assert "The data do not identify people" in render_model_card(TrainConfig(), report)
@@ -52,7 +61,7 @@ def test_shipped_cards_are_of_their_reports(name):
     card = render_model_card(config, report, Run(folder).robustness)
     assert (folder / "MODEL_CARD.md").read_text() == card
     assert "Accuracy under changes of the test faces" in card and "tilted" not in card
-    assert ("which 20 % are in those that are kept" in card) == (name == "ferplus-camera")
+    assert ("from the weights of `ferplus-camera-1`" in card) == (name == "ferplus-camera")
     # A model of FER+ is judged on the faces of the paper's figure 8.
     assert report["faces"] == 3573
 
