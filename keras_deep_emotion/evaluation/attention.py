@@ -24,10 +24,9 @@ def attention_statistics(theta: np.ndarray) -> dict[str, list[float]]:
     return {"mean": theta.mean(axis=0).tolist(), "spread": theta.std(axis=0).tolist()}
 
 
-def transforms(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Transforms (count, 6) of (count, size, size, 1) images by a model with a transformer."""
-    theta = keras.Model(model.input, model.get_layer("theta").output)
-    return theta.predict(images, batch_size=256, verbose=0)
+def transform_network(model: keras.Model) -> keras.Model:
+    """The part of a model with a transformer that gives the (batch, 6) transforms of images."""
+    return keras.Model(model.input, model.get_layer("theta").output)
 
 
 def attention_following(model: keras.Model, images: np.ndarray) -> dict[str, dict[str, Any]]:
@@ -45,12 +44,13 @@ def attention_following(model: keras.Model, images: np.ndarray) -> dict[str, dic
     Returns:
         For `move`, `scale` and `turn` the `mean` over the faces, and its 95 % `interval`.
     """
+    network = transform_network(model)  # of one tracing for all changes
     faces, half = images[..., 0].astype(np.float32), (images.shape[1] - 1) / 2
     pixels = images.shape[1] / 48
 
     def parts_after(scale=1.0, **change):
         changed = np.round(warp(faces, scale=ENLARGED * scale, **change))
-        return _parts(transforms(model, changed[..., None]))
+        return _parts(network.predict(changed[..., None], batch_size=256, verbose=0))
 
     before = parts_after()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from keras_deep_emotion.data.reading import class_names, open_dataset, read_examples, read_faces
-from keras_deep_emotion.evaluation.attention import attention_statistics, transforms
+from keras_deep_emotion.evaluation.attention import attention_statistics, transform_network
 from keras_deep_emotion.evaluation.metrics import calibration, classification_report
 from keras_deep_emotion.evaluation.predictions import (
     predictions_table,
@@ -85,7 +85,8 @@ def evaluate_run(
         report["flip_averaged"] = {key: averaged[key] for key in headline}
     if any(layer.name == "theta" for layer in model.layers):
         _, images, _ = read_faces(builder, split, size, ATTENDED)
-        report["attention"] = attention_statistics(transforms(model, images))
+        theta = transform_network(model).predict(images, batch_size=256, verbose=0)
+        report["attention"] = attention_statistics(theta)
     write_json(output / Run.REPORT, report)
     return report
 
