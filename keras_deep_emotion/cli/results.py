@@ -64,8 +64,9 @@ def csv_line(values):
 class Results:
     """Prints results, and writes annotated pictures and the tables and plots of videos.
 
-    `annotate` is the folder for pictures, or None; `output` that for videos; `inputs` are the files
-    that are read, of which `stdin` holds what came by standard input.
+    `annotate` is the folder of the annotated pictures, or None; `output` the folder of the tables
+    and plots; `inputs` the files that are read; `stdin` the path of the one with the content of
+    standard input, or None.
     """
 
     def __init__(self, printer, annotate, output, inputs, stdin):
@@ -78,7 +79,7 @@ class Results:
         self.has_errors = False
 
     def add(self, result):
-        """Print the faces of a photo, crop or frame and draw them, or print why there are none."""
+        """Print a result, and save its annotated picture if requested; print errors to stderr."""
         name, error = self.name(result.file), result.error
         if error is None:
             self.printer.print(result._replace(file=name))

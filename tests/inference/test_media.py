@@ -192,6 +192,28 @@ def test_annotated_photos_of_one_name_stand_side_by_side(folder, photo, tmp_path
         assert picture.size == (240, 240)
 
 
+def test_standard_input_is_named_by_its_sign_and_its_files_by_its_name(photo, tmp_path):
+    photo.save(tmp_path / "photo.png")
+    video = write_video(tmp_path / "film.mp4", [photo] * 3)
+    options = ["--annotate", tmp_path / "drawn", "--output", tmp_path / "tables", "--every", 1]
+    command = ["predict", "-", *map(str, options), "--csv"]
+    for file, faces in ((tmp_path / "photo.png", 1), (video, 3)):
+        done = CliRunner().invoke(main, command, input=file.read_bytes())
+        assert done.exit_code == 0, done.output
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        assert [row["file"] for row in rows] == ["-"] * faces
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [
+        "stdin-000000-faces.jpg", "stdin-000001-faces.jpg", "stdin-000002-faces.jpg",
+        "stdin-faces.jpg",
+    ]  # fmt: skip
+    text = (tmp_path / "tables" / "stdin-emotions.csv").read_text()
+    table = list(csv.DictReader(io.StringIO(text)))
+    assert [row["file"] for row in table] == ["-"] * 3
+    assert (tmp_path / "tables" / "stdin-emotions.png").exists()
+    done = CliRunner().invoke(main, command, input=b"no picture")
+    assert (done.exit_code, done.stderr) == (1, "-: not a picture of a known format.\n")
+
+
 def test_annotated_pictures_never_stand_among_those_that_are_read(photo, tmp_path):
     photo.save(tmp_path / "me.jpg")
     for read, folder in (("", ""), ("", "new/drawn"), ("me.jpg", ""), ("*.jpg", "")):
