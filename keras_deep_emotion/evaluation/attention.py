@@ -25,7 +25,7 @@ def attention_statistics(theta: np.ndarray) -> dict[str, list[float]]:
 
 
 def transform_network(model: keras.Model) -> keras.Model:
-    """The part of a model with a transformer that gives the (batch, 6) transforms of images."""
+    """The network from (batch, size, size, 1) grey levels 0..255 to (batch, 6) transforms."""
     return keras.Model(model.input, model.get_layer("theta").output)
 
 
@@ -44,7 +44,7 @@ def attention_following(model: keras.Model, images: np.ndarray) -> dict[str, dic
     Returns:
         For `move`, `scale` and `turn` the `mean` over the faces, and its 95 % `interval`.
     """
-    network = transform_network(model)  # of one tracing for all changes
+    network = transform_network(model)  # traced once
     faces, half = images[..., 0].astype(np.float32), (images.shape[1] - 1) / 2
     pixels = images.shape[1] / 48
 

@@ -81,3 +81,18 @@ def test_statistics_are_those_of_the_six_numbers():
     theta = np.array([[1, 0, 0, 0, 1, 0], [1, 0, 0.5, 0, 1, 0]], np.float32)
     found = attention_statistics(theta)
     assert found["mean"] == [1, 0, 0.25, 0, 1, 0] and found["spread"] == [0, 0, 0.25, 0, 0, 0]
+
+
+def test_the_network_is_traced_once_for_all_changes(images):
+    traced = []
+
+    class Counted(Moments):
+        def call(self, images):
+            traced.append(images.shape)
+            return super().call(images)
+
+    model = model_of(Counted(name="theta"))
+    traced.clear()
+    attention_following(model, images)
+    # Building the network of the transform may call the layer, and tracing does: not each change.
+    assert len(traced) <= 3
