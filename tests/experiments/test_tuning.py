@@ -70,6 +70,7 @@ def test_a_search_shared_by_two_processes_and_continued(tiny_faces_dir, tmp_path
     assert list(tmp_path.glob("*/trial_*")) == before
     table = pd.read_csv(tmp_path / "one" / "tuning.csv")
     assert len(table) == 4 and table["val_accuracy"].is_monotonic_decreasing
+    assert table["val_accuracy"].between(0, 1).all()
     assert table["val_accuracy"].iloc[0] > 0.1  # of 7 faces
     # Each trial ran in one place, with the settings of the table, and no test split was read.
     ran = {}
