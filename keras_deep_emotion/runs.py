@@ -9,6 +9,7 @@ import itertools
 import shlex
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.files import (
     check_table,
+    locked,
     parse_labels,
     printable_path,
     read_json,
@@ -386,6 +388,18 @@ class Run:
             )
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self / self.CONFIG, config.to_json())
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of the folder, created if missing; raise ValueError if another does."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.path.resolve(), wait=False))
+            except BlockingIOError:
+                message = f"Another process is training {self}. Wait until it ends, or stop it."
+                raise ValueError(message) from None
+            yield
 
     def write_labels(self, labels: list[str]) -> None:
         """Write the class names."""

@@ -156,9 +156,16 @@ def train(
     accuracy of the best epoch.
 
     Raises:
-        ValueError: If the backup is damaged, or there is no epoch left to profile.
+        ValueError: If the backup is damaged, there is no epoch left to profile, or another process
+            trains the run.
     """
     refuse_links(run.path)  # TensorBoard's logs are in a folder
+    with run.locked():
+        return train_locked(config, run, data_dir, profile, callbacks)
+
+
+def train_locked(config, run, data_dir, profile, callbacks) -> float:
+    """Train a run that no other process trains, see `train`."""
     task = Task.from_config(config)
     builder = open_dataset(task, data_dir)
     labels = class_names(builder)

@@ -141,6 +141,33 @@ def test_a_folder_in_use_is_not_written_over(run_dir, toon_faces_dir):
     assert (run_dir / "model.keras").read_bytes() == before
 
 
+def test_a_run_that_another_process_trains_is_left_alone(
+    run_dir, run_config, tmp_path, toon_faces_dir
+):
+    run = Run(shutil.copytree(run_dir, tmp_path / "run"))
+    run.write_config(dataclasses.replace(run_config, epochs=run_config.epochs + 1))
+    before = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+    code = f"""
+import keras_deep_emotion.runs as runs
+with runs.Run({str(run.path)!r}).locked():
+    print("locked", flush=True)
+    input()
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
+        assert other.stdout.readline() == "locked\n"
+        link = tmp_path / "link"
+        link.symlink_to(run.path)
+        for path in (run.path, link):
+            with pytest.raises(ValueError, match=f"Another process is training {path}. Wait until"):
+                resume(path, toon_faces_dir)
+        other.kill()
+    after = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+    assert after == before
+    with run.locked():  # the system has released the lock
+        pass
+
+
 @pytest.mark.slow
 def test_every_fold_in_turn_never_tests_on_a_character_it_saw(reproduced, tiny_faces_dir):
     folds = reproduced[0] / "toon_faces-subjects-paper"
