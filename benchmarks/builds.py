@@ -153,9 +153,9 @@ def build(dataset, source, data_dir):
 @click.command()
 @click.option("--only", default="", help="Build only data sets that start so, such as ferg.")
 def main(only):
-    info = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    cpu = next(line.partition(": ")[2] for line in info if line.startswith("model name"))
-    click.echo(f"{datetime.date.today()}, {os.cpu_count()} cores, {cpu}\n")
+    from keras_deep_emotion.training.devices import describe_machine
+
+    click.echo(f"{datetime.date.today()}, {describe_machine()}\n")
     echo_header("layout", "built", "files", "MB in", "images out", "seconds", "peak memory, MB")
     for layout, dataset, write_source in CASES:
         is_missing = dataset.startswith("fer2013") and "FER2013_DIR" not in os.environ

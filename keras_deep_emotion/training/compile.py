@@ -15,6 +15,17 @@ from keras_deep_emotion.layers.camera import RandomCamera
 NOT_DECAYED = ["bias", "gamma", "beta"]  # names of variables
 
 
+@contextlib.contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Set Keras's policy, by which layers are built, within the context."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 def compiled_trainer(
     model: keras.Model, config: TrainConfig, steps_per_epoch: int, **compile_options
 ) -> keras.Model:

@@ -43,6 +43,7 @@ from keras_deep_emotion.training.callbacks import (
 )
 from keras_deep_emotion.training.compile import (
     compiled_trainer,
+    dtype_policy,
     statistics_images,
     with_camera,
 )
@@ -145,13 +146,13 @@ def train(
     and in process 0 `best_epoch` (from 0) and its `validation_accuracy`.
     """
     keras.backend.clear_session()
-    keras.config.set_dtype_policy("float32")
-    kept = build_model(config, len(labels))  # float32 whatever the precision: serves anywhere
+    with dtype_policy("float32"):  # whatever the precision: serves anywhere
+        kept = build_model(config, len(labels))
     keras.utils.set_random_seed(config.seed)  # the same initial weights in all processes
-    keras.config.set_dtype_policy(config.precision)
-    network = with_fused_pooling(build_model(config, len(labels)))
     steps = math.ceil(len(faces.images) / config.batch_size)
-    trainer = compiled_trainer(network, config, steps)
+    with dtype_policy(config.precision):
+        network = with_fused_pooling(build_model(config, len(labels)))
+        trainer = compiled_trainer(network, config, steps)
     copy_start(network, config, faces, labels)
     start_weights = network.get_weights()
     if config.camera and validation is not None:

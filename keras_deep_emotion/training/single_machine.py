@@ -36,7 +36,12 @@ from keras_deep_emotion.training.callbacks import (
     restore_backup,
     write_history,
 )
-from keras_deep_emotion.training.compile import compiled_trainer, statistics_images, with_camera
+from keras_deep_emotion.training.compile import (
+    compiled_trainer,
+    dtype_policy,
+    statistics_images,
+    with_camera,
+)
 from keras_deep_emotion.training.distillation import distillation_targets, teacher_runs
 from keras_deep_emotion.training.starting import copy_start, start_run
 from keras_deep_emotion.training.tensorboard import tensorboard_callbacks
@@ -160,7 +165,7 @@ def train(
             trains the run.
     """
     refuse_links(run.path)  # TensorBoard's logs are in a folder
-    with run.locked():
+    with run.locked(), dtype_policy("float32"):
         return train_locked(config, run, data_dir, profile, callbacks)
 
 
@@ -170,7 +175,6 @@ def train_locked(config, run, data_dir, profile, callbacks) -> float:
     builder = open_dataset(task, data_dir)
     labels = class_names(builder)
     keras.backend.clear_session()  # else the networks of several runs stay in memory
-    keras.config.set_dtype_policy("float32")
     faces, validation = load_faces(config, run, builder)
     steps = math.ceil(len(faces.images) / config.batch_size)
     network, trainer, kept = build_trainer(config, len(labels), steps)
@@ -252,9 +256,8 @@ def build_trainer(config: TrainConfig, classes: int, steps: int) -> tuple[keras.
     keras.utils.set_random_seed(config.seed)
     if not on_gpu:
         tf.config.experimental.enable_op_determinism()  # equal seeds give equal runs
-    keras.config.set_dtype_policy(devices.resolve_precision(config.precision))
     strategy = devices.strategy_for_devices()
-    with strategy.scope():
+    with strategy.scope(), dtype_policy(devices.resolve_precision(config.precision)):
         network = build_model(config, classes)
         trainer = compiled_trainer(
             network,

@@ -85,13 +85,13 @@ def copy_start(network: keras.Model, config: TrainConfig, faces: FaceArrays, lab
         if new.name != "logits" or same_classes:
             new.set_weights(old.get_weights())
     if not same_classes or run.task.name != Task.from_config(config).name:
-        fit_last_layer(network, faces)
+        # The start's features are in float32, whatever the precision of the network.
+        features = keras.Model(start.input, start.get_layer("logits").input)
+        fit_last_layer(network.get_layer("logits"), features, faces)
 
 
-def fit_last_layer(network: keras.Model, faces: FaceArrays) -> None:
-    """Fit the layer `logits` to the features of faces and their mirror images."""
-    last = network.get_layer("logits")
-    features = keras.Model(network.input, last.input)
+def fit_last_layer(last: keras.layers.Dense, features: keras.Model, faces: FaceArrays) -> None:
+    """Fit the last layer to the features of faces and their mirror images."""
     images = np.concatenate([faces.images, faces.images[:, :, ::-1]])
     inputs = features.predict(images.astype(np.float32), batch_size=256, verbose=0)
     targets = np.concatenate([faces.targets] * 2)

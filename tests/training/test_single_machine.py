@@ -28,6 +28,7 @@ from keras_deep_emotion.experiments.folds import finished_report, fit_folds
 from keras_deep_emotion.layers.batch_normalization import recompute_statistics
 from keras_deep_emotion.models import at_operating_point
 from keras_deep_emotion.runs import Run, new_run
+from keras_deep_emotion.training import devices
 from keras_deep_emotion.training.devices import resolve_precision, steps_per_execution
 from keras_deep_emotion.training.single_machine import fit, resume, train
 
@@ -225,17 +226,41 @@ def test_all_folds_go_with_subjects_only(tmp_path):
 
 @pytest.mark.parametrize(
     ("capability", "expected"),
-    [(None, "float32"), ((6, 1), "float32"), ((7, 5), "mixed_float16"), ((9, 0), "mixed_bfloat16")],
+    [((6, 1), "float32"), ((7, 5), "mixed_float16"), ((9, 0), "mixed_bfloat16")],
 )
-def test_auto_precision_is_the_fastest_of_the_device(monkeypatch, capability, expected):
-    gpus = [] if capability is None else ["gpu"]
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+def test_auto_precision_is_the_fastest_of_a_gpu(monkeypatch, capability, expected):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["gpu"])
     monkeypatch.setattr(
         tf.config.experimental,
         "get_device_details",
         lambda gpu: {"compute_capability": capability},
     )
     assert resolve_precision("auto") == expected
+    assert resolve_precision("float32") == "float32"
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "expected"),
+    [
+        ("fpu sse2 avx512f avx512_bf16", {}, "mixed_bfloat16"),
+        ("fpu amx_bf16 amx_tile", {}, "mixed_bfloat16"),
+        ("fpu amx_bf16", {"TF_ENABLE_ONEDNN_OPTS": "0"}, "float32"),
+        ("fpu avx512f avx512_bf16x amx_tile", {}, "float32"),
+        (None, {}, "float32"),  # not Linux
+    ],
+)
+def test_auto_precision_is_the_fastest_of_a_cpu(monkeypatch, tmp_path, flags, variables, expected):
+    file = tmp_path / "cpuinfo"
+    if flags is not None:
+        cores = [f"processor\t: {i}\nmodel name\t: A: B\nflags\t\t: {flags}\n" for i in range(2)]
+        file.write_text("\n".join(cores))
+    monkeypatch.setattr(devices, "CPU_INFO", file)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert resolve_precision("auto") == expected
+    assert (", A: B, " in devices.describe_machine()) is (flags is not None)
     assert resolve_precision("float32") == "float32"
 
 
@@ -394,10 +419,8 @@ def test_the_kept_model_computes_in_float32_whatever_trained_it(tiny_faces_dir, 
     config = TrainConfig.from_recipe(
         "best", width=4, epochs=1, image_size=32, precision="mixed_bfloat16", class_balance=0.5
     )
-    try:
-        fit(config, tmp_path / "run", tiny_faces_dir)
-    finally:
-        keras.config.set_dtype_policy("float32")
+    fit(config, tmp_path / "run", tiny_faces_dir)
+    assert keras.config.dtype_policy().name == "float32"  # the caller's, as before
     model = Run.open(tmp_path / "run").load_model()
     assert {layer.compute_dtype for layer in model.layers if layer.weights} == {"float32"}
     assert np.isfinite(pd.read_csv(tmp_path / "run" / "history.csv")["loss"]).all()
