@@ -1,11 +1,12 @@
 """Training speed of this package and of PyTorch for a recipe's network: faces per second.
 
-    PYTHONPATH=. python benchmarks/train_cpu.py [--recipe best] [--torch-python OTHER/bin/python]
+    PYTHONPATH=. python benchmarks/train_cpu.py [--recipe best] [--torch-python OTHER/bin/python] \
+        [--precision float32 mixed_bfloat16]
 
-Each side is a process that waits while the other is timed; a round is an epoch. PyTorch is not a
-dependency: `pip install torch`, here or in an environment that --torch-python names.
+Each side is a process that waits while another is timed; a round is an epoch. PyTorch is not a
+dependency: `pip install torch` (and click), for the Python that --torch-python names.
 
-Both train on random faces, with the same batches, layers, augmentation, spatial transformer, loss,
+All train on random faces, with the same batches, layers, augmentation, spatial transformer, loss,
 penalty, optimizer and average of the weights.
 """
 
@@ -13,19 +14,21 @@ import argparse
 import dataclasses
 import json
 import math
-import statistics
 import subprocess
 import sys
 import time
 from types import SimpleNamespace
 
+import numpy as np
+from timing import echo_header, echo_row
+
 CLASSES = 7
+PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 def train_keras(config, count, rounds, threads):
     """Train by the package; before each epoch wait for a line, after it print its rate."""
     import keras
-    import numpy as np
     import tensorflow as tf
 
     from keras_deep_emotion.config import TrainConfig
@@ -226,23 +229,27 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--faces", type=int, default=2560, help="faces in a round")
     parser.add_argument("--recipe", choices=tuple(RECIPES), default="paper")
-    parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
-    parser.add_argument("--torch-python", default=sys.executable, help="Python that has PyTorch")
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["float32"])
+    parser.add_argument("--torch-python", help="Python that has PyTorch; without it, ours alone")
     parser.add_argument("--threads", type=int, default=0, help="threads of each side; 0: default")
     args = parser.parse_args()
-    config = dataclasses.asdict(TrainConfig.from_recipe(args.recipe, precision=args.precision))
-    settings = [config, args.faces, args.rounds + 1, args.threads]  # the first round warms up
-    keras = start_side(sys.executable, "keras", settings)
-    torch = start_side(args.torch_python, "torch", settings)
-    print("| round | Keras on TensorFlow | PyTorch |\n|---|---|---|")
+    pythons = {"keras": sys.executable, "torch": args.torch_python}
+    sides = {}
+    for precision in args.precision:
+        config = dataclasses.asdict(TrainConfig.from_recipe(args.recipe, precision=precision))
+        settings = [config, args.faces, args.rounds + 1, args.threads]  # the first round warms up
+        for name, python in pythons.items():
+            if python is not None:
+                sides[f"{name}, {precision}"] = start_side(python, name, settings)
+    echo_header("round", *sides)
     rates = []
     for number in range(args.rounds + 1):
-        ours, theirs = next_rate(keras), next_rate(torch)
+        rates.append([next_rate(side) for side in sides.values()])
         if number:
-            rates.append((ours, theirs))
-            print(f"| {number} | {ours:,.0f} | {theirs:,.0f} |", flush=True)
-    ours, theirs = map(statistics.median, zip(*rates, strict=True))
-    print(f"| median | {ours:,.0f} | {theirs:,.0f} |\n\nratio of medians: {ours / theirs:.2f}")
+            echo_row(number, *(f"{rate:,.0f}" for rate in rates[-1]))
+    medians = np.median(rates[1:], axis=0)
+    echo_row("median", *(f"{rate:,.0f}" for rate in medians))
+    echo_row("of the first", *(f"{rate / medians[0]:.2f}" for rate in medians))
 
 
 if __name__ == "__main__":
