@@ -102,10 +102,6 @@ ROBUSTNESS = {
         }
     },
 }
-EVALUATE = "To write it again: keras-deep-emotion evaluate RUN"
-RESUME = "To write it again: keras-deep-emotion fit --resume RUN"
-CALIBRATE = "To write it again: keras-deep-emotion fit --resume {run}"
-EXPLAIN = "To write it again: keras-deep-emotion explain RUN"
 
 
 class Run:
@@ -250,38 +246,42 @@ class Run:
     def report(self) -> dict | None:
         """Metrics on the test split, see `evaluation.evaluate_run`; None before evaluation."""
         path = self / self.REPORT
-        report = read_json(path, REPORT, EVALUATE)
+        report = read_json(path, REPORT, to_rewrite(self, "evaluate"))
         if report:
-            check_classes(report, path)
+            check_classes(report, path, to_rewrite(self, "evaluate"))
         return report
 
     @property
     def folds(self) -> dict | None:
         """Metrics over all folds, see `experiments.fit_folds`; None before they are finished."""
         path = self / self.FOLDS
-        folds = read_json(path, FOLDS, RESUME)
+        remedy = to_rewrite(self, "fit --resume")
+        folds = read_json(path, FOLDS, remedy)
         if folds:
-            check_classes(folds["pooled"], path)
+            check_classes(folds["pooled"], path, remedy)
         return folds
 
     @property
     def faithfulness(self) -> dict | None:
         """Scores of the maps, see `saliency.benchmark_saliency`; None before `explain --score`."""
-        return read_json(self / self.FAITHFULNESS, FAITHFULNESS, f"{EXPLAIN} --score")
+        remedy = to_rewrite(self, "explain --score")
+        return read_json(self / self.FAITHFULNESS, FAITHFULNESS, remedy)
 
     @property
     def calibration(self) -> dict | None:
         """What `evaluation.calibrate_run` found; None before it."""
         path = self / self.CALIBRATION
-        found = read_json(path, CALIBRATION, CALIBRATE.format(run=shlex.quote(str(self))))
+        remedy = to_rewrite(self, "fit --resume")
+        found = read_json(path, CALIBRATION, remedy)
         if found and (set(found["prior"]) != set(self.labels) or min(found["prior"].values()) <= 0):
-            raise ValueError(f"{path} is damaged: it is of other classes.")
+            raise ValueError(f"{path} is damaged: it is of other classes. {remedy}")
         return found
 
     @property
     def robustness(self) -> dict | None:
         """Accuracy under changes, see `evaluation.evaluate_robustness`; None before it."""
-        return read_json(self / self.ROBUSTNESS, ROBUSTNESS, f"{EVALUATE} --robustness")
+        remedy = to_rewrite(self, "evaluate --robustness")
+        return read_json(self / self.ROBUSTNESS, ROBUSTNESS, remedy)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -309,7 +309,7 @@ class Run:
         texts = [name for name in history if not pd.api.types.is_numeric_dtype(history[name])]
         if texts or history["epoch"].tolist() != list(range(len(history))):
             problem = f"{texts[0]} is not a number" if texts else "epochs must count from 0"
-            raise ValueError(f"{path} is damaged: {problem}. {RESUME}")
+            raise ValueError(f"{path} is damaged: {problem}. {to_rewrite(self, 'fit --resume')}")
         history["epoch"] += 1  # Keras counts from 0
         return None if history.empty else history
 
@@ -364,7 +364,7 @@ class Run:
         if found is None:
             raise ValueError(
                 f"{self} has no {self.CALIBRATION}, which --balance needs. "
-                + CALIBRATE.format(run=shlex.quote(str(self)))
+                + to_rewrite(self, "fit --resume")
             )
         prior = np.array([found["prior"][label] for label in self.labels])
         return at_operating_point(model, found["temperature"], prior, balance)
@@ -420,14 +420,19 @@ class Run:
                 (folder / name).unlink(missing_ok=True)
 
 
-def check_classes(metrics: dict, path: Path) -> None:
+def to_rewrite(run: Run | Path, command: str) -> str:
+    """The remedy for a damaged file of a run: the command that writes it again."""
+    return f"To write it again: keras-deep-emotion {command} {shlex.quote(str(run))}"
+
+
+def check_classes(metrics: dict, path: Path, remedy: str) -> None:
     """Raise ValueError if parts of `METRICS` are of other classes, or of no faces."""
     classes, rows = metrics["classes"], metrics["confusion"]
     parts = (metrics["per_class"], metrics["calibration"]["per_class"])
     parts += tuple(point["recall"] for point in metrics.get("operating_points", ()))
     sizes = {len(classes), len(rows), *map(len, rows)}
     if len(sizes) > 1 or any(set(part) != set(classes) for part in parts) or not metrics["faces"]:
-        raise ValueError(f"{path} is damaged: its parts are of different classes. {EVALUATE}")
+        raise ValueError(f"{path} is damaged: its parts are of different classes. {remedy}")
 
 
 def read_arrays(path: Path, remedy: str, **axes: int) -> "dict[str, np.ndarray] | None":
@@ -483,7 +488,7 @@ def shipped_weights() -> list[str]:
 
 def best_epoch(history: "pd.DataFrame") -> "pd.Series | None":
     """The row of the epoch with the highest validation accuracy, then the lowest loss, if any."""
-    ranked = history.dropna(subset=["val_accuracy"]).sort_values(
+    ranked = history.dropna(subset=["val_accuracy", "val_loss"]).sort_values(
         ["val_accuracy", "val_loss"], ascending=[False, True], kind="stable"
     )
     return None if ranked.empty else ranked.iloc[0]

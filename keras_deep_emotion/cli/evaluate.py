@@ -12,6 +12,7 @@ from keras_deep_emotion.cli.options import (
     is_default,
     load_tensorflow,
     output_option,
+    refuse_other_run,
     run_or_weights,
 )
 from keras_deep_emotion.cli.progress import working
@@ -40,6 +41,10 @@ from keras_deep_emotion.runs import Run, shipped_weights
 @data_dir_option
 def evaluate(run, flip, robustness, balance, against, output, data_dir):
     """Evaluate RUN's model on its test split: metrics, figures, predictions, mistakes."""
+    if against is not None:  # refuse a wrong folder before minutes of evaluation
+        against = evaluated_folder(against, robustness)
+    if output is not None:
+        refuse_other_run(output, run)
     load_tensorflow()
     from keras_deep_emotion.evaluation import robustness as changed
     from keras_deep_emotion.evaluation.evaluate import compare_runs, evaluate_run, load_predictions
@@ -48,9 +53,8 @@ def evaluate(run, flip, robustness, balance, against, output, data_dir):
     from keras_deep_emotion.reports.figures.robustness import draw_robustness
     from keras_deep_emotion.reports.page import write_page
 
-    if against is not None:  # refuse a wrong folder before minutes of evaluation
-        against = evaluated_folder(against, robustness)
-        load_predictions(against)
+    if against is not None:
+        load_predictions(against)  # raises if they are damaged
         if robustness:
             changed.read_answers(against)
     if balance not in (None, run.config.balance) and is_default("output"):
@@ -81,6 +85,7 @@ def evaluated_folder(against: Path, robustness: bool) -> Path:
     """The folder with the predictions of `--against`; those of shipped weights are in runs/."""
     name = str(against)
     if against.exists() or name not in shipped_weights():
+        Run(against).require(Run.PREDICTIONS)
         return against
     folder = Run(Path("runs", name))
     if not folder.has(Run.PREDICTIONS) or (robustness and not folder.has(Run.ROBUST_ANSWERS)):

@@ -106,17 +106,14 @@ def explain(
 
 def output_folder(run, weights, images, split, output):
     """The folder for the files: that of another model or split, or of other images, is refused."""
+    if output is None and images:
+        return unused_folder(Path("runs", "explanation"))
+    is_test = split == "test" and not images
     if output is None:
-        if images:
-            return unused_folder(Path("runs", "explanation"))
-        folder = Path("runs", weights) if weights else run.path
-        return folder if split == "test" else folder / f"explanation-{split}"
-    is_own = output.is_dir() and output.samefile(run.path) and split == "test" and not images
-    if Run(output).has(Run.CONFIG) and not is_own:
-        raise click.UsageError(
-            f"{output} is a run, and has maps of its own test split: name another --output."
-        )
-    return run.path if is_own else output
+        output = Path("runs", weights) if weights else run.path
+        output = output if is_test else output / f"explanation-{split}"
+    options.refuse_other_run(output, run if is_test else None)
+    return run.path if is_test and Run(output).has(Run.CONFIG) else output
 
 
 def explain_faces(run, data_dir, folder, split, per_class, windows):

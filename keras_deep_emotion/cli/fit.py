@@ -51,7 +51,7 @@ def parse_fold(ctx, param, value):
 )
 @config_option(
     "start_share",
-    help="Fraction of the start's weights in those that are kept, so that nothing is forgotten.",
+    help="Fraction of the start's weights in those that are kept, so that less is forgotten.",
 )
 @config_option("network", help="Architecture of the feature path.")
 @config_option("width", help="Number of channels of the first convolution.")
@@ -179,7 +179,11 @@ def start_settings(start):
 def check_combination(settings, all_folds, run_dir, resumed, profile, source, cluster):
     """Raise UsageError for options that exclude or require each other."""
     if resumed is not None and (settings or run_dir or source):
-        raise click.UsageError("A run goes on with its own settings: --resume takes no others.")
+        raise click.UsageError(
+            "--resume goes on with the settings of the run: leave the other options out."
+        )
+    if settings.get("recipe") == "finetune" and "start" not in settings:
+        raise click.UsageError("--recipe finetune goes on from other weights: name --start RUN.")
     if all_folds and profile:
         raise click.UsageError("--profile is of one run: leave --fold all out.")
     refuse_without_effect(settings)
@@ -197,6 +201,7 @@ def refuse_without_effect(settings):
         "--start": ("start" in settings, ["start_share"]),
         "--teachers": ("teachers" in settings, ["teacher_share"]),
         "--camera": (settings.get("camera"), ["camera_changes"]),
+        "a network with a width, not resnet50": (settings.get("network") != "resnet50", ["width"]),
         "--cosine": (settings.get("cosine", True), ["warmup"]),
         "--transformer": (
             settings.get("transformer", True),

@@ -219,6 +219,15 @@ def run_or_weights(command: Callable) -> Callable:
     return with_run
 
 
+def refuse_other_run(output: Path, run: Run | None) -> None:
+    """Raise UsageError if files in `output` would replace those of a run, other than `run`."""
+    is_own = run is not None and output.is_dir() and output.samefile(run.path)
+    if Run(output).has(Run.CONFIG) and not is_own:
+        raise click.UsageError(
+            f"{output} is a run, and has such files of its own: name another --output."
+        )
+
+
 def check_folder(path: Path) -> None:
     """Raise FileNotFoundError if the folder of a model does not exist."""
     if not path.is_dir():

@@ -106,7 +106,10 @@ class Results:
         table, plot = (self.unused_path(self.output, stem, suffix) for suffix in (".csv", ".png"))
         timeline = Timeline(labels)
         try:
-            with open_table(table, labels) as add, progress_bar(file) as (clear, draw):
+            with (
+                open_table(table, labels, lambda: click.echo(f"wrote {table}", err=True)) as add,
+                progress_bar(file) as (clear, draw),
+            ):
                 for result in itertools.chain([first], frames):
                     clear()
                     self.add(result)
@@ -114,7 +117,6 @@ class Results:
                     timeline.add(result)
                     draw(result.seconds)
         finally:  # also if the video is interrupted
-            click.echo(f"wrote {table}", err=True)
             if timeline.people:
                 timeline.draw(file, plot)
                 click.echo(f"wrote {plot}", err=True)

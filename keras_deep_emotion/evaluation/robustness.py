@@ -12,10 +12,9 @@ from keras_deep_emotion.evaluation.changes import CHANGES, apply_change
 from keras_deep_emotion.evaluation.statistics import mean_interval, wilson_interval
 from keras_deep_emotion.files import atomic_write, write_json
 from keras_deep_emotion.models.folding import fold_batch_normalization
-from keras_deep_emotion.runs import Run, read_arrays
+from keras_deep_emotion.runs import Run, read_arrays, to_rewrite
 
 FOLLOWED = 1000  # faces; ours
-AGAIN = "To write it again: keras-deep-emotion evaluate RUN --robustness"
 
 
 def evaluate_robustness(
@@ -153,13 +152,14 @@ def compare_robustness(folder: str | Path, other: str | Path) -> dict[str, Any]:
 def read_answers(folder: str | Path) -> dict[str, np.ndarray]:
     """The content of robustness.npz in a folder: `names`, and the result of `changed_answers`."""
     path = Run(folder) / Run.ROBUST_ANSWERS
+    remedy = to_rewrite(path.parent, "evaluate --robustness")
     axes = {"names": 1, "clean": 1, **dict.fromkeys(CHANGES, 2)}
-    answers = read_arrays(path, AGAIN, **axes)
+    answers = read_arrays(path, remedy, **axes)
     if answers is None:
         raise FileNotFoundError(
             f"{path} does not exist: call keras-deep-emotion evaluate {folder} --robustness first."
         )
     shapes = {name: (len(CHANGES[name].levels), len(answers["clean"])) for name in CHANGES}
     if any(answers[name].shape != shape for name, shape in shapes.items()):
-        raise ValueError(f"{path} is damaged: its arrays are of different faces. {AGAIN}")
+        raise ValueError(f"{path} is damaged: its arrays are of different faces. {remedy}")
     return answers

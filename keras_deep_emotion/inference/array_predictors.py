@@ -21,12 +21,17 @@ from keras_deep_emotion.inference.predictor import Predictor, in_batches
 BATCH = 8  # faces; larger ones take longer a face
 THREADS = 2
 MOST_MEMORY = 900 * 2**20  # ours, bytes: of all ONNX models of a process, whatever their files say
-PACKAGES = {"litert": "ai_edge_litert", "onnx": "onnxruntime"}  # of each runtime
+PACKAGES = {  # of each runtime
+    "litert": "ai_edge_litert",
+    "onnx": "onnxruntime",
+    "keras": "tensorflow",
+    "saved_model": "tensorflow",
+}
 
 
 def is_installed(runtime: str) -> bool:
     """Whether the package of a runtime is installed."""
-    return importlib.util.find_spec(PACKAGES.get(runtime, "keras")) is not None
+    return importlib.util.find_spec(PACKAGES[runtime]) is not None
 
 
 class ArrayPredictor(Predictor):

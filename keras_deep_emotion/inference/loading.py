@@ -59,6 +59,8 @@ def load(
 
 def _open(model, runtime, trust):
     if "://" in str(model):
+        if runtime is not None:
+            raise ValueError(f"{model} is a server, which has one runtime: leave it out.")
         with quiet_stderr():
             from keras_deep_emotion.inference.client import connect
 

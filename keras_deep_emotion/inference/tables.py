@@ -67,11 +67,13 @@ def _face_json(face, row):
 
 
 @contextlib.contextmanager
-def open_table(path: str | Path, labels: list[str]) -> Iterator[Callable[[ImageResult], None]]:
+def open_table(
+    path: str | Path, labels: list[str], announce: Callable[[], None] = lambda: None
+) -> Iterator[Callable[[ImageResult], None]]:
     """Yield a function that writes the rows of a result to a CSV file.
 
     The file appears, whole, at the end of the context; after an error with what was written until
-    then.
+    then. `announce` is called when it is there.
     """
     failure = None
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -87,5 +89,6 @@ def open_table(path: str | Path, labels: list[str]) -> Iterator[Callable[[ImageR
             yield add
         except BaseException as error:  # an interrupt too
             failure = error
+    announce()
     if failure is not None:
         raise failure

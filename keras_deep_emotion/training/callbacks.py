@@ -4,6 +4,7 @@ import contextlib
 import csv
 import datetime
 import json
+import math
 import statistics
 import sys
 import time
@@ -207,8 +208,10 @@ class BestModel(keras.callbacks.Callback):
         self.epoch = None
 
     def on_epoch_end(self, epoch, logs=None):
-        """Save if this epoch is the best so far."""
+        """Save if this epoch is the best so far; one that diverged is worse than any other."""
         score = (logs["val_accuracy"], -logs["val_loss"])
+        if not math.isfinite(logs["val_loss"]):
+            score = (-1.0, 1.0)  # still saved if it is the first: `evaluate` says what happened
         if score > self.best:
             self.best, self.epoch = score, epoch
             self.kept.set_weights(self.averaged.values)

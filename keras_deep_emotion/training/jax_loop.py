@@ -9,6 +9,7 @@ Set KERAS_BACKEND=jax before Keras is imported. The model opens under TensorFlow
 and exports it.
 """
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -105,7 +106,8 @@ def fit(config: TrainConfig, run_dir: str | Path, data_dir: str | Path | None) -
     faces = load_split(
         builder, task.splits["train"], size, config.soft_labels, config.label_smoothing
     )
-    train(supported, faces, validation, labels, run)
+    with run.locked() if validation is not None else contextlib.nullcontext():
+        train(supported, faces, validation, labels, run)
     if validation is not None:
         calibrate_run(run, data_dir)
     jax.distributed.shutdown()  # the other processes do not wait for the evaluation

@@ -6,6 +6,8 @@ lower rate (recipe `finetune`). Source: Kumar et al., "Fine-Tuning can Distort P
 and Underperform Out-of-Distribution" (2022).
 """
 
+import contextlib
+
 import keras
 import numpy as np
 from scipy.optimize import minimize
@@ -25,16 +27,31 @@ def open_earlier_run(name: str, config: TrainConfig) -> Run:
 
     Raises:
         FileNotFoundError: If it is not a finished run.
-        ValueError: If it may know the new run's test images: it was trained on other images of the
-            same data set.
+        ValueError: If it may know the new run's test images: it, or a run that it learned from, was
+            trained on other images of the same data set.
     """
     run, task = Run.named(name), Task.from_config(config)
-    if not same_training_images(run.task, task):
-        raise ValueError(
-            f"{name} was trained on other images of {task.info.title} than this run will be, and "
-            "may know its test images. Name a run of the same protocol and fold."
-        )
+    for one in with_ancestors(run):
+        if not same_training_images(one.task, task):
+            own = "" if one is run else f" learned from {one}, which"
+            raise ValueError(
+                f"{name}{own} was trained on other images of {task.info.title} than this run will "
+                "be, and may know its test images. Name a run of the same protocol and fold."
+            )
     return run
+
+
+def with_ancestors(run: Run) -> list[Run]:
+    """A run, and those that it learned from: starts and teachers, if they are still there."""
+    found, names = {}, [str(run)]
+    while names:
+        name = names.pop()
+        with contextlib.suppress(FileNotFoundError):
+            one = run if name == str(run) else Run.named(name)
+            if str(one) not in found:
+                found[str(one)] = one
+                names += [*filter(None, [one.config.start]), *one.config.teacher_names]
+    return [*found.values()]
 
 
 def same_training_images(earlier: Task, new: Task) -> bool:
@@ -81,7 +98,8 @@ def copy_start(network: keras.Model, config: TrainConfig, faces: FaceArrays, lab
         return
     start = at_operating_point(run.load_model())
     same_classes = run.labels == list(labels)
-    for old, new in zip(start.layers, network.layers, strict=True):
+    layers = ([one for one in model.layers if one.weights] for model in (start, network))
+    for old, new in zip(*layers, strict=True):  # `network` may pool otherwise, without weights
         if new.name != "logits" or same_classes:
             new.set_weights(old.get_weights())
     if not same_classes or run.task.name != Task.from_config(config).name:

@@ -214,6 +214,17 @@ def test_evaluate_against_another_run(run_command, run_dir, toon_faces_dir, tmp_
     )  # fmt: skip
 
 
+def test_evaluation_is_not_written_over_that_of_another_run(run_command, run_dir, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(run_dir, other)
+    before = {path: path.read_bytes() for path in other.rglob("*") if path.is_file()}
+    says = f"{other} is a run, and has such files of its own: name another --output."
+    fails(run_command, "evaluate", run_dir, "--output", other, says=says, status=2)
+    command = ("evaluate", "--weights", "ferplus", "--output", other)
+    fails(run_command, *command, says=says, status=2)
+    assert {path: path.read_bytes() for path in other.rglob("*") if path.is_file()} == before
+
+
 def test_evaluate_against_shipped_weights(
     run_command, run_dir, toon_faces_dir, tmp_path, monkeypatch
 ):

@@ -221,6 +221,15 @@ def test_litert_answers_as_keras(name, difference, face):
         assert ours.class_id == theirs.class_id
 
 
+def test_a_model_without_its_runtime_is_refused_by_name(run_dir, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    for arguments in ((run_dir,), ("ferplus", "keras")):
+        with pytest.raises(ModuleNotFoundError, match="^tensorflow is not installed: pip install"):
+            load(*arguments)
+    with pytest.raises(ValueError, match="is a server, which has one runtime: leave it out"):
+        load("http://localhost:1/emotions", runtime="litert")
+
+
 def test_what_has_no_light_model_is_opened_by_keras(run_dir):
     assert load(run_dir).runtime == "keras"
     with pytest.raises(ValueError, match="has no model for the runtime 'litert'; it has: keras."):

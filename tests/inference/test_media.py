@@ -293,6 +293,10 @@ def test_a_video_gives_rows_a_table_and_curves(photo, tmp_path):
         f"{tmp_path}/none.mp4: no face is found in the 2 frames that were examined.\n"
     )
 
+    (tmp_path / "taken" / "none-emotions.csv").mkdir(parents=True)
+    done = predict(tmp_path / "none.mp4", "--output", tmp_path / "taken", status=1)
+    assert "none-emotions.csv" in done.stderr and "wrote" not in done.stderr
+
 
 def test_people_of_a_video_are_followed_and_smoothed(photo, tmp_path):
     """One smiles on her way; another, who does not, passes below and is hidden for a second."""

@@ -178,7 +178,7 @@ def test_files_of_other_splits_and_images_are_kept_apart(run_dir, toon_faces_dir
     assert (copy / "saliency.npz").read_bytes() == before
     for arguments in ((face[0],), ("--split", "train")):
         refused = run("explain", copy, *arguments, "--output", copy, *data, code=2)
-        assert "is a run, and has maps of its own test split: name another --output" in refused
+        assert "is a run, and has such files of its own: name another --output" in refused
     Run(copy).delete_derived()
     assert not list(copy.rglob("saliency.*"))
 

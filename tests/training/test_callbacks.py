@@ -1,26 +1,37 @@
 import keras
 import numpy as np
+import pytest
 
 from keras_deep_emotion.layers.batch_normalization import BatchNormalization
 from keras_deep_emotion.training.callbacks import AveragedEvaluation, BestModel
 
+NAN = float("nan")
 
-def test_best_epoch_is_kept_by_validation_accuracy_then_loss(tmp_path):
+
+@pytest.mark.parametrize(
+    ("epochs", "expected", "score"),
+    [
+        ([(0.5, 1.0), (0.7, 2.0), (0.6, 0.1), (0.7, 1.5), (0.7, 1.9)], 3, (0.7, -1.5)),
+        ([(0.2, 1.0), (0.3, NAN)], 0, (0.2, -1.0)),  # a network that diverged has an accuracy too
+        ([(0.3, NAN), (0.2, 1.0)], 1, (0.2, -1.0)),
+        ([(0.3, NAN), (0.4, NAN)], 0, (-1.0, 1.0)),
+    ],
+)
+def test_best_epoch_is_kept_by_validation_accuracy_then_loss(epochs, expected, score, tmp_path):
     network, kept = (keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]) for _ in range(2))
     network.compile("sgd", "mse")
     averaged = AveragedEvaluation(network)
     averaged.set_model(network)
     best = BestModel(averaged, kept, tmp_path / "model.keras")
     best.set_model(network)
-    epochs = [(0.5, 1.0), (0.7, 2.0), (0.6, 0.1), (0.7, 1.5), (0.7, 1.9)]
     for epoch, (accuracy, loss) in enumerate(epochs):
         network.layers[0].set_weights([np.full((1, 1), epoch), np.zeros(1)])
         averaged.on_test_begin()
         averaged.on_test_end()
         best.on_epoch_end(epoch, {"val_accuracy": accuracy, "val_loss": loss})
     saved = keras.saving.load_model(tmp_path / "model.keras")
-    assert saved.layers[0].get_weights()[0] == 3
-    assert best.best == (0.7, -1.5)
+    assert saved.layers[0].get_weights()[0] == expected
+    assert best.best == score
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.keras"]
 
 

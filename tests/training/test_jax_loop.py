@@ -18,8 +18,10 @@ from click.testing import CliRunner
 
 from keras_deep_emotion.cli import main
 from keras_deep_emotion.config import TrainConfig
+from keras_deep_emotion.models import at_operating_point
 from keras_deep_emotion.models.deep_emotion import build_model
 from keras_deep_emotion.runs import Run
+from keras_deep_emotion.training.starting import copy_start
 
 ROOT = Path(__file__).parents[2]
 # Few steps: sooner or later rounding flips one of millions of maxima and ReLUs, and from there two
@@ -249,6 +251,11 @@ def test_fused_pooling_is_max_pooling_and_has_its_gradient():
         assert not any(isinstance(one, keras.layers.MaxPooling2D) for one in fused.layers)
         np.testing.assert_allclose(fused(faces), model(faces), atol=1e-6)
         assert [one.path for one in fused.weights] == [one.path for one in model.weights]
+    start = TrainConfig.from_recipe("paper", dataset="fer2013", start="ferplus-paper")
+    fused = with_fused_pooling(build_model(start))
+    copy_start(fused, start, None, Run.named("ferplus-paper").labels)
+    kept = at_operating_point(Run.named("ferplus-paper").load_model())
+    np.testing.assert_allclose(fused(faces), kept(faces), atol=1e-6)
     image = keras.Input((9, 9, 2))
     other = keras.Model(image, keras.layers.MaxPooling2D(3, padding="same")(image))
     assert with_fused_pooling(other).output.shape == (None, 3, 3, 2)

@@ -1,5 +1,7 @@
 """`fit --start`: training that begins with the weights of another run."""
 
+import shutil
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -67,6 +69,21 @@ def test_another_network_and_knowledge_of_the_test_faces_are_refused(run_dir):
     assert start_run(paper()) is None
 
 
+def test_knowledge_of_the_test_faces_by_way_of_another_run_is_refused(run_dir, tmp_path):
+    """`first` learned from all faces but fold 2's; `second`, of other faces, went on from it."""
+    first, second = (Run(shutil.copytree(run_dir, tmp_path / name)) for name in "ab")
+    first.write_config(paper(dataset="toon_faces", protocol="subjects", fold=2))
+    for link in ({"start": str(first)}, {"teachers": f"{second},{first}"}):
+        second.write_config(paper(dataset="jaffe", **link))
+        known = paper(dataset="toon_faces", protocol="subjects", fold=3, start=str(second))
+        with pytest.raises(ValueError, match="b learned from .*a, which was trained on other"):
+            start_run(known)
+        same = paper(dataset="toon_faces", protocol="subjects", fold=2, start=str(second))
+        assert start_run(same).path == second.path
+    shutil.rmtree(first.path)  # what is gone is not known
+    assert start_run(known).path == second.path
+
+
 def test_fit_takes_the_network_of_its_start(run_dir, tiny_faces_dir, tmp_path):
     run = Run(tmp_path / "run")
     command = ["fit", "--start", "ferplus-paper", "--dataset", "toon_faces", "--epochs", "1"]
@@ -81,3 +98,5 @@ def test_fit_takes_the_network_of_its_start(run_dir, tiny_faces_dir, tmp_path):
     assert "<span>--start</span> <span>ferplus-paper</span>" in page
     again = CliRunner().invoke(main, ["fit", "--start", "nowhere", "--dataset", "toon_faces"])
     assert again.exit_code == 1 and "nowhere is not a finished run" in again.output
+    none = CliRunner().invoke(main, ["fit", "--recipe", "finetune", "--dataset", "toon_faces"])
+    assert none.exit_code == 2 and "goes on from other weights: name --start RUN." in none.output

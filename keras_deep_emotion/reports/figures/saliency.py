@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from keras_deep_emotion.reports.figures.canvas import save_figure, show_face
 from keras_deep_emotion.reports.text import decisive_text, maximum_text
-from keras_deep_emotion.runs import EXPLAIN, Run, read_arrays
+from keras_deep_emotion.runs import Run, read_arrays, to_rewrite
 
 HEAT = "magma"  # perceptually uniform
 # Without its darkest part, which does not show on dark skin.
@@ -65,7 +65,7 @@ def draw_mistakes(folder: str | Path) -> list[Path]:
 def draw_mean_saliency(folder: str | Path) -> list[Path]:
     """Draw mean_saliency.png from mean_saliency.npz; return the path written, if any."""
     run = Run(folder)
-    path, remedy = run / Run.MEAN_MAPS, f"{EXPLAIN} --score"
+    path, remedy = run / Run.MEAN_MAPS, to_rewrite(run, "explain --score")
     maps, scores = read_arrays(path, remedy, classes=1), run.faithfulness
     if not maps or not scores or not len(maps["classes"]):
         (run / Run.MEAN_SALIENCY).unlink(missing_ok=True)  # of an earlier benchmark
@@ -80,7 +80,8 @@ def draw_mean_saliency(folder: str | Path) -> list[Path]:
 
 def read_maps(path: Path) -> dict[str, np.ndarray] | None:
     """The arrays that `saliency.save_explanation` wrote, checked; None if there is no file."""
-    maps = read_arrays(path, EXPLAIN, **MAP_AXES)
+    remedy = to_rewrite(path.parent, "explain")
+    maps = read_arrays(path, remedy, **MAP_AXES)
     if maps is None:
         return None
     count, classes = len(maps["name"]), len(maps["classes"])
@@ -101,7 +102,7 @@ def read_maps(path: Path) -> dict[str, np.ndarray] | None:
     ranges = [(0 <= one).all() and (one < classes).all() for one in indices] if not wrong else []
     if wrong or not count or not all(ranges) or (maps["window"] >= min(grid)).any():
         part = f"{wrong[0]} has another shape" if wrong else "a number is out of range"
-        raise ValueError(f"{path} is damaged: {part}. {EXPLAIN}")
+        raise ValueError(f"{path} is damaged: {part}. {remedy}")
     return maps
 
 
