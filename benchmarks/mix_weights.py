@@ -29,6 +29,8 @@ PROBES = {"noise": 25, "blur": 1.5, "turn": 45, "resolution": 16}  # change: lev
 @click.option("--output", type=click.Path(path_type=Path))
 @click.option("--data-dir", type=click.Path(path_type=Path))
 def main(start, run, shares, output, data_dir):
+    if output and len(shares) > 1:
+        raise click.UsageError("--output is for the weights of one --share.")
     run, first = Run.named(run), Run.named(start)
     model, first = (at_operating_point(one.load_model()) for one in (run, first))
     pairs = list(zip(first.get_weights(), model.get_weights(), strict=True))
@@ -39,7 +41,7 @@ def main(start, run, shares, output, data_dir):
         echo_row(share, *(f"{100 * one:.1f}" for one in accuracies(model, sides, labels)))
     if output:
         mixed = Run(output)
-        mixed.write_config(dataclasses.replace(run.config, start=start, start_share=share))
+        mixed.write_config(dataclasses.replace(run.config, start=start, start_share=shares[0]))
         mixed.write_labels(run.labels)
         model.save(mixed / Run.MODEL)
         click.echo(f"wrote {mixed}")

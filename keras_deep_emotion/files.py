@@ -44,9 +44,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     Readers never see a partial file. Every writer has its own temporary path, which ends in the
     name and suffix of `path` (in their end, if they are long), so the last of several concurrent
-    writers wins. After an error `path`
-    is unchanged and the temporary file is removed; the next write in its folder removes those of
-    killed writers.
+    writers wins. After an error `path` is unchanged and the temporary file is removed; the next
+    write in its folder removes those of killed writers.
     """
     path = Path(path)
     # Match exactly the names below: a `partial.old.labels.csv` belongs to the user.
@@ -143,8 +142,8 @@ def refuse_links(folder: str | Path, *names: str) -> None:
             path = os.path.join(root, name)
             if os.path.islink(path):
                 raise ValueError(
-                    f"{path} is a link, and nothing is written through links. Put what it leads to "
-                    "in its place, or name a new folder."
+                    f"{path} is a link, and nothing is written through links. Replace it with its "
+                    "target, or name a new folder."
                 )
 
 

@@ -150,8 +150,8 @@ balance_option = click.option(
     "--balance",
     type=Real(0, 1),
     metavar="TAU",
-    help="Favour emotions that are rare in training: 0 not at all, 1 as if all were as frequent.  "
-    "[default: that of fit, 0]",
+    help="Favour emotions that are rare in training: 0 not at all, 1 as if all were equally "
+    "frequent.  [default: that of fit, 0]",
 )
 faces_option = click.option(
     "--faces",

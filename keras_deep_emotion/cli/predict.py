@@ -67,8 +67,8 @@ def predict(choice, balance, faces, smallest, every, smooth, annotate, output, i
     """Predict the emotion of each face in IMAGES: photos, folders, patterns, videos, - for stdin.
 
     Prints a row for each face, the largest first. The box is x, y, width and height in pixels of
-    the upright image. In a video people are numbered; who leaves it and comes back is a new person.
-    Errors are printed to stderr; the exit status is then 1.
+    the upright image. In a video people are numbered; a person who leaves and returns gets
+    a new number. Errors are printed to stderr; the exit status is then 1.
     """
     if table["as_json"] and table["as_csv"]:
         raise click.UsageError("Name one of --json and --csv.")
@@ -117,13 +117,12 @@ def warn_of_drawings(model):
 
 
 def check_not_among(folder, names, files):
-    """Raise if pictures that are written to a folder would stand among those that are read."""
+    """Raise if pictures would be written to a folder from which others are read."""
     place = folder.resolve()
     inside = any(name.is_dir() and place.is_relative_to(name.resolve()) for name in names)
     if inside or any(file.path.resolve().parent == place for file in files):
         raise click.UsageError(
-            f"--annotate {folder}: its pictures would stand among those that are read. Name a "
-            "folder of their own."
+            f"--annotate {folder}: the folder is among the inputs. Name another."
         )
 
 

@@ -1,7 +1,7 @@
 """What all predictors share: the images that they take, photos, processes.
 
 Each kind of model has a class of its own: `KerasPredictor` (a run), `SavedModelPredictor` (an
-export), `LiteRTPredictor` (a .tflite file) and `ServerPredictor`.
+export), `LiteRTPredictor` (a .tflite file), `ONNXPredictor` and `ServerPredictor`.
 """
 
 import abc
@@ -47,12 +47,12 @@ class FaceAnalysis(NamedTuple):
 
 
 class Predictor(abc.ABC):
-    """A model that is open; `predict_prepared` is of each class.
+    """A model that is open. Each class implements `_predict`.
 
     Attributes:
         labels: Class names, in the order of the probabilities.
         size: Side of the network's images, pixels; None behind a server, which resizes them.
-        runtime: What computes: "keras", "saved_model", "litert" or "server".
+        runtime: What computes: "keras", "saved_model", "litert", "onnx" or "server".
         network: The `keras.Model` of a run; None for others, whose layers cannot be read.
         dataset: Name of the data set that it was trained on; None if it is not known.
         balance: Operating point of the probabilities, see `set_balance`; None if it is not known.
@@ -110,7 +110,7 @@ class Predictor(abc.ABC):
             raise ValueError(f"balance must be between 0 and 1. Received: {balance}")
         if self._prior is None:
             raise ValueError(
-                f"{self.source} does not tell how often it saw each emotion in training, which a "
+                f"{self.source} does not store the class frequencies of its training, which "
                 "balance needs. Export its run with --balance."
             )
         self.balance = balance
@@ -217,7 +217,7 @@ class Predictor(abc.ABC):
         Args:
             photo: A path, bytes of an image file, a `PIL.Image`, or an array (height, width) or
                 (height, width, channels) of levels 0..255. It is turned upright by its EXIF data.
-            smallest: Side of the smallest face to find, pixels; None for a hundredth of the longer
+            smallest: Side of the smallest face to find, pixels; None for 1/98 of the longer
                 side, at least 13.
             channels: Order of an array's colours, "rgb" or "bgr".
 

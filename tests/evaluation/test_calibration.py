@@ -125,7 +125,7 @@ def test_a_model_that_knows_no_shares_refuses_a_balance(skewed):
     (skewed / Run.CALIBRATION).unlink()
     with pytest.raises(ValueError, match="calibration.json, which --balance needs.*fit --resume"):
         skewed.load_model(0.5)
-    with pytest.raises(ValueError, match="does not tell how often it saw each emotion"):
+    with pytest.raises(ValueError, match="does not store the class frequencies"):
         load(skewed.path, runtime="keras", balance=0.5)
     with pytest.raises(ValueError, match="balance must be between 0 and 1. Received: 2"):
         load("ferplus").set_balance(2)

@@ -218,7 +218,7 @@ def test_annotated_pictures_never_stand_among_those_that_are_read(photo, tmp_pat
     photo.save(tmp_path / "me.jpg")
     for read, folder in (("", ""), ("", "new/drawn"), ("me.jpg", ""), ("*.jpg", "")):
         done = predict(tmp_path / read, "--annotate", tmp_path / folder, status=2)
-        assert "would stand among those that are read. Name a folder of" in done.stderr
+        assert "the folder is among the inputs. Name another." in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["me.jpg"]
     predict(tmp_path / "me.jpg", "--annotate", tmp_path / "drawn")
     assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["me-faces.jpg"]

@@ -178,7 +178,7 @@ def warn_of_absent(labels: Mapping[str, str], splits: Mapping[str, str]) -> None
     absent = [one for one in contract.EMOTIONS if one not in labels.values()]
     if absent:
         logger.warning(
-            f"No picture shows {', '.join(absent)}: a model of these pictures never answers so."
+            f"No picture shows {', '.join(absent)}: a model of these will never predict them."
         )
     for part, emotions in held.items():
         rest = [one for one in contract.EMOTIONS if one not in {*emotions, *absent}]
