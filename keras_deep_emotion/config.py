@@ -148,9 +148,11 @@ class TrainConfig:
             ),
             "mixup": (self.mixup >= 0, "0 or more"),
             "dropout": (0 <= self.dropout < 1, "0 or more and below 1"),
-            "theta_reach": (self.theta_reach > 0, "above 0"),
-            "theta_rate": (self.theta_rate > 0, "above 0"),
-            "alignment": (self.alignment >= 0, "0 or more"),
+            "teachers": (self.teachers is None or self.teacher_names, "names of runs"),
+            # Coordinates go from -1 to 1: a shift of 2 leaves the picture.
+            "theta_reach": (0 < self.theta_reach <= 2, "above 0 and at most 2"),
+            "theta_rate": (0 < self.theta_rate <= 10, "above 0 and at most 10"),
+            "alignment": (0 <= self.alignment <= 1000, "between 0 and 1000"),
             "seed": (0 <= self.seed < 2**31, "between 0 and 2147483647"),
         }
         for name, (good, expected) in checks.items():

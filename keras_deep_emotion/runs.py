@@ -275,6 +275,8 @@ class Run:
         found = read_json(path, CALIBRATION, remedy)
         if found and (set(found["prior"]) != set(self.labels) or min(found["prior"].values()) <= 0):
             raise ValueError(f"{path} is damaged: it is of other classes. {remedy}")
+        if found and found["temperature"] <= 0:
+            raise ValueError(f"{path} is damaged: temperature must be above 0. {remedy}")
         return found
 
     @property

@@ -21,6 +21,10 @@ from keras_deep_emotion.config import RECIPES, TrainConfig
         ({"zoom": 1.0}, "zoom must be between 0 and 0.99"),
         ({"shift": -0.1}, "shift must be between 0 and 1"),
         ({"cutout": -0.1}, "cutout must be between 0 and 1"),
+        ({"theta_reach": 2.5}, "theta_reach must be above 0 and at most 2"),
+        ({"theta_rate": 11.0}, "theta_rate must be above 0 and at most 10"),
+        ({"alignment": 1001.0}, "alignment must be between 0 and 1000"),
+        ({"teachers": " ,"}, "teachers must be names of runs"),
     ],
 )
 def test_settings_out_of_range_are_refused(setting, message):
@@ -80,7 +84,6 @@ def test_teachers_are_separated_by_commas_but_a_folder_may_have_one(tmp_path, mo
         "c, a,b,ferplus": ["c", "a,b", "ferplus"],
         "a,d": ["a", "d"],
         "c,,": ["c"],
-        "": [],
         None: [],
     }.items():
         assert TrainConfig(teachers=text).teacher_names == names

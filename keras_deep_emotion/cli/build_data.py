@@ -41,7 +41,7 @@ def build_data(dataset, source, data_dir, skip_damaged, beam, beam_options):
     folder for each emotion. Name a variant or protocol to build only that, such as
     fer2013/original or toon_faces/subjects.
     """
-    check_source(source)
+    check_source(source, parse_build_target(dataset)[0])
     if_stopped("Stopped. The unfinished build is discarded.")
     load_tensorflow()
     from keras_deep_emotion.data.building import build_dataset, damaged_files_path

@@ -138,6 +138,7 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
     check_combination(settings, all_folds, run_dir, resumed, profile, source, cluster)
     if "start" in settings:
         settings = start_settings(settings["start"]) | settings
+    refuse_without_effect(settings)
     config = TrainConfig.from_recipe(**settings | ({"fold": None} if all_folds else {}))
     task = Task.from_config(config)
     if all_folds:
@@ -146,7 +147,7 @@ def fit(run_dir, resumed, profile, distribute, processes, process, source, data_
         _ = Run(resumed).config  # raises if it is not a run
     if distribute is not None:
         os.environ["KERAS_BACKEND"] = "jax"  # before anything imports Keras
-    check_source(source)
+    check_source(source, task.name)
     load_tensorflow()
     if source is not None:
         config = dataclasses.replace(config, dataset=build_source(config, source, data_dir))
@@ -186,7 +187,6 @@ def check_combination(settings, all_folds, run_dir, resumed, profile, source, cl
         raise click.UsageError("--recipe finetune goes on from other weights: name --start RUN.")
     if all_folds and profile:
         raise click.UsageError("--profile is of one run: leave --fold all out.")
-    refuse_without_effect(settings)
     if len({option is None for option in cluster}) == 2:
         raise click.UsageError("--distribute, --processes and --process go together.")
     if cluster[0] is not None and (resumed or all_folds or profile or source):

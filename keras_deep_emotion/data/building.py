@@ -49,6 +49,7 @@ def build_dataset(
     name, configs = parse_build_target(dataset)
     if CATALOG[name].named_by_source and source is None:
         raise FileNotFoundError("Which folder? Name it with --source DIR.")
+    check_source(source, name)
     limit_shuffle_memory()
     with source_folder(source) as folder:
         if CATALOG[name].named_by_source:
@@ -81,7 +82,6 @@ def source_folder(source: Path | None) -> Iterator[Path | None]:
     if source is None or source.is_dir():
         yield source
         return
-    check_source(source)
     with tempfile.TemporaryDirectory() as folder:
         link = Path(folder) / source.name
         try:

@@ -189,7 +189,17 @@ def parse_build_target(text: str) -> tuple[str, tuple[str, ...]]:
     return name, chosen
 
 
-def check_source(path: Path | None) -> None:
-    """Raise FileNotFoundError if the source of a data set is given and does not exist."""
+def check_source(path: Path | None, name: str) -> None:
+    """Check the source of a data set, by its name, if one is given.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        ValueError: If the data set needs none.
+    """
     if path is not None and not path.exists():
         raise FileNotFoundError(f"{path} does not exist; name what you obtained with --source.")
+    if path is not None and not CATALOG[name].source:
+        raise ValueError(
+            f"{name} takes no --source: {CATALOG[name].obtain}. Leave --source out, or name "
+            "another data set: folder is for your own pictures."
+        )

@@ -25,7 +25,7 @@ def calibrate_run(
 
     Every road from there (evaluation, LiteRT, ONNX, exports) has the calibrated probabilities, at
     the `balance` of the run's settings. Also writes calibration.json, and returns its content:
-    `temperature`; `balance`; `prior`, the share of each class in training; `validation_error`, the
+    `temperature`; `balance`; `prior`, see `training_prior`; `validation_error`, the
     expected calibration error before and after, at balance 0. A second call gives the same. Does
     nothing, and returns None, if the training diverged.
 
@@ -43,8 +43,8 @@ def calibrate_run(
     if not np.isfinite(logits).all():
         return None
     temperature = fit_temperature(logits, classes)
-    counts = label_counts(builder, task.splits["train"]) + 1  # else an absent class has no log
-    prior = counts / counts.sum()
+    counts = label_counts(builder, task.splits["train"])
+    prior = training_prior(counts, run.config.class_balance)
 
     def error(temperature):
         probabilities = softmax(logits / temperature)
@@ -63,6 +63,23 @@ def calibrate_run(
         at_operating_point(model, temperature, prior, balance).save(temporary)
     write_json(run / Run.CALIBRATION, result)
     return result
+
+
+def training_prior(counts: np.ndarray, class_balance: float) -> np.ndarray:
+    """The share of each class in what a network learned from: (classes,), above 0, of sum 1.
+
+    `counts` (classes,) are numbers of faces, which training weighs by `class_balance`. A class
+    without a face has the share of the most frequent one: no balance favours it.
+
+    Example:
+    >>> import numpy as np
+    >>> training_prior(np.array([16, 4, 0]), 0.0).round(3)
+    array([0.444, 0.111, 0.444])
+    >>> training_prior(np.array([16, 4, 0]), 0.5).round(3)
+    array([0.4, 0.2, 0.4])
+    """
+    shares = np.where(counts > 0, counts, counts.max()) ** (1 - class_balance)
+    return shares / shares.sum()
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

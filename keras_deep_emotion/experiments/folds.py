@@ -40,8 +40,12 @@ def fit_folds(
     configs = [dataclasses.replace(config, fold=one.fold) for one in task.folds()]
     labels = class_names(open_dataset(task, data_dir))
     for one in configs:
-        if not (resumed and run.fold(one.fold).has(Run.TEACHERS)):
-            start_run(one), teacher_runs(one, labels)
+        fold = run.fold(one.fold)
+        if resumed and fold.has(Run.BACKUP):
+            continue  # it holds all that is needed of other runs
+        start_run(one)
+        if not (resumed and fold.has(Run.TEACHERS)):
+            teacher_runs(one, labels)
     if not resumed:
         single_machine.check_empty(run)
     refuse_links(run.path)

@@ -111,7 +111,8 @@ class Predictor(abc.ABC):
         if self._prior is None:
             raise ValueError(
                 f"{self.source} does not store the class frequencies of its training, which "
-                "balance needs. Export its run with --balance."
+                "balance needs. Calibrate its run, keras-deep-emotion fit --resume RUN; then export"
+                " it again."
             )
         self.balance = balance
 

@@ -9,11 +9,15 @@ from keras_deep_emotion.reports.text import DEDUPLICATED, FLIP_AVERAGED, attenti
 
 
 def render_model_card(
-    config: TrainConfig, report: dict[str, Any], robustness: dict[str, Any] | None = None
+    config: TrainConfig,
+    report: dict[str, Any],
+    robustness: dict[str, Any] | None = None,
+    balance: float | None = None,
 ) -> str:
     """Render the model card of a run in Markdown, from its settings and reports.
 
-    `report` is that of `evaluation.evaluate_run`, `robustness` of `evaluate_robustness`.
+    `report` is that of `evaluation.evaluate_run`, `robustness` of `evaluate_robustness`;
+    `balance` is that of the model, None for that of the run's settings.
     """
     rows = {
         "test": report,
@@ -27,6 +31,7 @@ def render_model_card(
         task=Task.from_config(config),
         report=report,
         robustness=robustness,
+        balance=config.balance if balance is None else balance,
         rows={title: row for title, row in rows.items() if row},
         attention=attention_summary(report["attention"]) if "attention" in report else None,
         people_accuracy=[person["accuracy"] for person in report["per_person"].values()],

@@ -90,22 +90,25 @@ def write_assets(
 ) -> None:
     """Write labels, settings and accuracy, model card and expected outputs into a SavedModel."""
     config, report = run.config, run.report
+    points = {point["balance"]: point for point in (report or {}).get("operating_points", ())}
+    balance = config.balance if balance is None else balance
+    point = report if balance == config.balance else points.get(balance)
     (path / LABELS).parent.mkdir(exist_ok=True)
     write_text(path / LABELS, "".join(f"{label}\n" for label in run.labels))
     about = {
         "project": f"keras-deep-emotion {__version__}",
         "dataset": config.dataset,
         "protocol": config.protocol,
-        "accuracy": report and report["accuracy"],
-        "accuracy_interval": report and report["accuracy_interval"],
-        "judged_on": report and f"{report['faces']:,} faces of {report['split']}",
+        "accuracy": point and point["accuracy"],
+        "accuracy_interval": point and point["accuracy_interval"],
+        "judged_on": point and f"{report['faces']:,} faces of {report['split']}",
         "operating_point": run.operating_point(balance),
         "settings": dataclasses.asdict(config),
     }
     write_json(path / ABOUT, about)
     card = "This model was not evaluated: its accuracy is not known.\n"
     if report:
-        card = render_model_card(config, report, run.robustness)
+        card = render_model_card(config, report, run.robustness, balance)
     write_text(path / CARD, f"{card}\nMade by {about['project']}.\n")
     np.savez_compressed(path / EXPECTED, **expected)
 

@@ -222,12 +222,21 @@ class BestModel(keras.callbacks.Callback):
 class Backup(keras.callbacks.Callback):
     """Saves the complete state of training after each epoch, in one file, with `history` so far.
 
+    `start` are the arrays of which a share is mixed into what is kept, see `AveragedEvaluation`.
+
     Any interruption loses at most the running epoch. It comes after the callbacks that write the
     run, so that they have completed the epoch.
     """
 
-    def __init__(self, run: Run, best: BestModel, history: Sequence[dict] = ()):
+    def __init__(
+        self,
+        run: Run,
+        best: BestModel,
+        history: Sequence[dict] = (),
+        start: Sequence[np.ndarray] = (),
+    ):
         super().__init__()
+        self.start = list(start)
         self.run = run
         self.best = best
         self.history = list(history)
@@ -237,7 +246,7 @@ class Backup(keras.callbacks.Callback):
         self.history.append(history_row(epoch, logs))
         state = {"history": self.history, "best": self.best.best}
         values = map(keras.ops.convert_to_numpy, state_variables(self.model))
-        arrays = {str(i): np.asarray(value) for i, value in enumerate(values)}
+        arrays = {str(i): np.asarray(value) for i, value in enumerate([*values, *self.start])}
         with atomic_write(self.run / Run.BACKUP) as temporary, open(temporary, "wb") as file:
             np.savez(file, state=json.dumps(state), **arrays)
         write_history(self.run, self.history)
@@ -263,8 +272,10 @@ def state_variables(trainer: keras.Model) -> list[keras.Variable]:
     return [*trainer.variables, *trainer.optimizer.variables]
 
 
-def restore_backup(path: Path, trainer: keras.Model) -> dict:
-    """Restore a trainer's variables from a `Backup`; return its `history` and `best`."""
+def restore_backup(
+    path: Path, trainer: keras.Model, start_shapes: Sequence[tuple[int, ...]] = ()
+) -> dict:
+    """Restore a trainer's variables from a `Backup`; return its `history`, `best` and `start`."""
     trainer.optimizer.build(trainer.trainable_variables)
     variables = state_variables(trainer)
     backup = read_arrays(path, TRAIN_AGAIN, state=0)
@@ -274,10 +285,12 @@ def restore_backup(path: Path, trainer: keras.Model) -> dict:
         raise ValueError(f"{path} is damaged: it does not hold the variables. {TRAIN_AGAIN}")
     if [row["epoch"] for row in state["history"]] != list(range(len(state["history"]))):
         raise ValueError(f"{path} is damaged: its epochs do not count from 0. {TRAIN_AGAIN}")
-    if [value.shape for value in values] != [tuple(one.shape) for one in variables]:
+    values, start = values[: len(variables)], values[len(variables) :]
+    expected = [tuple(one.shape) for one in variables], list(start_shapes)
+    if ([value.shape for value in values], [value.shape for value in start]) != expected:
         raise ValueError(
             f"{path} belongs to another network: was config.json changed? {TRAIN_AGAIN}"
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-    return state
+    return state | {"start": start}

@@ -64,7 +64,8 @@ def distillation_targets(
 
 def teacher_predictions(run: Run, images: np.ndarray) -> np.ndarray:
     """A run's mean prediction for each image and its mirror image: (count, classes) float32."""
-    model = run.load_model()
+    # Targets are probabilities; a balance is of answers.
+    model = run.load_model(balance=0.0 if run.config.balance else None)
     if model.input.shape[1:] != images.shape[1:]:
         raise ValueError(
             f"{run} takes faces of {model.input.shape[1]} pixels. Received: {images.shape[1]}"

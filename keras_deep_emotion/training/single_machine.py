@@ -180,19 +180,20 @@ def train_locked(config, run, data_dir, profile, callbacks) -> float:
     faces, validation = load_faces(config, run, builder)
     steps = math.ceil(len(faces.images) / config.batch_size)
     network, trainer, kept = build_trainer(config, len(labels), steps)
-    if config.start_share or not run.has(Run.BACKUP):
-        copy_start(network, config, faces, labels)
-    start = network.get_weights()
-    state = {"history": [], "best": (-1.0, 0.0)}
+    shapes = [tuple(one.shape) for one in network.weights] if config.start_share else []
     if run.has(Run.BACKUP):
         with trainer.distribute_strategy.scope():  # the optimizer's variables are on every GPU
-            state = restore_backup(run / Run.BACKUP, trainer)
+            state = restore_backup(run / Run.BACKUP, trainer, shapes)
         write_history(run, state["history"])  # outdated if killed between the two writes
+    else:
+        copy_start(network, config, faces, labels)
+        start = network.get_weights() if config.start_share else []
+        state = {"history": [], "best": (-1.0, 0.0), "start": start}
     done = len(state["history"])
     if profile and done == config.epochs:
         raise ValueError(f"--profile records training, and {run} has all its epochs.")
     images = statistics_images(faces, config) if config.fresh_statistics else None
-    averaged = AveragedEvaluation(network, images, start, config.start_share)
+    averaged = AveragedEvaluation(network, images, state["start"], config.start_share)
     best = BestModel(averaged, kept, run / Run.MODEL, state["best"])
     if done == config.epochs:
         return best.best[0]
@@ -216,7 +217,7 @@ def train_locked(config, run, data_dir, profile, callbacks) -> float:
             averaged,
             best,
             *logging,
-            Backup(run, best, state["history"]),
+            Backup(run, best, state["history"], state["start"]),
             *callbacks,
         ],
     )

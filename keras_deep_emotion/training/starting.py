@@ -19,6 +19,7 @@ from keras_deep_emotion.data.task import Task
 from keras_deep_emotion.models.operating_point import at_operating_point
 from keras_deep_emotion.runs import NETWORK_SETTINGS, Run
 
+DEAD = 0.01  # ours: share of the largest standard deviation of the features
 PENALTY = 0.01  # ours: of the squared weights of the last layer, whose inputs are standardized
 
 
@@ -123,7 +124,8 @@ def logistic_regression(inputs: np.ndarray, targets: np.ndarray) -> tuple[np.nda
     inputs' weights; `targets` (count, classes) are probabilities.
     """
     mean, spread = inputs.mean(axis=0), inputs.std(axis=0)
-    spread = np.where(spread > 1e-6, spread, np.inf)  # a dead unit gets no weight
+    # A unit that is nearly dead gets no weight: on other faces it may be far from its mean.
+    spread = np.where(spread > DEAD * spread.max(), spread, np.inf)
     x, shape = (inputs - mean) / spread, (inputs.shape[1] + 1, targets.shape[1])
 
     def loss(flat):

@@ -44,6 +44,22 @@ def read(builder):
     }
 
 
+def test_other_pictures_of_the_same_names_and_sizes_are_another_data_set(tmp_path):
+    first, second = (draw(tmp_path / str(seed) / "faces", 10, seed, "bmp") for seed in range(2))
+    folders = [tmp_path / str(seed) / "faces" for seed in range(2)]
+    sizes = [[path.stat().st_size for path in sorted(one.rglob("*.bmp"))] for one in folders]
+    assert sizes[0] == sizes[1]
+    for folder, pixels in zip(folders, (first, second), strict=True):
+        (builder,) = build_dataset("folder", folder, tmp_path / "data")
+        for example in (one for part in read(builder).values() for one in part):
+            expected = pixels[example["name"].decode()]
+            np.testing.assert_array_equal(example["image"], expected)
+    (again,) = build_dataset(
+        "folder", shutil.copytree(folder, tmp_path / "faces"), tmp_path / "data"
+    )
+    assert again.builder_config.name == builder.builder_config.name
+
+
 def test_a_folder_for_each_emotion(tmp_path):
     pixels = draw(tmp_path / "My Faces!", 10)
     (builder,) = build_dataset("folder", tmp_path / "My Faces!", tmp_path / "data")

@@ -129,6 +129,11 @@ def test_build_data_mistakes(run_command, tmp_path):
         "--data-dir", tmp_path,
         says=f"Error: {tmp_path}/none does not exist; name what you obtained with --source.",
     )  # fmt: skip
+    for command in (("build-data", "toon_faces"), ("fit", "--dataset", "toon_faces"), ("fit",)):
+        says = (
+            "toon_faces takes no --source: it is drawn by code. Leave --source out, or name another"
+        )
+        fails(run_command, *command, "--source", tmp_path, says=says)
 
 
 def test_fit_evaluate_explain_export_predict(run_command, tiny_faces_dir, tmp_path):
@@ -328,7 +333,8 @@ def test_mistakes_with_runs(run_command, run_dir, toon_faces_dir, tmp_path):
     )  # fmt: skip
     fails(
         run_command, "fit", "--resume", run_dir, "--epochs", 3,
-        says="A run goes on with its own settings: --resume takes no others.", status=2,
+        says="--resume goes on with the settings of the run: leave the other options out.",
+        status=2,
     )  # fmt: skip
     fails(run_command, "evaluate", says="Name either RUN, a folder that fit made", status=2)
     fails(
@@ -349,6 +355,7 @@ def test_options_without_effect_are_refused(run_command, run_dir, tmp_path):
         ("fit", "--camera", 0, "--camera-changes", "noise"): "is for --camera.",
         ("fit", "--no-cosine", "--warmup", 3): "--warmup is for --cosine.",
         ("fit", "--no-transformer", "--theta-rate", 0.1): "--theta-rate is for --transformer.",
+        ("fit", "--network", "resnet50", "--width", 8): "--width is for a network with a width",
         ("predict", "--faces", "none", "--smallest", 20, "x.png"): "is for --faces find.",
         ("predict", "--timeout", 5, "x.png"): "--timeout is for --server.",
         ("demo", "--authority", "x.pem"): "--authority is for --server.",

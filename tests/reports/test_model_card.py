@@ -44,6 +44,15 @@ def test_a_card_says_what_a_training_started_from():
     assert "the weights of `other`, of\nwhich 20 % are in those that are kept." in card
 
 
+def test_a_card_says_of_which_balance_its_figures_are():
+    report = Run.shipped("ferplus").report
+    own = render_model_card(TrainConfig(), report)
+    assert "This model favours" not in own and "`--balance 0.5` favours" in own
+    card = render_model_card(TrainConfig(), report, balance=1.0)
+    assert "in training, by `--balance 1`. All figures below are at balance\n0, unless" in card
+    assert "`--balance 1` favours emotions that are rare in training: accuracy 76.74 %" in card
+
+
 def test_a_card_says_how_many_people_are_identified():
     report = Run.shipped("ferplus").report
     assert "The data do not identify people" in render_model_card(TrainConfig(), report)

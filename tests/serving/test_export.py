@@ -23,7 +23,12 @@ from keras_deep_emotion.saliency.occlusion import occlusion_saliency
 from keras_deep_emotion.serving import export as exporting
 from keras_deep_emotion.serving.c_loader import Session
 from keras_deep_emotion.serving.container import read_models_config, write_models_config
-from keras_deep_emotion.serving.export import export_run, remove_older, write_saved_model
+from keras_deep_emotion.serving.export import (
+    export_run,
+    remove_older,
+    write_assets,
+    write_saved_model,
+)
 from keras_deep_emotion.serving.photos import load_detector
 from keras_deep_emotion.serving.verification import LoadedExport
 from keras_deep_emotion.serving.warmup import REQUESTS, read_warmup
@@ -341,6 +346,18 @@ def test_what_it_is_travels_with_it(export_dir, labels, run_dir):
     assert about["judged_on"] == "504 faces of test"
     card = (assets / "model_card.md").read_text()
     assert f"| {100 * report['accuracy']:.2f} % |" in card and "## Misuse" in card
+
+
+@pytest.mark.parametrize("balance", [0.5, 0.6])
+def test_accuracy_that_travels_with_an_export_is_of_its_balance(run_dir, tmp_path, balance):
+    run = Run(run_dir)
+    write_assets(tmp_path, run, {}, balance)
+    about = json.loads((tmp_path / "assets" / "config.json").read_text())
+    points = {one["balance"]: one for one in run.report["operating_points"]}
+    assert about["operating_point"]["balance"] == balance
+    assert about["accuracy"] == (points[0.5]["accuracy"] if balance == 0.5 else None)
+    card = (tmp_path / "assets" / "model_card.md").read_text()
+    assert f"by `--balance {balance}`. All figures below are at balance\n0, unless" in card
 
 
 def test_warmup_has_the_requests_of_the_servers_own_protos(export_dir):

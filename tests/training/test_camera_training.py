@@ -1,5 +1,7 @@
 """Training with `--camera` and `--start-share`: what is validated, and what is kept."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -63,8 +65,9 @@ class StopAfterFirst(keras.callbacks.Callback):
 
 
 def test_a_share_of_the_start_is_kept_after_an_interruption_too(run_dir, tiny_faces_dir, tmp_path):
+    start = shutil.copytree(run_dir, tmp_path / "start")
     config = TrainConfig.from_recipe(
-        "paper", dataset="toon_faces", start=str(run_dir), start_share=0.5, epochs=2, camera=0.5
+        "paper", dataset="toon_faces", start=str(start), start_share=0.5, epochs=2, camera=0.5
     )
     whole, stopped = Run(tmp_path / "whole"), Run(tmp_path / "stopped")
     for run in (whole, stopped):
@@ -73,6 +76,7 @@ def test_a_share_of_the_start_is_kept_after_an_interruption_too(run_dir, tiny_fa
     with pytest.raises(KeyboardInterrupt):
         single_machine.train(config, stopped, tiny_faces_dir, callbacks=[StopAfterFirst()])
     assert len(stopped.history) == 1
+    shutil.rmtree(start)  # the run keeps what it needs of it
     single_machine.train(config, stopped, tiny_faces_dir)
     columns = ["loss", "val_loss", "val_accuracy"]
     np.testing.assert_allclose(whole.history[columns], stopped.history[columns], rtol=1e-5)

@@ -176,6 +176,9 @@ def test_every_fold_in_turn_never_tests_on_a_character_it_saw(reproduced, tiny_f
     config = TrainConfig.from_json(folds / "config.json")
     assert config.fold is None
     assert fit_folds(config, folds, tiny_faces_dir, resumed=True) == result  # nothing to do
+    without = dataclasses.replace(config, start="a run that is gone", start_share=0.5)
+    assert fit_folds(without, folds, tiny_faces_dir, resumed=True) == result  # nor to start from
+    Run(folds).write_config(config)
     tables = [read_predictions(folds / f"fold_{fold}" / "predictions.csv") for fold in range(6)]
     assert [table["subject"].nunique() for table in tables] == [1] * 6
     assert len({table["subject"].iloc[0] for table in tables}) == 6

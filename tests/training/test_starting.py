@@ -1,5 +1,6 @@
 """`fit --start`: training that begins with the weights of another run."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -98,5 +99,9 @@ def test_fit_takes_the_network_of_its_start(run_dir, tiny_faces_dir, tmp_path):
     assert "<span>--start</span> <span>ferplus-paper</span>" in page
     again = CliRunner().invoke(main, ["fit", "--start", "nowhere", "--dataset", "toon_faces"])
     assert again.exit_code == 1 and "nowhere is not a finished run" in again.output
+    Run(run).write_config(dataclasses.replace(config, transformer=False))
+    aligned = ["fit", "--start", str(run), "--alignment", "3", "--dataset", "toon_faces"]
+    refused = CliRunner().invoke(main, aligned)
+    assert refused.exit_code == 2 and "--alignment is for --transformer." in refused.output
     none = CliRunner().invoke(main, ["fit", "--recipe", "finetune", "--dataset", "toon_faces"])
     assert none.exit_code == 2 and "goes on from other weights: name --start RUN." in none.output

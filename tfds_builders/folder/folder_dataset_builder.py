@@ -152,19 +152,28 @@ def complete_parts(labels: dict[str, str], parts: dict[str, str]) -> dict[str, s
 
 
 def config_of(folder: Path, title: str) -> tfds.core.BuilderConfig:
-    """The TFDS config of a folder, named by its title and by its files' names and sizes.
+    """The TFDS config of a folder, named by its title, its files' names and their content.
 
     Other pictures are another data set.
     """
     digest = hashlib.sha256()
     for source in find_sources(folder):
+        is_folder = source.path.is_dir()
         for name in source.names:
-            path = source.path / name if source.path.is_dir() else source.path
-            size = path.stat().st_size
-            digest.update(f"{name}\0{size}\0".encode())
+            digest.update(f"{name}\0".encode())
+            if is_folder:
+                digest.update(content_digest(source.path / name))
+        if not is_folder:
+            digest.update(content_digest(source.path))
     slug = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_") or "pictures"
     name = f"{slug}_{digest.hexdigest()[:8]}"
     return tfds.core.BuilderConfig(name=name, description="Pictures of your own.")
+
+
+def content_digest(path: Path) -> bytes:
+    """SHA-256 of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def as_stored(image: NativeImage) -> bytes:
