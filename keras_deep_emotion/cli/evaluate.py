@@ -45,6 +45,8 @@ def evaluate(run, flip, robustness, balance, against, output, data_dir):
         against = evaluated_folder(against, robustness)
     if output is not None:
         refuse_other_run(output, run)
+    else:  # report.html, which is written last, has these files too: raise if they are damaged
+        _ = run.history, run.versions, run.faithfulness, robustness or run.robustness
     load_tensorflow()
     from keras_deep_emotion.evaluation import robustness as changed
     from keras_deep_emotion.evaluation.evaluate import compare_runs, evaluate_run, load_predictions

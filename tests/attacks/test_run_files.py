@@ -274,6 +274,15 @@ def test_a_damaged_run_is_refused_at_once(run, command):
     assert result.output.count("\n") == 1 and "Traceback" not in result.output
 
 
+@pytest.mark.parametrize("name", [Run.ROBUSTNESS, Run.FAITHFULNESS, Run.HISTORY, Run.VERSIONS])
+def test_a_damaged_file_of_the_page_is_found_before_the_evaluation(run, name, toon_faces_dir):
+    (run / name).write_text("[1")
+    (run / Run.PREDICTIONS).write_text("before")
+    result = CliRunner().invoke(main, ["evaluate", str(run), "--data-dir", str(toon_faces_dir)])
+    assert result.exit_code == 1 and f"{run / name} is damaged: " in result.output
+    assert (run / Run.PREDICTIONS).read_text() == "before"
+
+
 def test_an_unreadable_file_is_not_refused_with_the_others(tmp_path, monkeypatch):
     from PIL import Image
 
