@@ -35,9 +35,11 @@ def open_earlier_run(name: str, config: TrainConfig) -> Run:
     for one in with_ancestors(run):
         if not same_training_images(one.task, task):
             own = "" if one is run else f" learned from {one}, which"
+            others = "pictures, or of another data set"
+            remedy = others if task.info.named_by_source else "protocol and fold"
             raise ValueError(
                 f"{name}{own} was trained on other images of {task.info.title} than this run will "
-                "be, and may know its test images. Name a run of the same protocol and fold."
+                f"be, and may know its test images. Name a run of the same {remedy}."
             )
     return run
 
