@@ -424,7 +424,9 @@ class Run:
 
 def to_rewrite(run: Run | Path, command: str) -> str:
     """The remedy for a damaged file of a run: the command that writes it again."""
-    return f"To write it again: keras-deep-emotion {command} {shlex.quote(str(run))}"
+    # A folder of other results, such as those of shipped weights, is no argument of a command.
+    name = shlex.quote(str(run)) if Run(run).has(Run.CONFIG) else "RUN"
+    return f"To write it again: keras-deep-emotion {command} {name}"
 
 
 def check_classes(metrics: dict, path: Path, remedy: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from keras_deep_emotion.cli import main
+from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.evaluation.changes import CHANGES, apply_change
 from keras_deep_emotion.evaluation.robustness import (
     changed_answers,
@@ -150,7 +151,10 @@ def test_other_faces_and_damaged_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="evaluate .* --robustness first"):
         compare_robustness(first, tmp_path)
     (second / Run.ROBUST_ANSWERS).write_bytes(b"PK")
-    with pytest.raises(ValueError, match="is damaged"):
+    with pytest.raises(ValueError, match="is damaged.* evaluate --robustness RUN$"):
+        read_answers(second)
+    Run(second).write_config(TrainConfig())
+    with pytest.raises(ValueError, match=f"is damaged.* evaluate --robustness {second}$"):
         read_answers(second)
 
 
