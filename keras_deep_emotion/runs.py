@@ -116,7 +116,7 @@ class Run:
 
     CONFIG = "config.json"  # all settings
     LABELS = "labels.txt"  # class names, in order
-    VERSIONS = "versions.json"  # libraries and machine
+    VERSIONS = "versions.json"  # libraries, machine and precision
     MODEL = "model.keras"  # best epoch on validation
     LITERT = "model.tflite"  # the same for LiteRT; of shipped weights
     HISTORY = "history.csv"  # metrics of each epoch

@@ -72,6 +72,7 @@ def contents(run: Run) -> dict[str, Any]:
     config, task, history = run.config, run.task, run.history
     changed = changed_settings(config)
     script = render("sort.js.j2")
+    versions = {"precision": config.precision} | run.versions
     page = {
         "script": Markup(script),
         # The page's own script runs, and no other: names come from users' files.
@@ -92,9 +93,7 @@ def contents(run: Run) -> dict[str, Any]:
         "pictures": embed_figures(run),
         "commands": [*map(as_typed, (task.build_command(), fit_command(config)))],
         "without_option": {name: changed[name] for name in WITHOUT_OPTION if name in changed},
-        "versions": [
-            (VERSION_TITLES.get(name, name), value) for name, value in run.versions.items()
-        ],
+        "versions": [(VERSION_TITLES.get(name, name), value) for name, value in versions.items()],
     }
     return {**page, "sections": sections(page)}
 

@@ -101,7 +101,7 @@ def fit(config: TrainConfig, run_dir: str | Path, data_dir: str | Path | None) -
     labels, validation = class_names(builder), None
     if jax.process_index() == 0:
         check_empty(run)
-        create_run(run, config, labels)
+        create_run(run, config, labels, supported.precision)
         validation = load_split(builder, task.splits["validation"], size)
     faces = load_split(
         builder, task.splits["train"], size, config.soft_labels, config.label_smoothing

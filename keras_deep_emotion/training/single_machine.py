@@ -125,8 +125,13 @@ def check_empty(run: Run) -> None:
     raise FileExistsError(f"{message}.")
 
 
-def create_run(run: Run, config: TrainConfig, labels: list[str]) -> None:
-    """Create a run's folder with its settings (first, as `resume` needs them), versions, labels."""
+def create_run(
+    run: Run, config: TrainConfig, labels: list[str], precision: str | None = None
+) -> None:
+    """Create a run's folder with its settings (first, as `resume` needs them), versions, labels.
+
+    `precision` is that of the training, None for that of the settings on this machine.
+    """
     run.write_config(config)
     versions = {
         "python": platform.python_version(),
@@ -134,6 +139,7 @@ def create_run(run: Run, config: TrainConfig, labels: list[str]) -> None:
         "tensorflow": tf.__version__,
         "keras_deep_emotion": __version__,
         "machine": devices.describe_machine(),
+        "precision": precision or devices.resolve_precision(config.precision),
     }
     write_json(run / Run.VERSIONS, versions)
     run.write_labels(labels)

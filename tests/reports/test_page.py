@@ -241,7 +241,8 @@ def test_a_run_keeps_the_versions_that_it_was_trained_with(run_dir):
     import keras
 
     versions = json.loads((run_dir / "versions.json").read_text())
-    assert set(versions) == {"python", "keras", "tensorflow", "keras_deep_emotion", "machine"}
+    libraries = {"python", "keras", "tensorflow", "keras_deep_emotion"}
+    assert set(versions) == {*libraries, "machine", "precision"}
     assert versions["keras"] == keras.__version__
 
 

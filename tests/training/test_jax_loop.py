@@ -128,6 +128,7 @@ cli.main()
     assert_same_weights(tmp_path / "of_1", tmp_path / "of_2")
     run = Run.open(tmp_path / "of_2")
     assert run.config.width == 2 and run.load_model().output.shape == (None, len(run.labels))
+    assert run.versions["precision"] == "float32"
     report = json.loads((tmp_path / "of_2" / "report.json").read_text())
     assert report["faces"] == 14
     assert (tmp_path / "of_2" / "history.csv").read_text().count("\n") == 2

@@ -57,6 +57,9 @@ def test_run_folder_holds_what_later_commands_take(run_dir, run_config):
         "report.html",
     }
     assert Run(run_dir).config == run_config
+    used = resolve_precision("auto")  # of this machine
+    assert (run_config.precision, Run(run_dir).versions["precision"]) == ("auto", used)
+    assert f"Seed 1, precision {used}, Python 3." in (run_dir / "report.html").read_text()
     history = pd.read_csv(run_dir / "history.csv")
     assert set(history.columns) == {
         "epoch",
@@ -327,7 +330,10 @@ def wait_for(condition, process, seconds=120):
 @pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_it_had_never_stopped(tiny_faces_dir, tmp_path):
     # All that has a state: two random augmentations, dropout, schedule, decay, averaged weights.
-    config = TrainConfig.from_recipe("best", width=4, epochs=3, seed=5, average=3.0, warmup=1.0)
+    # In float32, in which the kept model computes too.
+    config = TrainConfig.from_recipe(
+        "best", width=4, epochs=3, seed=5, average=3.0, warmup=1.0, precision="float32"
+    )
     whole = fit(config, tmp_path / "whole", tiny_faces_dir)
     # What was validated is what is kept: the averaged weights, not those that learn.
     faces = load_split(open_dataset(Task.parse("toon_faces"), tiny_faces_dir), "validation", 48)
@@ -346,6 +352,7 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(tiny_faces_dir, tmp_pat
     assert loss == pytest.approx(best["val_loss"], rel=1e-4)
     assert (answers.argmax(axis=1) == faces.labels).mean() == pytest.approx(best["val_accuracy"])
     options = ["--width", "4", "--epochs", "3", "--seed", "5", "--average", "3", "--warmup", "1"]
+    options += ["--precision", "float32"]
     run = tmp_path / "killed"
     command = [sys.executable, "cli.py", "fit", "--run-dir", run, "--data-dir", tiny_faces_dir]
     root = Path(__file__).parents[2]
