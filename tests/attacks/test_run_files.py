@@ -95,6 +95,14 @@ def test_reports_of_other_types(run, seed):
     assert caught > 10
 
 
+def test_the_remedy_is_a_command_that_writes_the_file(run):
+    (run / Run.FOLDS).write_text("{}")
+    assert f"keras-deep-emotion fit --resume {run}" in refused(lambda: run.folds, run / Run.FOLDS)
+    write(run / Run.CALIBRATION, run.calibration | {"temperature": -3.0})
+    message = refused(lambda: run.calibration, run / Run.CALIBRATION)
+    assert "temperature must be above 0" in message and f"fit --resume {run}" in message
+
+
 def test_a_schema_names_the_field():
     schema = {"a": [{"b": (float, None), "c?": str}]}
     check_schema({"a": [{"b": None}, {"b": 1, "c": ""}]}, schema)
