@@ -1,5 +1,6 @@
 """Temperature and balance: fitted on validation, and the same on every road."""
 
+import dataclasses
 import json
 import shutil
 
@@ -73,6 +74,18 @@ def test_a_run_is_calibrated_once(run_dir, toon_faces_dir, tmp_path):
     again = calibrate_run(run, toon_faces_dir)
     assert again["temperature"] == pytest.approx(found["temperature"], rel=1e-4)
     assert run.calibration == again
+
+
+def test_the_prior_is_of_what_was_learned(run_dir, toon_faces_dir, tmp_path, monkeypatch):
+    """Classes without faces, and `class_balance`, which no built data set of the tests has."""
+    counts = np.array([90, 0, 10, 40, 40, 10, 10])
+    monkeypatch.setattr("keras_deep_emotion.evaluation.calibration.label_counts", lambda *_: counts)
+    run = Run(shutil.copytree(run_dir, tmp_path / "run"))
+    prior = [*calibrate_run(run, toon_faces_dir)["prior"].values()]
+    np.testing.assert_allclose(prior, np.array([90, 90, 10, 40, 40, 10, 10]) / 290)
+    run.write_config(dataclasses.replace(run.config, class_balance=1.0))
+    prior = [*calibrate_run(run, toon_faces_dir)["prior"].values()]
+    np.testing.assert_allclose(prior, 1 / 7)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Distillation: the targets, which teachers a run may have, and resuming without them."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,12 @@ import pytest
 from keras_deep_emotion.config import TrainConfig
 from keras_deep_emotion.data.targets import FaceArrays
 from keras_deep_emotion.data.task import Task
+from keras_deep_emotion.files import write_json
 from keras_deep_emotion.reports.model_card import render_model_card
 from keras_deep_emotion.runs import Run
 from keras_deep_emotion.training.distillation import (
     distillation_targets,
+    teacher_predictions,
     teacher_runs,
 )
 from keras_deep_emotion.training.single_machine import fit, resume, train
@@ -47,6 +50,19 @@ def test_targets_are_in_part_the_teachers_mean_over_both_sides(run_dir, faces, t
         distillation_targets(faces, labels, gone, Run(tmp_path)).targets, found.targets
     )
     assert distillation_targets(faces, labels, TrainConfig(), Run(tmp_path)) is faces
+
+
+def test_a_balance_of_the_teachers_answers_is_not_learned(run_dir, faces, tmp_path):
+    plain = Run(run_dir)
+    balanced = Run(shutil.copytree(run_dir, tmp_path / "balanced"))
+    balanced.write_config(dataclasses.replace(plain.config, balance=1.0))
+    prior = dict.fromkeys(plain.labels, 0.1) | {"happiness": 0.4}
+    write_json(balanced / Run.CALIBRATION, plain.calibration | {"balance": 1.0, "prior": prior})
+    answers = balanced.load_model(balance=1.0)
+    answers.save(balanced / Run.MODEL)
+    expected, taught = (teacher_predictions(one, faces.images) for one in (plain, balanced))
+    np.testing.assert_allclose(taught, expected, atol=1e-5)
+    assert np.abs(answers.predict(faces.images, verbose=0) - expected).max() > 0.01
 
 
 @pytest.mark.parametrize(

@@ -262,6 +262,22 @@ def test_fused_pooling_is_max_pooling_and_has_its_gradient():
     assert with_fused_pooling(other).output.shape == (None, 3, 3, 2)
 
 
+def test_the_run_is_locked_while_it_trains(tiny_faces_dir, tmp_path, monkeypatch):
+    pytest.importorskip("jax")
+    from keras_deep_emotion.training import jax_loop
+
+    def train(config, faces, validation, labels, run):
+        with pytest.raises(ValueError, match="Another process is training"), run.locked():
+            pass
+        raise InterruptedError
+
+    monkeypatch.setattr(jax_loop, "train", train)
+    with pytest.raises(InterruptedError):
+        jax_loop.fit(TrainConfig(width=2, epochs=1), tmp_path / "run", tiny_faces_dir)
+    with Run(tmp_path / "run").locked():
+        pass
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_steps_in_one_call_or_one_by_one(whole, monkeypatch):
     pytest.importorskip("jax")
