@@ -72,9 +72,7 @@ def fit(
     start_run(config), teacher_runs(config, class_names(builder))  # checked before a folder is made
     check_empty(run)
     if task.info.named_by_source and (absent := absent_classes(builder, task.splits["train"])):
-        message = (
-            "The training split has no faces for %s: the model will never predict these classes."
-        )
+        message = "The training split has no faces for %s: the model cannot learn these classes."
         logging.getLogger(__name__).warning(message, ", ".join(absent))
     create_run(run, config, class_names(builder))
     train(config, run, data_dir, profile)

@@ -186,9 +186,7 @@ def warn_of_absent(labels: Mapping[str, str], splits: Mapping[str, str]) -> None
     held = {part: {labels[name] for name in splits if splits[name] == part} for part in ORDER}
     absent = [one for one in contract.EMOTIONS if one not in labels.values()]
     if absent:
-        logger.warning(
-            f"No picture shows {', '.join(absent)}: a model of these will never predict them."
-        )
+        logger.warning(f"No picture shows {', '.join(absent)}: no model can learn them from these.")
     for part, emotions in held.items():
         rest = [one for one in contract.EMOTIONS if one not in {*emotions, *absent}]
         if rest:
